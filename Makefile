@@ -1,0 +1,41 @@
+# `make repro` runs the pipeline, `make test` the tests; both set up the environment first.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help env repro ui test test-quick lint lock weights
+
+help:
+	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
+	@echo "make ui          open MLflow at the comparison of all runs"
+	@echo "make test        set up, then lint, types and all tests"
+	@echo "make test-quick  the tests that take under a minute together"
+	@echo "make weights     rebuild the shipped codec, text encoder and CLAP (hours)"
+	@echo "make lock        resolve requirements/requirements.in into requirements/lock.txt"
+
+env:
+	@$(PYTHON) requirements/install.py
+
+repro: env
+	@dvc repro
+
+ui: env
+	@python -m stages.ui
+
+lint: env
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+test: lint
+	@pytest
+
+test-quick: env
+	@pytest -m "not slow and not pipeline"
+
+weights: env
+	@cd pretraining && dvc repro
+
+lock: env
+	@uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q \
+		--override requirements/overrides.txt requirements/requirements.in -o requirements/lock.txt

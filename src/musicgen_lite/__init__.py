@@ -1,0 +1,3 @@
+"""MusicGen-Lite: text-to-music language models over EnCodec tokens."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,240 @@
+"""The typed, frozen tree of params.yaml.
+
+Everything is checked here, before anything runs: an unknown key is named with the nearest right one, a wrong value
+with what is allowed.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from musicgen_lite.errors import UserError
+
+Fraction = Field(ge=0.0, lt=1.0)
+Positive = Field(gt=0)
+Count = Field(ge=1)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ComputeParams(Section):
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int = Field(ge=0)
+
+
+class SyntheticParams(Section):
+    seed: int = Field(ge=0, lt=4_000_000)
+    train: int = Count
+    validation: int = Count
+    test: int = Count
+
+
+class FolderParams(Section):
+    path: str
+    validation_fraction: float = Fraction
+    test_fraction: float = Fraction
+    min_clips: int = Count
+
+
+class DataParams(Section):
+    source: Literal["synthetic", "folder"]
+    rate: int = Field(ge=8000, le=192000)
+    seconds: float = Positive
+    prompt_seconds: float = Positive
+    synthetic: SyntheticParams
+    folder: FolderParams
+
+    @property
+    def target_seconds(self) -> float:
+        """Length of the target, which follows the audio prompt."""
+        return self.seconds - self.prompt_seconds
+
+    @model_validator(mode="after")
+    def _prompt_leaves_a_target(self) -> "DataParams":
+        if self.prompt_seconds >= self.seconds:
+            raise ValueError(f"prompt_seconds ({self.prompt_seconds:g}) must be less than seconds ({self.seconds:g})")
+        return self
+
+
+class CodecParams(Section):
+    name: str = Field(min_length=1)
+    num_codebooks: int = Field(ge=1, le=32)
+    batch_size: int = Count
+
+
+class TextParams(Section):
+    name: str = Field(min_length=1)
+    max_tokens: int = Field(ge=1, le=512)
+    batch_size: int = Count
+
+
+class DecoderParams(Section):
+    """Sizes of a decoder: `d_model` must be a multiple of `heads`."""
+
+    d_model: int = Count
+    layers: int = Count
+    heads: int = Count
+    dropout: float = Fraction
+    positions: Literal["sinusoidal", "learned"]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "DecoderParams":
+        if self.d_model % (2 * self.heads):
+            raise ValueError(f"d_model ({self.d_model}) must be an even multiple of heads ({self.heads})")
+        return self
+
+
+class AParams(DecoderParams):
+    pass
+
+
+class BParams(DecoderParams):
+    dropout_audio: float = Fraction
+
+
+class ModelParams(Section):
+    type: Literal["a", "b"]
+    pattern: Literal["interleaved", "delay", "parallel"]
+    dropout_text: float = Fraction
+    a: AParams
+    b: BParams
+
+    @property
+    def decoder(self) -> AParams | BParams:
+        """The sizes of the chosen model."""
+        return self.a if self.type == "a" else self.b
+
+
+class TrainParams(Section):
+    steps: int = Count
+    effective_batch_size: int = Count
+    batch_size: int = Count
+    crop_seconds: float = Positive
+    learning_rate: float = Positive
+    betas: tuple[float, float] = Field(strict=False)
+    weight_decay: float = Field(ge=0.0)
+    warmup_fraction: float = Fraction
+    min_lr_ratio: float = Field(ge=0.0, le=1.0)
+    clip_norm: float = Positive
+    precision: Literal["auto", "16-mixed", "bf16-mixed", "32"]
+    ema_decay: float = Fraction
+    validations: int = Count
+    keep_best: int = Count
+    patience: int = Field(ge=0)
+    preview_every: int = Field(ge=0)
+    devices: int = Count
+    num_nodes: int = Count
+    strategy: str
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "TrainParams":
+        if self.effective_batch_size % self.batch_size:
+            raise ValueError(
+                f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size ({self.batch_size})"
+            )
+        return self
+
+
+class SampleParams(Section):
+    prompts: int = Count
+    seconds: float = Positive
+    candidates: int = Count
+    guidance: float = Field(ge=0.0)
+    temperature: float = Positive
+    top_k: int = Field(ge=0)
+    top_p: float = Fraction
+    rows: int = Count
+    fixed_prompts: tuple[str, ...] = Field(strict=False)
+
+
+class ScoreParams(Section):
+    clap: str = Field(min_length=1)
+    judge: str
+    bootstrap: int = Field(ge=100)
+
+
+class TrackingParams(Section):
+    uri: str
+    experiment: str = Field(min_length=1)
+    required: bool
+
+
+class Params(Section):
+    seed: int = Field(ge=0, lt=2**31)
+    compute: ComputeParams
+    data: DataParams
+    codec: CodecParams
+    text: TextParams
+    model: ModelParams
+    train: TrainParams
+    sample: SampleParams
+    score: ScoreParams
+    tracking: TrackingParams
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "Params":
+        if self.sample.seconds > self.train.crop_seconds:
+            raise ValueError(
+                f"sample.seconds ({self.sample.seconds:g}) must not exceed train.crop_seconds "
+                f"({self.train.crop_seconds:g}), the length that the model is trained on"
+            )
+        if self.train.crop_seconds > self.data.target_seconds:
+            raise ValueError(
+                f"train.crop_seconds ({self.train.crop_seconds:g}) must not exceed data.seconds - data.prompt_seconds "
+                f"({self.data.target_seconds:g})"
+            )
+        return self
+
+
+def _allowed(where: tuple[str | int, ...]) -> list[str]:
+    """The keys that are allowed in the section at `where`."""
+    section: Any = Params
+    for key in where:
+        section = section.model_fields[str(key)].annotation
+    return list(section.model_fields)
+
+
+def _line(error: Any) -> str:
+    """One line for one of pydantic's errors: which parameter, what was found, what is allowed."""
+    where = tuple(error["loc"])
+    name = ".".join(str(part) for part in where)
+    match error["type"]:
+        case "extra_forbidden":
+            allowed = _allowed(where[:-1])
+            near = difflib.get_close_matches(str(where[-1]), allowed, n=1, cutoff=0.5)
+            hint = f"did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
+            return f"{name}: unknown parameter; {hint}allowed here: {', '.join(allowed)}"
+        case "missing":
+            return f"{name}: missing; it must be given (the repository's params.yaml holds every parameter)"
+        case "value_error":
+            return f"{name + ': ' if name else ''}{error['ctx']['error']}"
+        case _:
+            return f"{name}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def parse(tree: Any, source: str = "params.yaml") -> Params:
+    """Check a nested mapping; UserError lists every wrong key and value at once."""
+    if not isinstance(tree, dict):
+        raise UserError(f"{source}: expected a mapping of parameters, found {type(tree).__name__}")
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_line(one)}" for one in error.errors())
+        raise UserError(f"{source}:\n{lines}") from None
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check a YAML file of parameters."""
+    try:
+        # YAML 1.2, as DVC reads it: there 1e-3 is a number, in PyYAML's YAML 1.1 a string.
+        tree = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the root of the repository") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    return parse(tree, str(path))

@@ -1,0 +1,22 @@
+"""Progress bars that keep quiet where nobody watches."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+    """Iterate over `items` with a tqdm bar on stderr; without a terminal only a start and an end line appear."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=label, total=total, unit=unit, leave=True)
+        return
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    print(f"{label}: {'?' if total is None else total} {unit}", file=sys.stderr, flush=True)
+    bar = tqdm(items, total=total, disable=True)
+    yield from bar
+    print(f"{label}: done", file=sys.stderr, flush=True)

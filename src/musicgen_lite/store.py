@@ -1,0 +1,205 @@
+"""Files that are whole or absent, and arrays in few large memory-mapped shards.
+
+Every output of the project goes through `atomic_path` or `atomic_dir`: it is written beside its final place and
+renamed when complete, so that a killed or failing process never leaves half a file under the final name.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from musicgen_lite.errors import UserError
+
+INDEX = "index.parquet"
+META = "meta.json"
+
+
+def _explain(error: OSError, path: Path) -> UserError | OSError:
+    """Turn the write errors a user can mend into a UserError; leave every other OSError as it is."""
+    if error.errno == errno.ENOSPC:
+        return UserError(f"{path}: the disk is full ({error.strerror}); free some space and run the same command again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"{path}: no permission to write here ({error.strerror}); change its owner or mode, or the path"
+        )
+    return error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed earlier writer of the same `path` left beside it."""
+    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
+        _remove(leftover)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        part = _beside(path)
+        if directory:
+            part.mkdir()
+    except OSError as error:
+        raise _explain(error, path) from error
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        _remove(part)
+
+
+def atomic_path(path: str | Path) -> contextlib.AbstractContextManager[Path]:
+    """A temporary path beside `path` to write to; renamed to `path` on success, removed on failure."""
+    return _written_beside(Path(path), directory=False)
+
+
+def atomic_dir(path: str | Path) -> contextlib.AbstractContextManager[Path]:
+    """A fresh directory beside `path` to fill; it replaces `path` on success and is removed on failure."""
+    return _written_beside(Path(path), directory=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically, keys sorted, so that equal values give equal bytes. NaN is refused with ValueError."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; a file that is missing or not JSON is named."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: this file is missing; run `dvc repro`, which makes it") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a Parquet table atomically."""
+    with atomic_path(path) as part:
+        table.to_parquet(part, index=False)
+
+
+def fingerprint(tensors: Mapping[str, torch.Tensor | np.ndarray] | None, config: Mapping[str, Any]) -> str:
+    """16 hex digits over the bytes, shapes and types of `tensors` (by sorted name) and over `config`.
+
+    Two models agree only if weights and preprocessing agree; names of files or repositories never enter.
+    """
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name in sorted(tensors or {}):
+        value = (tensors or {})[name]
+        array = (
+            value.detach().cpu().contiguous().numpy()
+            if isinstance(value, torch.Tensor)
+            else np.ascontiguousarray(value)
+        )
+        digest.update(f"{name}{array.shape}{array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+class ArrayWriter:
+    """Collects arrays `[T, D]` of one dtype into `.npy` shards with a Parquet index and a `meta.json`.
+
+    Write into a directory that `atomic_dir` gave: the writer itself does not rename.
+    """
+
+    def __init__(self, directory: str | Path, dtype: str | np.dtype, rows_per_shard: int = 2_000_000) -> None:
+        self.directory = Path(directory)
+        self.dtype = np.dtype(dtype)
+        self.rows_per_shard = rows_per_shard
+        self._rows: list[dict[str, Any]] = []
+        self._pending: list[np.ndarray] = []
+        self._pending_rows = 0
+        self._shards = 0
+
+    def add(self, key: str, array: np.ndarray, **columns: Any) -> None:
+        """Append one array `[T, D]` under a unique `key`; `columns` go into the index."""
+        if array.ndim != 2:
+            raise ValueError(f"{key}: expected [T, D], found shape {array.shape}")
+        self._rows.append(
+            {"key": key, "shard": self._shards, "offset": self._pending_rows, "length": len(array), **columns}
+        )
+        self._pending.append(array.astype(self.dtype, copy=False))
+        self._pending_rows += len(array)
+        if self._pending_rows >= self.rows_per_shard:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            np.save(self.directory / f"shard-{self._shards:05d}.npy", np.concatenate(self._pending))
+            self._shards += 1
+            self._pending, self._pending_rows = [], 0
+
+    def close(self, meta: Mapping[str, Any]) -> None:
+        """Write the last shard, the index and `meta`. Duplicate keys raise ValueError."""
+        self._flush()
+        index = pd.DataFrame(self._rows)
+        if len(index) and index["key"].duplicated().any():
+            raise ValueError(f"duplicate keys: {index['key'][index['key'].duplicated()].tolist()[:3]}")
+        write_table(self.directory / INDEX, index)
+        write_json(
+            self.directory / META, {**meta, "dtype": self.dtype.str, "shards": self._shards, "arrays": len(index)}
+        )
+
+
+class ArrayStore:
+    """Reads what `ArrayWriter` wrote; `store[key]` is a read-only memory-mapped view `[T, D]`."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.meta: dict[str, Any] = read_json(self.directory / META)
+        self.index = pd.read_parquet(self.directory / INDEX)
+        self._place = {
+            row.key: (int(row.shard), int(row.offset), int(row.length)) for row in self.index.itertuples(index=False)
+        }
+        self._maps: dict[int, np.ndarray] = {}
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._place
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._place:
+            raise UserError(f"{self.directory}: no entry {key!r} among its {len(self)}; run `dvc repro` to rebuild it")
+        shard, offset, length = self._place[key]
+        if shard not in self._maps:
+            self._maps[shard] = np.load(self.directory / f"shard-{shard:05d}.npy", mmap_mode="r")
+        return self._maps[shard][offset : offset + length]

@@ -1,0 +1,31 @@
+"""Check every parameter, and note the state of an outside folder so that a change in it is seen."""
+
+import os
+from pathlib import Path
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import FolderParams, Params
+from musicgen_lite.sources import folder
+from musicgen_lite.store import write_json
+from stages.common import SOURCE, root, run
+
+VARIABLE = "MUSICGEN_LITE_FOLDER"
+
+
+def folder_path(params: FolderParams) -> Path:
+    """The outside folder, from the parameter or the environment; relative paths start at the repository."""
+    name = params.path or os.environ.get(VARIABLE, "")
+    if not name:
+        raise UserError(f"data.folder.path: empty; give a folder with metadata.csv there or in {VARIABLE}")
+    return root() / Path(name).expanduser()
+
+
+def main(params: Params) -> None:
+    state = {"source": params.data.source}
+    if params.data.source == "folder":
+        state["digest"] = folder.digest(folder_path(params.data.folder))
+    write_json(SOURCE, state)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,51 @@
+"""What every stage does around its own few lines: typed parameters in, threads set, errors said plainly."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from musicgen_lite import params
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import ComputeParams, Params
+
+CLIPS = Path("data/clips")
+SOURCE = Path("data/source.json")
+TOKENS = Path("data/tokens")
+TEXT = Path("data/text")
+MODEL = Path("data/model/model.safetensors")
+CURVES = Path("metrics/curves.csv")
+RUN = Path("data/run/run.json")
+TIMINGS = Path("data/run/timings.json")
+PREVIEWS = Path("data/previews")
+REFERENCE = Path("data/reference")
+SAMPLES = Path("data/samples")
+SCORES_NLL = Path("data/scores/nll")
+SCORES_AUDIO = Path("data/scores/audio")
+METRICS_NLL = Path("metrics/nll.json")
+METRICS_AUDIO = Path("metrics/audio.json")
+REPORT = Path("data/report")
+
+
+def run(stage: Callable[[Params], None]) -> None:
+    """Run a stage on checked parameters; a UserError becomes one message and exit code 2."""
+    try:
+        stage(params.load("params.yaml"))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def root() -> Path:
+    """The repository that experiments belong to: DVC runs queued ones in a copy and names the original here."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def set_up_torch(compute: ComputeParams) -> str:
+    """Set threads and pick the device: `cpu` or `cuda`."""
+    import torch
+
+    torch.set_num_threads(compute.threads or os.cpu_count() or 1)
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device: found 'cuda', but torch sees no GPU here; set it to auto or cpu")
+    return "cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu"

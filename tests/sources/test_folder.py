@@ -1,0 +1,144 @@
+"""A folder of audio: what is usable comes out whole, what is not is counted with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_lite import audio
+from musicgen_lite.errors import UserError
+from musicgen_lite.sources import folder
+from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+
+RATE = 16000
+
+
+def tone(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+
+
+def make(path: Path, rows: list[str], header: str = "file_name,caption") -> Path:
+    (path / "metadata.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def gather(path: Path, seconds: float = 2.0) -> tuple[list[Clip], dict[str, str]]:
+    rejected: dict[str, str] = {}
+    clips = list(folder.clips(path, RATE, seconds, 0.1, 0.1, lambda name, reason: rejected.update({name: reason})))
+    return clips, rejected
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "a.wav", tone(5, 44100, 2), 44100)
+    soundfile.write(tmp_path / "b.flac", tone(2, 8000), 8000)
+    soundfile.write(tmp_path / "c.ogg", tone(4.2, 48000, 6), 48000)
+    soundfile.write(tmp_path / "d.mp3", tone(2.5, 22050), 22050)
+    return tmp_path
+
+
+def test_any_format_rate_and_channels_are_cut_into_equal_clips(music: Path) -> None:
+    clips, rejected = gather(make(music, ["a.wav,one", "b.flac,two", "c.ogg,three", "d.mp3,four"]))
+    assert rejected == {}
+    assert [clip.extra["file"] for clip in clips] == ["a.wav", "a.wav", "b.flac", "c.ogg", "c.ogg", "d.mp3"]
+    for clip in clips:
+        assert clip.samples.shape == (2 * RATE,)
+        assert clip.samples.dtype == np.float32
+        spectrum = np.abs(np.fft.rfft(clip.samples))
+        assert np.argmax(spectrum) / 2 == pytest.approx(440, abs=1)
+    by_track = {clip.track_id: clip.split for clip in clips}
+    assert set(by_track.values()) == {"train", "validation", "test"}
+
+
+def test_windows_tracks_and_splits_of_the_table(music: Path) -> None:
+    rows = ["a.wav,one,1,3.5,t1,train", "a.wav,two,3,,t1,train", "b.flac,x,,,t2,test", "d.mp3,y,0,2,t3,validation"]
+    clips, rejected = gather(make(music, rows, "file_name,caption,start_s,end_s,track_id,split"))
+    assert rejected == {}
+    assert [(clip.caption, clip.split, clip.track_id) for clip in clips] == [
+        ("one", "train", "t1"), ("two", "train", "t1"), ("x", "test", "t2"), ("y", "validation", "t3"),
+    ]  # fmt: skip
+
+
+def test_a_track_in_two_splits_is_refused(music: Path) -> None:
+    rows = ["a.wav,one,t,train", "b.flac,two,t,test"]
+    with pytest.raises(UserError, match="'t' is in both train and test"):
+        gather(make(music, rows, "file_name,caption,track_id,split"))
+
+
+def test_bad_rows_are_counted_and_the_rest_goes_on(music: Path) -> None:
+    (music / "text.wav").write_text("no audio")
+    (music / "zero.wav").touch()
+    soundfile.write(music / "nan.wav", np.full(RATE * 2, np.nan, np.float32), RATE, subtype="FLOAT")
+    soundfile.write(music / "silent.wav", np.zeros(RATE * 2), RATE)
+    soundfile.write(music / "short.wav", tone(0.2, RATE), RATE)
+    flac = (music / "b.flac").read_bytes()
+    (music / "cut.flac").write_bytes(flac[: len(flac) // 3])
+    rows = [
+        "a.wav,good", "b.flac,good", "d.mp3,good",
+        "text.wav,x", "zero.wav,x", "nan.wav,x", "silent.wav,x", "short.wav,x", "cut.flac,x", "gone.wav,x",
+        "../a.wav,x", "/etc/passwd,x", "a.wav,", f"a.wav,{'x' * 50_000}",
+    ]  # fmt: skip
+    clips, rejected = gather(make(music, rows))
+    assert {clip.caption for clip in clips} == {"good"}
+    assert len(clips) == 4
+    assert len(rejected) == 11
+    reasons = " | ".join(rejected.values())
+    for word in ("not audio", "NaN", "silent", "too short", "no such file", "outside the folder", "empty", "50000"):
+        assert word in reasons, word
+
+
+@pytest.mark.parametrize(("start", "end"), [("3", "1"), ("-1", "2"), ("x", "2"), ("nan", "2")])
+def test_impossible_windows_are_rejected(music: Path, start: str, end: str) -> None:
+    rows = [f"a.wav,x,{start},{end}", "b.flac,x,,", "c.ogg,x,,", "d.mp3,x,,"]
+    _, rejected = gather(make(music, rows, "file_name,caption,start_s,end_s"))
+    assert len(rejected) == 1
+
+
+def test_symbolic_links_out_of_the_folder_are_rejected(music: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "x.wav"
+    soundfile.write(outside, tone(2, RATE), RATE)
+    (music / "link.wav").symlink_to(outside)
+    _, rejected = gather(make(music, ["link.wav,x", "a.wav,x", "b.flac,x", "d.mp3,x"]))
+    assert list(rejected.values()) == ["file_name leads outside the folder"]
+
+
+def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metadata\.csv: no such file"):
+        folder.read_metadata(tmp_path)
+    with pytest.raises(UserError, match="'caption' is missing"):
+        folder.read_metadata(make(tmp_path, ["a.wav"], "file_name"))
+    (tmp_path / "metadata.csv").write_bytes(b'\xef\xbb\xbffile_name,caption\na.wav,"two\nlines"\n')
+    assert folder.read_metadata(tmp_path)["caption"].tolist() == ["two\nlines"]
+
+
+def test_digest_follows_table_and_files(music: Path) -> None:
+    make(music, ["a.wav,one", "gone.wav,two"])
+    before = folder.digest(music)
+    assert before == folder.digest(music)
+    soundfile.write(music / "a.wav", tone(3, RATE), RATE)
+    assert folder.digest(music) != before
+
+
+def test_clips_survive_their_parquet_shards(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    waves = {f"c{n:03d}": (rng.uniform(-0.5, 0.5, 400)).astype(np.float32) for n in range(300)}
+    writer = ClipWriter(tmp_path)
+    for number, (name, wave) in enumerate(waves.items()):
+        split = ("train", "validation", "test")[number % 3]
+        writer.add(
+            Clip(name, f"t{number}", split, f"caption {number}", ("a", "b"), wave, RATE, {"tempo": float(number)})
+        )
+    writer.close([{"id": "x", "reason": "why"}])
+    clips = ClipStore(tmp_path)
+    assert len(clips) == 300
+    assert len(list(tmp_path.glob("clips-*.parquet"))) == 2
+    assert clips.rejected == [{"id": "x", "reason": "why"}]
+    assert len(clips.split("test")) == 100
+    for clip in clips:
+        np.testing.assert_allclose(clip.samples, waves[clip.id], atol=1 / 32767)
+        assert clip.aspects == ("a", "b")
+    samples, rate = clips.samples("c299")
+    assert rate == RATE
+    assert audio.peak(samples - waves["c299"]) < 1e-4

@@ -1,0 +1,37 @@
+"""Music that the project composes, renders and describes itself: an endless corpus from seeds, without any download."""
+
+import functools
+import multiprocessing
+from collections.abc import Iterator
+
+from musicgen_lite.sources.clips import Clip
+from musicgen_lite.sources.synthetic.captions import caption, describe, paraphrase
+from musicgen_lite.sources.synthetic.compose import Note, Piece, compose
+from musicgen_lite.sources.synthetic.render import render
+
+__all__ = ["Note", "Piece", "clip", "clips", "compose", "describe", "paraphrase", "render"]
+
+
+def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip:
+    """The captioned clip of a seed: the same bytes and words every time."""
+    piece = compose(seed, seconds)
+    words = caption(piece, seed)
+    name = f"syn-{seed:08d}"
+    extra = {
+        "genre": piece.genre, "tempo": piece.tempo, "key": f"{piece.key} {piece.mode}", "mood": piece.mood,
+        "tempo_class": piece.tempo_class, "states_tempo": words.states_tempo,
+    }  # fmt: skip
+    return Clip(name, name, split, words.text, words.aspects, render(piece, seconds, rate), rate, extra)
+
+
+def clips(
+    first_seed: int, count: int, split: str, seconds: float = 8.0, rate: int = 16000, workers: int = 1
+) -> Iterator[Clip]:
+    """Clips of `count` seeds from `first_seed` on, in order, the same whatever the number of worker processes."""
+    make = functools.partial(clip, split=split, seconds=seconds, rate=rate)
+    seeds = range(first_seed, first_seed + count)
+    if workers <= 1:
+        yield from map(make, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(make, seeds, chunksize=4)

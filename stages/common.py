@@ -1,13 +1,19 @@
 """What every stage does around its own few lines: typed parameters in, threads set, errors said plainly."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import ComputeParams, Params
+from musicgen_lite.store import atomic_dir, write_json, write_table
+
+if TYPE_CHECKING:
+    from musicgen_lite.scoring.summary import Scores
 
 CLIPS = Path("data/clips")
 SOURCE = Path("data/source.json")
@@ -21,8 +27,10 @@ PREVIEWS = Path("data/previews")
 REFERENCE = Path("data/reference")
 SAMPLES = Path("data/samples")
 SCORES_NLL = Path("data/scores/nll")
+SCORES_REFERENCE = Path("data/scores/reference")
 SCORES_AUDIO = Path("data/scores/audio")
 METRICS_NLL = Path("metrics/nll.json")
+METRICS_REFERENCE = Path("metrics/reference.json")
 METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
 
@@ -49,3 +57,17 @@ def set_up_torch(compute: ComputeParams) -> str:
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise UserError("compute.device: found 'cuda', but torch sees no GPU here; set it to auto or cpu")
     return "cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def seed_of(*parts: str | int) -> int:
+    """A seed of an item's own, from what names it: it depends on nothing that is done beside it."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+def write_scores(folder: Path, scores: "Scores") -> None:
+    """Everything behind the metric columns: intervals, n and notes as JSON, one Parquet table a score with a row an item."""
+    with atomic_dir(folder) as part:
+        write_json(part / "details.json", scores.details)
+        for name, table in scores.tables.items():
+            write_table(part / f"{name}.parquet", table)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from musicgen_lite.codec.base import Codec
 
 from musicgen_lite import audio, codec
+from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.progress import track
@@ -28,7 +28,7 @@ def describe(model: Codec) -> dict[str, str | int | float]:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    model = codec.load(params.codec.name, params.codec.num_codebooks).to(device)
+    model = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
     clips = ClipStore(CLIPS)
     prompt, total = (round(seconds * model.rate) for seconds in (params.data.prompt_seconds, params.data.seconds))
     rows = clips.index[["id", "split", "track_id"]].to_dict("records")

@@ -13,13 +13,15 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from musicgen_lite.errors import UserError
+
+if TYPE_CHECKING:  # torch takes seconds to load, and most of what writes files needs none
+    import torch
 
 INDEX = "index.parquet"
 META = "meta.json"
@@ -111,7 +113,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         table.to_parquet(part, index=False)
 
 
-def fingerprint(tensors: Mapping[str, torch.Tensor | np.ndarray] | None, config: Mapping[str, Any]) -> str:
+def fingerprint(tensors: "Mapping[str, torch.Tensor | np.ndarray] | None", config: Mapping[str, Any]) -> str:
     """16 hex digits over the bytes, shapes and types of `tensors` (by sorted name) and over `config`.
 
     Two models agree only if weights and preprocessing agree; names of files or repositories never enter.
@@ -119,11 +121,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor | np.ndarray] | None, config:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name in sorted(tensors or {}):
         value = (tensors or {})[name]
-        array = (
-            value.detach().cpu().contiguous().numpy()
-            if isinstance(value, torch.Tensor)
-            else np.ascontiguousarray(value)
-        )
+        array = np.ascontiguousarray(value if isinstance(value, np.ndarray) else value.detach().cpu().numpy())
         digest.update(f"{name}{array.shape}{array.dtype}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]

@@ -1,0 +1,198 @@
+"""The listening page: one HTML file with every score, curve, picture and sound of a run inside it.
+
+It opens from disk or from an artifact store without a network, in light and dark, and on a phone.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from musicgen_lite import audio
+from musicgen_lite.report import plots
+
+HERE = Path(__file__).parent
+# Test prompts on a page beside the fixed ones. With five sounds of 5 s at 16 kHz each, a page has about 10 MB.
+PROMPTS = 12
+
+
+def number(value: float) -> str:
+    """A figure as people read it: 3 decimals around 1, fewer for large values, a true minus sign."""
+    size = abs(value)
+    decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.01 or size == 0 else 5
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its 95 % interval and the number of clips behind it, where known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+    @property
+    def text(self) -> str:
+        return number(self.value)
+
+    @property
+    def interval(self) -> str:
+        """`low to high`, empty where there is no interval."""
+        return "" if self.low is None or self.high is None else f"{number(self.low)} to {number(self.high)}"
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score across the columns of its table; None where it was not measured."""
+
+    name: str
+    scores: tuple[Score | None, ...]
+    better: Literal["higher", "lower", ""] = ""
+
+    @property
+    def counts(self) -> str:
+        """The numbers of clips in this row, each once."""
+        return ", ".join(
+            str(n) for n in dict.fromkeys(score.n for score in self.scores if score and score.n is not None)
+        )
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores by column; the first column is the run's own, the others are baselines. ValueError for a ragged row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.scores) != len(self.columns):
+                raise ValueError(f"{self.title}, {row.name}: {len(row.scores)} scores for {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as PNG bytes for a light and a dark page; `alt` says in words what it shows."""
+
+    title: str
+    alt: str
+    light: bytes
+    dark: bytes
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A named clip: FLAC bytes, their spectrogram as PNG bytes, and the scores of the candidates it was picked from."""
+
+    name: str
+    flac: bytes
+    picture: bytes
+    seconds: float
+    axis_seconds: float  # length of the picture's time axis
+    note: str = ""
+    main: bool = False
+    candidates: tuple[float, ...] = ()
+    picked: int = 0  # index into `candidates`
+    judge: str = "CLAP"  # what scored the candidates
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prompt with its sounds, in the order in which they are shown."""
+
+    id: str
+    caption: str
+    sounds: tuple[Sound, ...]
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class PageData:
+    """Everything a page shows. `prompts` counts the test prompts that the scores stand for, shown or not."""
+
+    title: str
+    model: str
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[ScoreTable, ...]
+    charts: tuple[Chart, ...]
+    entries: tuple[Entry, ...]
+    prompts: int
+
+
+def chart(title: str, alt: str, draw: Callable[[plots.Theme], bytes]) -> Chart:
+    """A chart drawn for both themes."""
+    return Chart(title, alt, draw("light"), draw("dark"))
+
+
+def sound(
+    name: str,
+    flac: bytes,
+    axis_seconds: float | None = None,
+    top_hz: float | None = None,
+    note: str = "",
+    main: bool = False,
+    candidates: tuple[float, ...] = (),
+    picked: int = 0,
+    judge: str = "CLAP",
+) -> Sound:
+    """A sound with its spectrogram, from FLAC bytes. Equal `axis_seconds` and `top_hz` make pictures comparable.
+
+    UserError where the bytes are not audio; ValueError where they are not FLAC, or empty.
+    """
+    if not flac.startswith(b"fLaC"):
+        raise ValueError(f"{name}: the page plays FLAC, found bytes that start with {flac[:4]!r}")
+    samples, rate = audio.decode(flac, name=name)
+    seconds = len(samples) / rate
+    axis = axis_seconds or seconds
+    picture = plots.spectrogram(samples, rate, axis, top_hz)
+    return Sound(name, flac, picture, seconds, axis, note, main, candidates, picked, judge)
+
+
+def _data_uri(kind: str) -> Callable[[bytes], Markup]:
+    return lambda data: Markup(f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number, png=_data_uri("image/png"), flac=_data_uri("audio/flac"))
+    return environment
+
+
+def listening_page(page: PageData, limit: int = PROMPTS) -> str:
+    """The whole page as HTML. The fixed prompts come first, then at most `limit` others in the order given.
+
+    All text is escaped; nothing in the page refers to the network.
+    """
+    fixed = [entry for entry in page.entries if entry.fixed]
+    others = [entry for entry in page.entries if not entry.fixed][:limit]
+    heading = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
+    if fixed:
+        heading = f"The {len(fixed)} fixed prompts, then {heading}"
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            entries=[*fixed, *others],
+            heading=heading,
+            css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+            js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+            width=plots.WIDTH,
+            height=plots.HEIGHT,
+            left=plots.LEFT / plots.WIDTH,
+            right=plots.RIGHT / plots.WIDTH,
+            floor=f"−{-plots.FLOOR_DB:g}",
+            ceiling=f"−{-plots.CEILING_DB:g}",
+        )
+    )

@@ -1,0 +1,75 @@
+"""The summary that ends a run in the terminal: its scores and what to do next."""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from musicgen_lite.report.page import Score, ScoreTable
+
+# Where there is no terminal to ask, lines are as long as they need to be.
+PLAIN_WIDTH = 160
+HEADER_WIDTH = 9
+ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+
+
+def _cell(score: Score | None, interval: bool) -> Text:
+    if score is None:
+        return Text("–", style="dim")
+    return Text.assemble(score.text, (f"  ({score.interval})" if interval and score.interval else "", "dim"))
+
+
+def _grid(scores: ScoreTable, intervals: int) -> Table:
+    """The table with intervals in its first `intervals` columns; headers wrap to the width of their figures."""
+    rows = [
+        [
+            Text.assemble(row.name, (ARROWS[row.better], "dim")),
+            *(_cell(score, position < intervals) for position, score in enumerate(row.scores)),
+            Text(row.counts, style="dim"),
+        ]
+        for row in scores.rows
+    ]
+    grid = Table(
+        box=None,
+        title=Text(scores.title),
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for position, name in enumerate(("score", *scores.columns, "n")):
+        width = max((len(row[position]) for row in rows), default=1)
+        header = textwrap.fill(name, max(width, HEADER_WIDTH), break_long_words=False)
+        grid.add_column(Text(header), justify="right" if position else "left", style="bold" if position == 1 else "")
+    for cells in rows:
+        grid.add_row(*cells)
+    return grid
+
+
+def terminal_summary(
+    title: str, tables: Sequence[ScoreTable], commands: Sequence[tuple[str, str]], file: TextIO | None = None
+) -> None:
+    """Print score tables, then (command, what it does) pairs: coloured in a terminal, plain aligned text elsewhere."""
+    console = Console(file=file or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(Text(title, style="bold"))
+    for scores in tables:
+        # Where a line is short, the baselines' intervals go first, then the run's own; a figure never goes.
+        for intervals in (len(scores.columns), 1, 0):
+            grid = _grid(scores, intervals)
+            needed = console.measure(grid, options=console.options.update(width=9999)).maximum
+            if needed <= console.width:
+                break
+        console.print()
+        console.print(grid, width=max(needed, console.width), crop=False)
+    console.print()
+    console.print(Text("Next", style="bold"))
+    steps = Table.grid(padding=(0, 3, 0, 0))
+    for command, purpose in commands:
+        steps.add_row(Text(f"  {command}", style="cyan"), Text(purpose))
+    console.print(steps)

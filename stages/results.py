@@ -1,0 +1,19 @@
+"""Reading back what the stages wrote: curves and scores, for the page, the terminal and the row in MLflow."""
+
+import csv
+from typing import Any
+
+from musicgen_lite.store import read_json
+from stages.common import CURVES, SCORES_AUDIO, SCORES_NLL, SCORES_REFERENCE
+
+
+def curves() -> list[dict[str, float]]:
+    """The training curve, one row a validation."""
+    with CURVES.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def details() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Details of the likelihood, and of the audio with those of the reference sets beside."""
+    nll, reference, own = (read_json(f / "details.json") for f in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO))
+    return nll, {"estimates": {**reference["estimates"], **own["estimates"]}}

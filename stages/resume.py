@@ -1,0 +1,37 @@
+"""Where an interrupted training is kept: a folder named by everything that decides what the training computes."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite.params import Params
+from stages.common import TEXT, TOKENS, root
+
+
+def relevant(params: Params) -> dict[str, Any]:
+    """The parameters that a training depends on; the other model's sizes are left out."""
+    model = params.model
+    tree = params.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
+    tree["model"] = model.model_dump(mode="json", include={"type", "pattern", "dropout_text", model.type})
+    return tree
+
+
+def checkpoints(params: Params) -> Path:
+    """The folder for this training's checkpoints, in the main repository even where a queued copy runs.
+
+    Its name hashes parameters, the digests of tokens and text, and the code of models and training: a changed input
+    never resumes from checkpoints of another.
+    """
+    digest = hashlib.sha256(json.dumps(relevant(params), sort_keys=True).encode())
+    source = Path("src/musicgen_lite")
+    code = [*source.glob("training/*.py"), *source.glob("models/*.py"), source / "patterns.py"]
+    others = {path.name for path in source.glob("models/?.py")} - {f"{params.model.type}.py"}
+    inputs = [
+        folder / name
+        for folder in (TOKENS / "target", TOKENS / "prompt", TEXT)
+        for name in ("meta.json", "index.parquet")
+    ]
+    for path in sorted(path for path in code if path.name not in others) + inputs:
+        digest.update(path.as_posix().encode() + path.read_bytes())
+    return root() / "checkpoints" / digest.hexdigest()[:16]

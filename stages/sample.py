@@ -1,0 +1,95 @@
+"""Generate for test captions and the fixed prompts: N candidates each, reranked by CLAP, all of them kept."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+
+from musicgen_lite import codec, models, text
+from musicgen_lite.generation import Sampling, best_of, generate
+from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.params import Params
+from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.store import ArrayStore, atomic_dir
+from stages.common import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, run, seed_of, set_up_torch
+from stages.corpus import halves
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prompt to generate for; `kind` says what the model hears: text, text and prompt, or a fixed text."""
+
+    prompt_id: str
+    kind: str
+    caption: str
+    text: np.ndarray
+    prompt: np.ndarray | None = None
+
+
+def items(params: Params) -> Iterator[Item]:
+    """Test captions (B: once more with their own audio prompt), then the fixed prompts."""
+    cached, prompts = ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
+    _, prompted = halves(ClipStore(CLIPS), params.sample.prompts)
+    rows = prompted.to_dict("records")
+    for row in rows:
+        yield Item(row["id"], "text", row["caption"], cached[row["id"]])
+    if params.model.type == "b":
+        for row in rows:
+            yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
+    fixed = list(params.sample.fixed_prompts)
+    for number, embedding in enumerate(text.load(params.text.name).encode(fixed, params.text.max_tokens)):
+        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
+
+
+def conditions(group: Sequence[Item]) -> Conditions:
+    """What the model is given for items of one kind."""
+    heard = [item.prompt for item in group if item.prompt is not None]
+    prompt = torch.from_numpy(np.stack(heard).astype(np.int64)) if heard else None
+    return Conditions.from_texts([torch.from_numpy(item.text.astype(np.float32)) for item in group], prompt)
+
+
+def captions_score(
+    clap: ClapScorer, group: Sequence[Item], waves: Sequence[np.ndarray], owners: Sequence[int]
+) -> np.ndarray:
+    """Cosine of each candidate with the caption it was made for: `[len(waves)]`."""
+    captions = clap.embed_text([item.caption for item in group])
+    audio = np.stack([clap.embed_clip(wave, clap.rate).mean(axis=0) for wave in waves])
+    return (audio * captions[np.asarray(owners)]).sum(axis=1)
+
+
+def main(params: Params) -> None:
+    device = set_up_torch(params.compute)
+    model, _ = models.load(MODEL, device)
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
+    clap = load_clap(params.score.clap)
+    own = params.sample
+    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance)
+    frames = round(own.seconds * decoder.frame_rate)
+    with atomic_dir(SAMPLES) as part:
+        writer = ClipWriter(part)
+        for kind, same_kind in groupby(items(params), key=lambda item: item.kind):
+            group = list(same_kind)
+            seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
+            told = conditions(group).repeat_interleave(own.candidates).to(device)
+            codes = generate(model, told, frames, sampling, seeds, own.rows, label=f"sample {kind}")
+            waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
+            ranking = best_of(
+                waves, own.candidates, lambda w, owners, group=group: captions_score(clap, group, w, owners)
+            )
+            for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
+                owner, candidate = divmod(number, own.candidates)
+                item = group[owner]
+                extra = {
+                    "kind": kind, "candidate": candidate, "seed": str(seed),
+                    "score": float(ranking.scores[owner, candidate]), "picked": int(ranking.picked[owner]) == candidate,
+                }  # fmt: skip
+                name = f"{kind}-{item.prompt_id}-{candidate}"
+                writer.add(Clip(name, item.prompt_id, "test", item.caption, (), wave, decoder.rate, extra))
+        writer.close()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""NLL of the held-out codes, with the right caption, another's and none, beside count baselines on the same cells."""
+
+from musicgen_lite import models
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import Params
+from musicgen_lite.scoring import baselines, nll
+from musicgen_lite.store import ArrayStore, write_json
+from stages.common import METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
+
+
+def main(params: Params) -> None:
+    device = set_up_torch(params.compute)
+    tokens, text, prompts = ArrayStore(TOKENS / "target"), ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
+    model, _ = models.load(MODEL, device)
+    if model.config.codec != tokens.meta["fingerprint"]:
+        raise UserError(f"{MODEL}: trained on codec {model.config.codec}, {TOKENS} holds {tokens.meta['fingerprint']}")
+    examples = nll.read_examples("test", tokens, text, prompts if params.model.type == "b" else None)
+    counted = {split: nll.read_examples(split, tokens, text) for split in ("train", "validation")}
+    baseline = baselines.fit(
+        *((example.codes for example in counted[split]) for split in ("train", "validation")),
+        num_codebooks=tokens.meta["num_codebooks"], codebook_size=tokens.meta["codebook_size"],
+    )  # fmt: skip
+    scores = nll.score(
+        model,
+        examples,
+        baseline,
+        frame_rate=tokens.meta["frame_rate"],
+        bootstrap=params.score.bootstrap,
+        seed=params.seed,
+    )
+    scores.notes["codec"] = tokens.meta["fingerprint"]
+    write_scores(SCORES_NLL, scores)
+    write_json(METRICS_NLL, scores.metrics)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,83 @@
+"""Complete the result's row in MLflow, or write it again from files; then print the scores and what to do next.
+
+Runs at every `dvc repro`, in a moment where the row is there.
+"""
+
+import hashlib
+
+import pandas as pd
+
+from musicgen_lite import tracking
+from musicgen_lite.params import Params
+from musicgen_lite.report.summary import terminal_summary
+from musicgen_lite.report.tables import audio_table, nll_table, reranking_table
+from musicgen_lite.store import read_json
+from musicgen_lite.tracking import provenance
+from stages.common import (
+    METRICS_AUDIO,
+    METRICS_NLL,
+    METRICS_REFERENCE,
+    MODEL,
+    PREVIEWS,
+    REPORT,
+    RUN,
+    SCORES_AUDIO,
+    SCORES_NLL,
+    SCORES_REFERENCE,
+    root,
+    run,
+)  # fmt: skip
+from stages.results import curves, details
+
+NEXT = (
+    ("make ui", "compare all runs in MLflow"),
+    ("dvc exp run -S model.type=b", "train and score the other model"),
+    ("dvc exp run --queue -S model.type=a,b  and  dvc exp run --run-all -j 2", "queue both, run them side by side"),
+    ("dvc exp show --only-changed", "a table of experiments"),
+    ("dvc metrics diff", "this result against the committed one"),
+)
+
+
+def key_parts() -> list[str]:
+    """What tells this result of a training from others of it: digests of everything that was scored."""
+    files = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
+    """Everything of the result into its row."""
+    metrics = {
+        name: value
+        for file in (METRICS_NLL, METRICS_REFERENCE, METRICS_AUDIO)
+        for name, value in read_json(file).items()
+    }
+    samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
+    tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
+    tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
+    scores = {
+        f"scores/{folder.name}.json": folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)
+    }
+    return tracking.close(
+        params.tracking, root(), record,
+        curves=curves(), scoring_params=scoring, key_parts=key_parts(), metrics=metrics, tables=tables,
+        audio={f"audio/{file.name}": file.read_bytes() for file in samples}
+        | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
+        images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
+        files={"listen.html": REPORT / "index.html", "model/model.safetensors": MODEL, **scores},
+        tags=provenance.digests(),
+    )  # fmt: skip
+
+
+def main(params: Params) -> None:
+    record = read_json(RUN)
+    scoring = params.model_dump(mode="json", include={"sample", "score"})
+    row = tracking.find(params.tracking, root(), record, scoring, key_parts()) or write(params, record, scoring)
+    nll, audio = details()
+    tables = [nll_table(nll, params.codec.num_codebooks), audio_table(audio), reranking_table(audio)]
+    title = f"{row.name}: model {params.model.type.upper()}, {params.model.pattern}"
+    terminal_summary(title, tables, [(f"open {REPORT / 'index.html'}", "listen"), *NEXT])
+    print(f"MLflow: {row.link}")
+
+
+if __name__ == "__main__":
+    run(main)

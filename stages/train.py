@@ -1,0 +1,44 @@
+"""Train model A or B; a killed training goes on where it was, in the same tracked run."""
+
+import csv
+import shutil
+
+from musicgen_lite import codec, tracking
+from musicgen_lite.params import Params
+from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_json
+from musicgen_lite.training.fit import fit
+from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, root, run, set_up_torch
+from stages.previews import previewer
+from stages.resume import checkpoints, relevant
+
+
+def main(params: Params) -> None:
+    set_up_torch(params.compute)
+    folder = checkpoints(params)
+    begun = folder / "run.json"
+    earlier = read_json(begun) if begun.exists() else None
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks)
+    with tracking.begin(params.tracking, root(), relevant(params), earlier) as tracked:
+        write_json(begun, tracked.record)
+        result = fit(
+            params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS,
+            codebooks=decoder.codebooks(), preview=previewer(params, decoder, folder / "previews"), loggers=tracked.loggers,
+        )  # fmt: skip
+    if result is None:  # another process of the same training writes the results
+        return
+    with atomic_path(CURVES) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(result.rows[0]))
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in result.rows)
+    with atomic_dir(PREVIEWS) as part:
+        for file in sorted((folder / "previews").glob("*.flac")):
+            shutil.copy(file, part)
+    facts = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
+    averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
+    write_json(RUN, {**tracked.record, "training": {**facts, **averages}})
+    shutil.rmtree(folder)
+    print(f"best validation loss {result.val_loss:.4f} nats a code at step {result.best_step}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Behaviour against oracles, closed forms and reference implementations; the folders mirror src/."""

@@ -13,22 +13,19 @@ from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
 
 
-def previewer(params: Params, decoder: Codec, folder: Path) -> Callable[[LanguageModel, int], list[Path]]:
-    """A function that generates every fixed prompt at one training step and returns the files it wrote."""
+def previewer(params: Params, decoder: Codec, folder: Path) -> Callable[[LanguageModel, int], None]:
+    """A function that generates every fixed prompt at one training step and writes them into `folder`."""
     prompts = list(params.sample.fixed_prompts)
-    conditions = Conditions.collate(text.load(params.text.name).encode(prompts, params.text.max_tokens))
+    embeddings = text.load(params.text.name).encode(prompts, params.text.max_tokens)
+    conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance)
     frames = round(own.seconds * decoder.frame_rate)
 
-    def preview(model: LanguageModel, step: int) -> list[Path]:
+    def preview(model: LanguageModel, step: int) -> None:
         device = next(model.parameters()).device
-        with torch.random.fork_rng():
-            codes = generate(model, conditions.to(device), frames, sampling, range(len(prompts)))
-        files = []
-        for number, wave in enumerate(decoder.decode(codes).cpu().numpy()):
-            files.append(folder / f"step-{step:06d}-prompt-{number}.flac")
-            audio.write(files[-1], wave, decoder.rate)
-        return files
+        codes = generate(model, conditions.to(device), frames, sampling, range(len(prompts)))
+        for number, wave in enumerate(decoder.decode(codes.cpu()).numpy()):
+            audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave, decoder.rate)
 
     return preview

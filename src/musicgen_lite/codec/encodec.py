@@ -1,0 +1,137 @@
+"""EnCodec (Défossez et al. 2022) on transformers' EncodecModel."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import EncodecConfig, EncodecModel
+from transformers.utils import logging
+
+from musicgen_lite import store
+from musicgen_lite.errors import UserError
+
+# What of a configuration changes codes or waveforms; names, versions and file types don't.
+_IDENTITY = (
+    "sampling_rate", "audio_channels", "hidden_size", "num_filters", "num_residual_layers", "upsampling_ratios",
+    "norm_type", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "use_causal_conv",
+    "pad_mode", "compress", "num_lstm_layers", "trim_right_ratio", "codebook_size", "codebook_dim", "use_conv_shortcut",
+)  # fmt: skip
+
+
+def _model(name: str, source: str, revision: str | None) -> EncodecModel:
+    """The model at `source` in float32, every weight of it read from the file."""
+    logging.disable_progress_bar()
+    here = Path(source).is_dir()
+    where = f"codec.name {name!r}" + (f" ({source})" if here and name != source else "")
+    hint = (
+        "give a directory with config.json and model.safetensors of an EncodecModel"
+        if here
+        else "give `embedded`, an existing directory, or a hub name that is cached or can be downloaded "
+        "(with HF_HUB_OFFLINE=1 nothing is)"
+    )
+    if here and not (Path(source) / "config.json").is_file():
+        raise UserError(f"{where}: there is no config.json in it; {hint}")
+    try:
+        found, _ = EncodecConfig.get_config_dict(source, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: its configuration cannot be read ({_first_line(error)}); {hint}") from error
+    if found.get("model_type") != "encodec":
+        raise UserError(f"{where}: model_type is {found.get('model_type')!r}, expected 'encodec'; {hint}")
+    try:
+        # A half-precision file would otherwise load in half precision, and give other codes.
+        model, report = EncodecModel.from_pretrained(
+            source, revision=revision, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # the loaders raise OSError, RuntimeError, ValueError and safetensors' own errors
+        raise UserError(f"{where}: its weights cannot be read ({_first_line(error)}); {hint}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(f"{where}: the weight file lacks {len(missing)} tensors, first {missing[0]}; {hint}")
+    return model.eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class TransformersEncodec:
+    """A mono EncodecModel without chunks or level normalisation, as MusicGen's 32 kHz codec and the shipped one are."""
+
+    def __init__(self, name: str, source: str, num_codebooks: int, revision: str | None, device: torch.device) -> None:
+        self.name = name
+        self.model: Any = _model(name, source, revision).to(device)
+        self.device = device
+        config = self.model.config
+        self._check(config, num_codebooks)
+        self.rate: int = config.sampling_rate
+        self.hop: int = config.hop_length
+        self.frame_rate: int = config.frame_rate
+        self.codebook_size: int = config.codebook_size
+        self.num_codebooks = num_codebooks
+        # Half a codebook more than asked for: the quantiser rounds the bandwidth down to whole codebooks, and an exact
+        # one could fall short by a rounding error. Without a bandwidth, `EncodecModel.encode` takes its lowest.
+        self._bandwidth = (num_codebooks + 0.5) * math.log2(self.codebook_size) * self.frame_rate / 1000.0
+        tensors = {key: value for key, value in self.model.state_dict().items() if not key.startswith("quantizer.")}
+        tensors["codebooks"] = self.codebooks()
+        identity = {key: getattr(config, key) for key in _IDENTITY} | {"num_codebooks": num_codebooks}
+        self.fingerprint = store.fingerprint(tensors, identity)
+
+    def _check(self, config: EncodecConfig, num_codebooks: int) -> None:
+        if config.audio_channels != 1 or config.normalize or config.chunk_length_s is not None:
+            raise UserError(
+                f"codec.name {self.name!r}: {config.audio_channels} channels, normalize {config.normalize}, "
+                f"chunk_length_s {config.chunk_length_s}; only mono codecs without normalisation and chunks are "
+                "supported, such as facebook/encodec_32khz"
+            )
+        if config.frame_rate * config.hop_length != config.sampling_rate:
+            raise UserError(
+                f"codec.name {self.name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole "
+                "number of frames a second; choose another codec"
+            )
+        held = len(self.model.quantizer.layers)
+        if not 1 <= num_codebooks <= held:
+            raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {self.name!r} has 1 to {held}")
+        for number, vectors in enumerate(self.model.quantizer.layers[:num_codebooks]):
+            if not vectors.codebook.embed.any():
+                raise UserError(
+                    f"codec.name {self.name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
+                )
+
+    @torch.no_grad()
+    def latents(self, wave: Tensor) -> Tensor:
+        """`[B, D, T']` of `wave` `[B, T]`; see `Codec.latents`."""
+        if wave.ndim != 2 or 0 in wave.shape:
+            raise ValueError(f"expected waveforms [B, T], found shape {tuple(wave.shape)}")
+        return self._rows(lambda rows: self.model.encoder(rows.unsqueeze(1)), wave.to(self.device, torch.float32))
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor) -> Tensor:
+        """`[B, N_q, T']` of `wave` `[B, T]`; see `Codec.encode`."""
+        return self.model.quantizer.encode(self.latents(wave), self._bandwidth).transpose(0, 1).contiguous()
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """`[B, T' * hop]` of `codes` `[B, N_q, T']`; see `Codec.decode`."""
+        if codes.ndim != 3 or codes.shape[1] != self.num_codebooks or 0 in codes.shape:
+            raise ValueError(f"expected codes [B, {self.num_codebooks}, T], found shape {tuple(codes.shape)}")
+        low, high = int(codes.min()), int(codes.max())
+        if low < 0 or high >= self.codebook_size:
+            raise ValueError(f"codes lie in {low}..{high}, allowed 0..{self.codebook_size - 1}")
+        vectors = self.model.quantizer.decode(codes.to(self.device).long().transpose(0, 1))
+        return self._rows(self.model.decoder, vectors).squeeze(1)
+
+    def _rows(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """`function` of `batch` `[B, ...]`; on a CPU row by row.
+
+        There a batch saves no time, needs B times the memory, and rounds differently from its rows.
+        """
+        if self.device.type == "cpu":
+            return torch.cat([function(row) for row in batch.split(1)])
+        return function(batch)
+
+    def codebooks(self) -> Tensor:
+        """`[N_q, K, D]`; see `Codec.codebooks`."""
+        return torch.stack([layer.codebook.embed for layer in self.model.quantizer.layers[: self.num_codebooks]])

@@ -1,0 +1,7 @@
+"""From conditions to codes: sampling, the decoding loop, and the choice among candidates."""
+
+from musicgen_lite.generation.decode import generate
+from musicgen_lite.generation.rerank import Ranking, best_of
+from musicgen_lite.generation.sampling import Sampling
+
+__all__ = ["Ranking", "Sampling", "best_of", "generate"]

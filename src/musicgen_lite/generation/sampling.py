@@ -1,0 +1,69 @@
+"""How a code is drawn from logits, reproducibly for each item."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from musicgen_lite.errors import UserError
+
+STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature: above 0; top_k: 0 keeps all codes, 1 is greedy; top_p: 0 keeps all; guidance: 1 is none.
+
+    Guidance is classifier-free (Ho and Salimans 2022): logits = uncond + guidance * (cond - uncond).
+    UserError names a value that is not allowed.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 0.0
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise UserError(f"temperature: found {self.temperature}; it must be above 0 (for greedy codes set top_k to 1)")
+        if self.top_k < 0:
+            raise UserError(f"top_k: found {self.top_k}; it must be 0 (all codes) or more")
+        if not 0 <= self.top_p < 1:
+            raise UserError(f"top_p: found {self.top_p}; it must be at least 0 (all codes) and below 1")
+        if not (self.guidance >= 0 and math.isfinite(self.guidance)):
+            raise UserError(f"guidance: found {self.guidance}; it must be 0 or more (1 is no guidance)")
+
+
+class Noise:
+    """Exponential noise for each item from a generator of its own, whatever the other items are."""
+
+    def __init__(self, seeds: Sequence[int], cells: int, size: int, device: torch.device) -> None:
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._block = torch.empty(len(seeds), STEPS_PER_DRAW, cells, size, device=device)
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Noise of one step, `[B, C, K]`; steps must be asked for in order."""
+        if step % STEPS_PER_DRAW == 0:
+            for row, generator in zip(self._block, self._generators, strict=True):
+                row.exponential_(generator=generator)
+        return self._block[:, step % STEPS_PER_DRAW]
+
+
+def draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
+    """Codes `[B, C]` from logits and exponential noise, both `[B, C, K]`.
+
+    argmax(p / Exp(1)) follows the distribution p exactly (the exponential race, equal to the Gumbel trick) and, unlike
+    a multinomial draw, waits for nothing on a GPU. p need not be normalised.
+    """
+    logits = logits.float() / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if sampling.top_p > 0:
+        ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
+        # A code stays if the more likely ones together have not reached top_p; the most likely one always stays.
+        beyond = ordered.cumsum(dim=-1) - ordered >= sampling.top_p
+        logits = logits.masked_fill(beyond.scatter(-1, order, beyond), -torch.inf)
+    return ((logits - logits.amax(dim=-1, keepdim=True)).exp() / noise).argmax(dim=-1)

@@ -1,0 +1,101 @@
+"""Model B: the decoder reads captions and audio prompts by cross-attention, as MusicGen does."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicgen_lite.models.base import LanguageModel, TextTokens
+from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.config import ModelConfig
+from musicgen_lite.models.transformer import INIT_STD, Block, Context, LayerCache, key_bias, merge_heads, sinusoids
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, d_model: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(d_model, d_model, bias=False)
+        self.kv = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `[B, H, M, d_head]` of the memory."""
+        k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return k, v
+
+    def forward(self, x: Tensor, context: Context, cache: LayerCache | None) -> Tensor:
+        """Every position of x `[B, S, d]` reads all visible positions of the memory."""
+        if context.memory is None or context.memory_bias is None:
+            raise ValueError("cross-attention needs a memory")
+        if cache is not None and cache.memory_keys is not None and cache.memory_values is not None:
+            k, v = cache.memory_keys, cache.memory_values
+        else:
+            k, v = self.project(context.memory)
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        bias = context.memory_bias.to(q.dtype)
+        return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
+
+
+class CrossBlock(Block):
+    """Self-attention, cross-attention, MLP."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float) -> None:
+        super().__init__(d_model, heads, dropout)
+        self.cross_norm = nn.LayerNorm(d_model)
+        self.cross = CrossAttention(d_model, heads)
+
+    def attend(
+        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+    ) -> Tensor:
+        x = super().attend(x, bias, context, cache, at)
+        return x + self.dropout(self.cross(self.cross_norm(x), context, cache))
+
+    def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
+        cache = super().new_cache(context, rows, capacity)
+        if context.memory is not None:
+            k, v = self.cross.project(context.memory)
+            cache.memory_keys, cache.memory_values = k.contiguous(), v.contiguous()
+        return cache
+
+
+class CrossModel(LanguageModel):
+    """Memory: [null, caption tokens, audio prompt frames], each projected to d_model, with type and position embeddings.
+
+    A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(
+            config, [CrossBlock(config.d_model, config.heads, config.dropout) for _ in range(config.layers)]
+        )
+        self.text = TextTokens(config)
+        self.prompt_projection = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.prompt_position = nn.Embedding(config.max_prompt_frames, config.d_model)
+        self.type_embedding = nn.Embedding(2, config.d_model)  # text, prompt
+        self.initialise()
+
+    def initialise(self) -> None:
+        """As in the base class; prompt positions start as sinusoids, so that neighbouring frames start out near."""
+        super().initialise()
+        with torch.no_grad():
+            self.prompt_position.weight.copy_(sinusoids(*self.prompt_position.weight.shape) * INIT_STD)
+            self.prompt_projection.weight.normal_(std=self.config.d_model**-0.5)
+
+    def context(self, conditions: Conditions) -> Context:
+        """Caption `[B, L, D_t]` and prompt `[B, N_q, P]` as a memory `[B, 1 + L + P, d]`.
+
+        ValueError if the prompt is longer than `max_prompt_frames`.
+        """
+        memory, mask = self.text(conditions)
+        memory = memory + self.type_embedding.weight[0]
+        if conditions.prompt is None:
+            return Context(memory=memory, memory_bias=key_bias(mask))
+        frames = conditions.prompt.shape[2]
+        if frames > self.config.max_prompt_frames:
+            raise ValueError(f"a prompt of {frames} frames is longer than {self.config.max_prompt_frames}")
+        codebooks = torch.arange(self.config.num_codebooks, device=mask.device)
+        codes = self.code_embedding(conditions.prompt.transpose(1, 2) + codebooks * self.entries).sum(dim=2)
+        prompt = self.prompt_projection(codes) + self.prompt_position.weight[:frames] + self.type_embedding.weight[1]
+        visible = conditions.has_prompt[:, None].expand(-1, frames)
+        memory = torch.cat([memory, prompt.to(memory.dtype)], dim=1)
+        return Context(memory=memory, memory_bias=key_bias(torch.cat([mask, visible], dim=1)))

@@ -1,0 +1,186 @@
+"""What the two models share: code embeddings, positions, the stack of blocks, heads, and decoding with a cache."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicgen_lite import patterns
+from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.config import ModelConfig
+from musicgen_lite.models.transformer import INIT_STD, Block, Context, LayerCache, key_bias, sinusoids
+from musicgen_lite.patterns import Layout
+
+
+@dataclass
+class DecodingState:
+    """A decoding in progress: what stays the same for all steps, and how far it has come."""
+
+    layout: Layout
+    context: Context
+    bias: Tensor | None  # [B, 1, 1, P + S], what hides padding of the prefix; None without a prefix
+    caches: list[LayerCache]
+    places: Tensor  # [S, d]
+    rows: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
+    codebooks: list[int]  # of each step, in a flattened pattern
+    prefix: int
+    step: int = 0
+
+
+class TextTokens(nn.Module):
+    """Caption embeddings projected to d_model behind a learned null token.
+
+    The null token is always visible: a row without a caption still has something to read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.null = nn.Embedding(1, config.d_model)
+        self.projection = nn.Linear(config.text_dim, config.d_model, bias=False)
+        self.position = nn.Embedding(config.max_text, config.d_model)
+
+    def forward(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Tokens `[B, 1 + L, d]` and their mask `[B, 1 + L]`; ValueError if L is over the config's `max_text`."""
+        length = conditions.text.shape[1]
+        if length > len(self.position.weight):
+            raise ValueError(f"a text of {length} tokens is longer than max_text ({len(self.position.weight)})")
+        mask = conditions.text_mask & conditions.has_text[:, None]
+        # Zeros where hidden: not even a NaN in the padding can reach the output. Normalised, because encoders differ.
+        text = conditions.text.masked_fill(~mask[:, :, None], 0.0)
+        text = F.layer_norm(text, text.shape[-1:])
+        tokens = self.projection(text) + self.position.weight[:length]
+        null = self.null.weight.to(tokens.dtype).expand(len(tokens), 1, -1)
+        return torch.cat([null, tokens], dim=1), F.pad(mask, (1, 0), value=True)
+
+
+class LanguageModel(nn.Module, ABC):
+    """Predicts codes step by step, in the order of its pattern. Subclasses say what a model reads besides the codes."""
+
+    def __init__(self, config: ModelConfig, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.config = config
+        self.pattern = patterns.get(config.pattern)
+        self.entries = config.codebook_size + 1
+        # One table for all codebooks: the row of code k in codebook q is q * (K + 1) + k; the last of each is special.
+        self.code_embedding = nn.Embedding(config.num_codebooks * self.entries, config.d_model)
+        self.flattened = self.pattern.flattened(config.num_codebooks)
+        self.codebook_embedding = nn.Embedding(config.num_codebooks, config.d_model) if self.flattened else None
+        length = self.pattern.positions(config.max_frames, config.num_codebooks)
+        if config.positions == "learned":
+            self.position_embedding: Tensor = nn.Parameter(torch.empty(length, config.d_model))
+        else:
+            self.register_buffer("position_embedding", sinusoids(length, config.d_model), persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Parameter(torch.empty(config.num_codebooks, config.codebook_size, config.d_model))
+
+    def initialise(self) -> None:
+        """Draw all weights from the global generator: normal, with residual branches scaled down as in GPT-2."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+        for name, parameter in self.named_parameters(recurse=True):
+            if name.endswith(("out.weight", "down.weight")):
+                nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * self.config.layers))
+        nn.init.normal_(self.head, std=INIT_STD)
+        if self.config.positions == "learned":
+            nn.init.normal_(self.position_embedding, std=INIT_STD)
+
+    def init_from_codebooks(self, codebooks: Tensor, seed: int) -> None:
+        """Start code embeddings and heads from the codec's vectors `[N_q, K, D]`, so that near codes start out near.
+
+        The vectors go through a fixed random matrix to d_model and are scaled to the usual embedding scale, the heads
+        to a tenth of it. ValueError if the sizes are not the model's.
+        """
+        num_codebooks, size, dim = codebooks.shape
+        if (num_codebooks, size) != (self.config.num_codebooks, self.config.codebook_size):
+            raise ValueError(
+                f"codebooks are {num_codebooks} x {size}, the model has "
+                f"{self.config.num_codebooks} x {self.config.codebook_size}"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        projection = torch.randn(dim, self.config.d_model, generator=generator)
+        vectors = codebooks.detach().float().cpu()
+        vectors = (vectors - vectors.mean(dim=1, keepdim=True)) @ projection
+        vectors = vectors / vectors.std(dim=(1, 2), keepdim=True).clamp_min(1e-8)
+        with torch.no_grad():
+            table = self.code_embedding.weight.view(num_codebooks, size + 1, -1)
+            table[:, :size] = (vectors * INIT_STD).to(table)
+            self.head.copy_(vectors * INIT_STD / 10)
+
+    @abstractmethod
+    def context(self, conditions: Conditions) -> Context:
+        """What the model reads besides the codes; each model has its own."""
+
+    def forward(self, codes: Tensor, conditions: Conditions) -> Tensor:
+        """Logits `[B, N_q, T, K]` of every cell of codes `[B, N_q, T]`, each given all cells of earlier steps.
+
+        ValueError if the clip is longer than the model's `max_frames`.
+        """
+        layout = self._layout(codes.shape[2], codes.device)
+        inputs = layout.inputs(codes, self.config.codebook_size)
+        x = self._embed(inputs, layout.input_codebook * self.entries) + self._places(layout)
+        context = self.context(conditions)
+        bias = self._bias(context, layout)
+        if context.prefix is not None:
+            x = torch.cat([context.prefix.to(x.dtype), x], dim=1)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, bias, context)
+        # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
+        hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
+        hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1).flatten(1, 2)
+        return torch.bmm(hidden, self.head.transpose(1, 2)).unflatten(1, (len(codes), -1)).transpose(0, 1)
+
+    def start(self, conditions: Conditions, frames: int) -> DecodingState:
+        """Allocate caches for `frames` frames, and run the prefix, if any, through all blocks."""
+        layout = self._layout(frames, conditions.text.device)
+        context = self.context(conditions)
+        bias = self._bias(context, layout)
+        prefix = 0 if context.prefix is None else context.prefix.shape[1]
+        blocks = cast(Sequence[Block], self.blocks)
+        caches = [block.new_cache(context, len(conditions), prefix + layout.steps) for block in blocks]
+        if context.prefix is not None:
+            x = context.prefix
+            for block, cache in zip(self.blocks, caches, strict=True):
+                x = block(x, bias, context, cache)
+        rows = layout.input_codebook * self.entries
+        codebooks = layout.codebook[:, 0].tolist()
+        return DecodingState(layout, context, bias, caches, self._places(layout), rows, codebooks, prefix)
+
+    def step(self, cells: Tensor, state: DecodingState) -> Tensor:
+        """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
+        s = state.step
+        x = self._embed(cells[:, None], state.rows[s]) + state.places[s]
+        for block, cache in zip(self.blocks, state.caches, strict=True):
+            x = block(x, state.bias, state.context, cache, state.prefix + s)
+        state.step += 1
+        hidden = self.norm(x[:, 0])
+        if self.flattened:
+            return F.linear(hidden, self.head[state.codebooks[s]])[:, None]
+        return F.linear(hidden, self.head.flatten(0, 1)).unflatten(1, self.head.shape[:2])
+
+    def _layout(self, frames: int, device: torch.device) -> Layout:
+        if frames > self.config.max_frames:
+            raise ValueError(f"{frames} frames are more than the {self.config.max_frames} that the model is made for")
+        return self.pattern.layout(frames, self.config.num_codebooks, device)
+
+    def _bias(self, context: Context, layout: Layout) -> Tensor | None:
+        """What hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
+        return None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
+
+    def _embed(self, cells: Tensor, rows: Tensor) -> Tensor:
+        """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over a step; `rows`: where each one's codebook starts."""
+        x = self.code_embedding(cells + rows)
+        return x[:, :, 0] if self.flattened else x.sum(dim=2)
+
+    def _places(self, layout: Layout) -> Tensor:
+        """Where each step stands, `[S, d]`: its frame, and in a flattened pattern its codebook."""
+        x = self.position_embedding[layout.position]
+        return x if self.codebook_embedding is None else x + self.codebook_embedding(layout.codebook[:, 0])

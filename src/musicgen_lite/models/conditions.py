@@ -1,0 +1,89 @@
+"""What a model is conditioned on: captions as embeddings, audio prompts as codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """A batch of conditions. Rows without text or without prompt fall back on a learned null token.
+
+    text: `[B, L, D_t]` float32, anything where masked; text_mask: `[B, L]`, True at real tokens;
+    prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none);
+    has_text, has_prompt: `[B]` bool.
+    """
+
+    text: Tensor
+    text_mask: Tensor
+    prompt: Tensor | None
+    has_text: Tensor
+    has_prompt: Tensor
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def to(self, device: torch.device | str) -> "Conditions":
+        return Conditions(*(x if x is None else x.to(device, non_blocking=True) for x in self._fields()))  # type: ignore[arg-type]
+
+    def __getitem__(self, rows: slice | Tensor) -> "Conditions":
+        """Some of the rows."""
+        return Conditions(*(x if x is None else x[rows] for x in self._fields()))  # type: ignore[arg-type]
+
+    def repeat_interleave(self, n: int) -> "Conditions":
+        """Each row `n` times in a row: the candidates of a prompt are neighbours."""
+        return Conditions(*(x if x is None else x.repeat_interleave(n, dim=0) for x in self._fields()))  # type: ignore[arg-type]
+
+    def without_text(self) -> "Conditions":
+        return replace(self, has_text=torch.zeros_like(self.has_text))
+
+    def without_prompt(self) -> "Conditions":
+        return replace(self, has_prompt=torch.zeros_like(self.has_prompt))
+
+    def pad_text(self, length: int) -> "Conditions":
+        """Masked padding up to `length` tokens; ValueError if the text is longer."""
+        missing = length - self.text.shape[1]
+        if missing < 0:
+            raise ValueError(f"text of {self.text.shape[1]} tokens does not fit into {length}")
+        return replace(self, text=F.pad(self.text, (0, 0, 0, missing)), text_mask=F.pad(self.text_mask, (0, missing)))
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[Tensor], prompt: Tensor | None = None) -> "Conditions":
+        """Rows of text embeddings `[L_i, D_t]`, padded to the longest; every row has its text, and its prompt if given.
+
+        An embedding of no tokens counts as no text.
+        """
+        lengths = torch.tensor([len(text) for text in texts])
+        longest = max(1, int(lengths.max()))
+        padded = torch.stack([F.pad(text.float(), (0, 0, 0, longest - len(text))) for text in texts])
+        has_prompt = torch.full((len(texts),), prompt is not None)
+        return cls(padded, torch.arange(longest) < lengths[:, None], prompt, lengths > 0, has_prompt)
+
+    @staticmethod
+    def cat(batches: Sequence["Conditions"]) -> "Conditions":
+        """Rows of several batches as one; shorter texts are padded, and rows without a prompt get an unused one."""
+        longest = max(batch.text.shape[1] for batch in batches)
+        padded = [batch.pad_text(longest) for batch in batches]
+        shapes = {batch.prompt.shape[1:] for batch in batches if batch.prompt is not None}
+        if len(shapes) > 1:
+            raise ValueError(f"audio prompts of different shapes: {sorted(map(tuple, shapes))}")
+        prompt = None
+        if shapes:
+            shape = shapes.pop()
+            prompt = torch.cat(
+                [b.text_mask.new_zeros((len(b), *shape), dtype=torch.int64) if b.prompt is None else b.prompt for b in batches]
+            )
+        has_prompt = [b.has_prompt if b.prompt is not None else torch.zeros_like(b.has_prompt) for b in batches]
+        return Conditions(
+            torch.cat([b.text for b in padded]),
+            torch.cat([b.text_mask for b in padded]),
+            prompt,
+            torch.cat([b.has_text for b in batches]),
+            torch.cat(has_prompt),
+        )
+
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        return self.text, self.text_mask, self.prompt, self.has_text, self.has_prompt

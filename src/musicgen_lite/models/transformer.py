@@ -1,0 +1,127 @@
+"""The decoder that both models are made of: pre-norm blocks of causal self-attention and a GELU MLP.
+
+Linear layers carry no bias, as in MusicGen, so that weights map one to one onto other implementations of it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+INIT_STD = 0.02  # GPT-2's; code, position and type embeddings start at this scale
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a decoder reads besides the codes.
+
+    prefix: `[B, P, d]`, stands before the first step (Model A); memory: `[B, M, d]`, read by cross-attention (Model B).
+    prefix_mask: `[B, P]`, True where visible; memory_bias: `[B, 1, 1, M]`, see `key_bias`.
+    """
+
+    prefix: Tensor | None = None
+    prefix_mask: Tensor | None = None
+    memory: Tensor | None = None
+    memory_bias: Tensor | None = None
+
+
+@dataclass
+class LayerCache:
+    """Keys and values of one layer, `[B, H, capacity, d_head]`; those of the memory are computed once."""
+
+    keys: Tensor
+    values: Tensor
+    memory_keys: Tensor | None = None
+    memory_values: Tensor | None = None
+
+    def extend(self, keys: Tensor, values: Tensor, at: int) -> tuple[Tensor, Tensor]:
+        """Write new positions from `at` on; returns everything filled so far."""
+        end = at + keys.shape[2]
+        self.keys[:, :, at:end] = keys
+        self.values[:, :, at:end] = values
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def sinusoids(positions: int, dim: int, period: float = 10000.0) -> Tensor:
+    """Sinusoidal embeddings `[positions, dim]` (Vaswani et al. 2017, section 3.5), cosines first, amplitude 1."""
+    half = dim // 2
+    rates = torch.exp(-math.log(period) * torch.arange(half, dtype=torch.float64) / (half - 1 if half > 1 else 1))
+    angles = torch.arange(positions, dtype=torch.float64)[:, None] * rates
+    return torch.cat([angles.cos(), angles.sin()], dim=1).float()
+
+
+def key_bias(mask: Tensor) -> Tensor:
+    """A mask `[B, L]` as what attention adds to its scores, `[B, 1, 1, L]`: 0 where visible, -inf elsewhere."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Causal attention of `[B, H, S, d_head]`, with `bias` `[B, 1, 1, S]` hiding some keys from every query.
+
+    The public function takes a causal flag or a mask, not both, and a full mask costs the skipped upper triangle.
+    The CPU kernel under it takes both.
+    """
+    if bias is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    if q.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, attn_mask=bias)[0]
+    causal = torch.full((q.shape[2], k.shape[2]), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias + causal)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """`[B, H, S, d_head]` to `[B, S, H * d_head]`."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, d_model: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x: Tensor, bias: Tensor | None, cache: LayerCache | None = None, at: int = 0) -> Tensor:
+        """x: `[B, S, d]` at positions `at` to `at + S` of the sequence; bias: `[B, 1, 1, >= at + S]`, see `key_bias`.
+
+        With a cache, `x` is either the whole beginning (`at` 0) or a single position after it.
+        """
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            k, v = cache.extend(k, v, at)
+        bias = None if bias is None else bias[..., : k.shape[2]].to(q.dtype)
+        if at:
+            return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
+        return self.out(merge_heads(causal_attention(q, k, v, bias)))
+
+
+class Block(nn.Module):
+    """Self-attention and MLP, each behind a LayerNorm and added to the stream."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.attention = SelfAttention(d_model, heads)
+        self.mlp_norm = nn.LayerNorm(d_model)
+        self.up = nn.Linear(d_model, 4 * d_model, bias=False)
+        self.down = nn.Linear(4 * d_model, d_model, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def attend(
+        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+    ) -> Tensor:
+        return x + self.dropout(self.attention(self.attention_norm(x), bias, cache, at))
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+    ) -> Tensor:
+        x = self.attend(x, bias, context, cache, at)
+        return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))
+
+    def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
+        """An empty cache for `rows` sequences of at most `capacity` positions."""
+        weight = self.attention.qkv.weight
+        shape = (rows, self.attention.heads, capacity, weight.shape[1] // self.attention.heads)
+        return LayerCache(weight.new_empty(shape), weight.new_empty(shape))

@@ -1,0 +1,192 @@
+"""All scores of audio: what the stages call. The parts are in `clap`, `distances` and `signals`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from musicgen_lite.codec import Codec
+from musicgen_lite.errors import UserError
+from musicgen_lite.progress import track
+from musicgen_lite.scoring import clap, signals
+from musicgen_lite.scoring.distances import audio_distances, noise_like
+from musicgen_lite.scoring.embedders import Clap, ClapEmbedder
+from musicgen_lite.scoring.embeddings import Embedder, Embeddings, Item, embed
+from musicgen_lite.scoring.pairing import check_same, check_unique
+from musicgen_lite.scoring.summary import Scores
+
+Sets = Mapping[str, Mapping[str, Embeddings]]
+"""Set (reference, real, reconstruction, noise) → embedder → embeddings."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Clips by id, read one at a time: `read(id)` gives samples `[T]` and their rate in Hz. Iterates as often as needed."""
+
+    ids: Sequence[str]
+    read: Callable[[str], tuple[np.ndarray, int]]
+
+    def __iter__(self) -> Iterator[Item]:
+        return ((clip, *self.read(clip)) for clip in self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Samples for test prompts: captions by id, `count` candidates each, and the index of the one that was picked.
+
+    `read(id, k)` gives candidate k. `prompts` holds the audio prompts by the same ids, where there were any; they are
+    not part of the candidates' audio.
+    """
+
+    captions: Mapping[str, str]
+    picked: Mapping[str, int]
+    count: int
+    read: Callable[[str, int], tuple[np.ndarray, int]]
+    prompts: Audio | None = None
+
+    def candidates(self) -> Iterator[Item]:
+        """Every candidate, by sorted id."""
+        for clip in sorted(self.captions):
+            for k in range(self.count):
+                yield (clap.candidate_id(clip, k), *self.read(clip, k))
+
+    def chosen(self) -> Audio:
+        """The picked candidates under their prompts' ids."""
+        return Audio(sorted(self.captions), lambda clip: self.read(clip, self.picked[clip]))
+
+    def check(self) -> None:
+        """Raise UserError for too few prompts, a prompt without a pick, or a pick that does not exist."""
+        check_unique(list(self.captions), "generated samples")
+        check_same(self.captions, self.picked, "picks of generated samples")
+        for clip, k in self.picked.items():
+            if not 0 <= k < self.count:
+                raise UserError(f"sample {clip!r}: candidate {k} was picked, but there are {self.count}")
+
+
+def reference_sets(
+    reference: Audio, real: Audio, codec: Codec, embedders: Sequence[Embedder], seed: int
+) -> dict[str, dict[str, Embeddings]]:
+    """What does not depend on a model: the reference half, and the other half real, through the codec, and as noise.
+
+    Noise has each clip's level and is seeded by the clip's place among the sorted ids. Save it with `embeddings.save`.
+    """
+    place = {clip: i for i, clip in enumerate(sorted(real.ids))}
+
+    def through_codec(clip: str) -> tuple[np.ndarray, int]:
+        samples, rate = real.read(clip)
+        if rate != codec.rate:
+            raise UserError(f"clip {clip!r}: {rate} Hz, the codec has {codec.rate} Hz; resample the clips (data.rate)")
+        with torch.inference_mode():
+            decoded = codec.decode(codec.encode(torch.from_numpy(samples)[None]))
+        return decoded[0].cpu().numpy()[: len(samples)], rate
+
+    def as_noise(clip: str) -> tuple[np.ndarray, int]:
+        samples, rate = real.read(clip)
+        return noise_like(samples, seed * 1_000_003 + place[clip]), rate
+
+    sets = {
+        "reference": reference, "real": real,
+        "reconstruction": Audio(real.ids, through_codec), "noise": Audio(real.ids, as_noise),
+    }  # fmt: skip
+    return {name: embed(track(one, f"embed {name}", len(one), "clip"), embedders, name) for name, one in sets.items()}
+
+
+def score_reference(sets: Sets, captions: Mapping[str, str], scorer: Clap, bootstrap: int, seed: int) -> Scores:
+    """The ends of every scale: FAD and KAD of real, reconstruction and noise, and CLAP of each with its captions."""
+    scores = Scores()
+    for space in sets["reference"]:
+        scores.update(audio_distances(sets["reference"][space], _ordered(sets, space), bootstrap, seed))
+    text = clap.embed_captions(captions, scorer)
+    for name in ("real", "reconstruction", "noise"):
+        scores.update(clap.text_audio(text, sets[name]["clap"], f"clap_{name}", bootstrap, seed))
+    for name, short in (("real", "real"), ("reconstruction", "recon")):
+        scores.columns |= {f"clap_{short}": f"clap_{name}", f"fad_{short}": f"clap_fad_{name}"}
+    return scores
+
+
+def score_generated(
+    generated: Generated,
+    sets: Sets,
+    embedders: Sequence[Embedder],
+    scorer: Clap,
+    judge: Clap | None = None,
+    *,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    suffix: str = "",
+) -> Scores:
+    """Score the samples of one model: CLAP with and without picking, FAD and KAD in every space, signals, diversity.
+
+    `scorer` is the CLAP that picked, `judge` one that did not. `embedders` are those that `sets` were made with; the one
+    named "clap" must wrap `scorer`. `suffix` is put behind the names of all figures, to keep a second kind of samples
+    (with audio prompt) apart. Raises UserError by name for whatever is missing, twice there, not finite or not alike.
+    """
+    generated.check()
+    rulers_of_sets = {embedder.name: embedder.fingerprint for embedder in embedders}
+    if rulers_of_sets.get("clap") != scorer.fingerprint:
+        raise ValueError(f"no embedder named clap wraps the scorer {scorer.fingerprint}: {rulers_of_sets}")
+    ids = sorted(generated.captions)
+    scorers = {"clap": scorer} | ({} if judge is None else {"judge": judge})
+    rulers = [ClapEmbedder(model, name) for name, model in scorers.items()]
+    total = len(ids) * generated.count
+    candidates = embed(track(generated.candidates(), "CLAP of candidates", total, "clip"), rulers, "generated samples")
+    scores = Scores()
+    for name, model in scorers.items():
+        scores.update(_by_clap(generated, candidates[name], name, model, bootstrap, seed))
+    own = embed(track(generated.chosen(), "embed picked samples", len(ids), "clip"), embedders, "picked samples")
+    for space, one in own.items():
+        ordered = _ordered(sets, space, one)
+        scores.update(audio_distances(sets["reference"][space], ordered, bootstrap, seed))
+    if generated.prompts is not None:
+        check_same(ids, generated.prompts.ids, "audio prompts of generated samples")
+        heard = embed(generated.prompts, rulers[:1], "audio prompts")
+        scores.update(clap.prompt_similarity(own["clap"], heard["clap"], "prompt_similarity", bootstrap, seed))
+    scores.update(signals.signal_scores(generated.chosen(), generated.captions))
+    scores.columns = _columns(scores, list(own))
+    return scores.renamed(suffix)
+
+
+def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Clap, bootstrap: int, seed: int) -> Scores:
+    """Everything that one CLAP says about the samples: the picked ones with their captions, and what picking brought."""
+    text = clap.embed_captions(generated.captions, model)
+    picked = np.array([generated.picked[clip] for clip in text.ids])
+    chosen = candidates.select([clap.candidate_id(c, k) for c, k in zip(text.ids, picked, strict=True)])
+    chosen = replace(chosen, ids=tuple(text.ids), silent=())
+    scores = clap.text_audio(text, chosen, name, bootstrap, seed)
+    values = clap.of_candidates(text, candidates, generated.count)
+    scores.add(clap.reranking(values, picked, name, bootstrap, seed))
+    scores.tables[name] = scores.tables[name].assign(
+        picked=picked, **{f"candidate_{k}": values[:, k] for k in range(generated.count)}
+    )
+    if name == "clap" and generated.count > 1:
+        scores.add({"diversity": clap.diversity(text, candidates, generated.count, bootstrap, seed)})
+    scores.notes[f"{name}_model"] = {
+        "fingerprint": model.fingerprint,
+        "candidates": generated.count,
+        "silent": list(candidates.silent),
+    }
+    return scores
+
+
+def _ordered(sets: Sets, space: str, generated: Embeddings | None = None) -> dict[str, Embeddings]:
+    """The sets in one space, from near to far."""
+    near = {name: sets[name][space] for name in ("real", "reconstruction")}
+    return near | ({} if generated is None else {"generated": generated}) | {"noise": sets["noise"][space]}
+
+
+def _columns(scores: Scores, spaces: Sequence[str]) -> dict[str, str | float]:
+    """Short names of the figures to compare runs by. FAD and KAD without a space are those of CLAP."""
+    shown = {
+        "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r10": "clap_r10", "clap_n1": "clap_first",
+        "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
+        "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain",
+        "tempo": "tempo", "tempo_octaves": "tempo_octaves", "silent": "silent", "clipping": "clipping",
+    }  # fmt: skip
+    for space in spaces:
+        for title in ("fad", "kad"):
+            shown[title if space == "clap" else f"{title}_{space}"] = f"{space}_{title}_generated"
+    return {column: name for column, name in shown.items() if name in scores.estimates}

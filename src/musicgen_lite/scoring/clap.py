@@ -1,0 +1,133 @@
+"""How well audio fits its caption by CLAP (Wu et al., 2023): cosine of text and audio, paired by id.
+
+A clip's cosine is the mean over its windows. Wrong captions come from a seeded derangement. Retrieval ranks a clip's own
+caption among all captions of the set; ties count against it, equal captions do not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.scoring import intervals
+from musicgen_lite.scoring.embedders import Clap
+from musicgen_lite.scoring.embeddings import Embeddings
+from musicgen_lite.scoring.intervals import Estimate
+from musicgen_lite.scoring.pairing import check_same, derangement
+from musicgen_lite.scoring.summary import Scores
+
+RANKS = (1, 10)
+
+
+@dataclass(frozen=True)
+class TextSpace:
+    """Captions by id in a CLAP's space, embedded once: `vectors` `[n, D]`, l2-normalised, in the order of sorted ids."""
+
+    fingerprint: str
+    captions: dict[str, str]
+    vectors: np.ndarray
+
+    @property
+    def ids(self) -> list[str]:
+        """Sorted ids, the order of `vectors`."""
+        return list(self.captions)
+
+
+def embed_captions(captions: Mapping[str, str], scorer: Clap) -> TextSpace:
+    """Embed captions by id."""
+    ordered = {i: captions[i] for i in sorted(captions)}
+    vectors = np.asarray(scorer.embed_text(list(ordered.values())), np.float64)
+    return TextSpace(scorer.fingerprint, ordered, vectors)
+
+
+def cosines(text: TextSpace, audio: Embeddings) -> np.ndarray:
+    """Cosine of every caption with every clip, mean over windows: `[n, n]`, rows captions, columns clips, by sorted id.
+
+    Raises UserError where the ids differ or the embeddings were made by another model.
+    """
+    if text.fingerprint != audio.fingerprint:
+        raise UserError(f"captions by CLAP {text.fingerprint}, audio by {audio.fingerprint}; run `dvc repro`")
+    check_same(text.ids, audio.ids, f"audio embeddings by {audio.embedder}")
+    return text.vectors @ audio.select(text.ids).means().T
+
+
+def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: int, seed: int) -> Scores:
+    """Own caption, another's, their paired difference, and R@1 and R@10, as `{prefix}`, `{prefix}_shuffled`, …"""
+    similarity = cosines(text, audio)
+    n = len(similarity)
+    own = np.diag(similarity)
+    wrong = similarity[derangement(n, seed), np.arange(n)]
+    same = np.array(list(text.captions.values()))
+    others = same[:, None] != same[None, :]
+    ranks = 1 + ((similarity >= own[None]) & others).sum(axis=0)
+    scores = Scores(tables={prefix: pd.DataFrame({"id": text.ids, "own": own, "shuffled": wrong, "rank": ranks})})
+    scores.add(
+        {
+            prefix: intervals.mean(own, bootstrap, seed),
+            f"{prefix}_shuffled": intervals.mean(wrong, bootstrap, seed),
+            f"{prefix}_gain": intervals.mean(own - wrong, bootstrap, seed),
+        }
+    )
+    scores.add({f"{prefix}_r{k}": intervals.proportion(int((ranks <= k).sum()), n) for k in RANKS if k < n})
+    return scores
+
+
+def candidate_id(clip: str, index: int) -> str:
+    """The id of one of several candidates for a prompt."""
+    return f"{clip}#{index}"
+
+
+def of_candidates(text: TextSpace, candidates: Embeddings, count: int) -> np.ndarray:
+    """Cosine of each prompt with each of its `count` candidates: `[n, count]`, prompts by sorted id."""
+    expected = [candidate_id(clip, k) for clip in text.ids for k in range(count)]
+    check_same(expected, candidates.ids, f"candidates embedded by {candidates.embedder}")
+    means = candidates.select(expected).means().reshape(len(text.ids), count, -1)
+    return np.einsum("nd,nkd->nk", text.vectors, means)
+
+
+def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: int, seed: int) -> dict[str, Estimate]:
+    """What picking one of N brings, by the scores `[n, N]` of one CLAP: the first, a random pick, picked over random.
+
+    A random pick is given by its expectation, the mean over the candidates. Only the scores of a CLAP that did not pick
+    are unbiased.
+    """
+    best = values[np.arange(len(values)), picked]
+    random = values.mean(axis=1)
+    return {
+        f"{prefix}_first": intervals.mean(values[:, 0], bootstrap, seed),
+        f"{prefix}_random": intervals.mean(random, bootstrap, seed),
+        f"{prefix}_picked_over_random": intervals.mean(best - random, bootstrap, seed),
+    }
+
+
+def diversity(text: TextSpace, candidates: Embeddings, count: int, bootstrap: int, seed: int) -> Estimate:
+    """1 - cosine between candidates of one prompt, mean over their pairs, then over prompts. 0: all alike."""
+    expected = [candidate_id(clip, k) for clip in text.ids for k in range(count)]
+    unit = candidates.select(expected).means()
+    unit = (unit / np.linalg.norm(unit, axis=1, keepdims=True)).reshape(len(text.ids), count, -1)
+    pairs = np.triu_indices(count, 1)
+    similarity = np.einsum("nid,njd->nij", unit, unit)[:, pairs[0], pairs[1]]
+    return intervals.mean(1 - similarity.mean(axis=1), bootstrap, seed)
+
+
+def prompt_similarity(generated: Embeddings, prompts: Embeddings, prefix: str, bootstrap: int, seed: int) -> Scores:
+    """Cosine of generated audio (the prompt itself cut off) to its own audio prompt and to another's, paired by id."""
+    if generated.fingerprint != prompts.fingerprint:
+        raise UserError(f"audio by {generated.fingerprint}, prompts by {prompts.fingerprint}: not one CLAP")
+    check_same(generated.ids, prompts.ids, "audio prompts")
+    ids = sorted(generated.ids)
+    a, b = (one.select(ids).means() for one in (generated, prompts))
+    similarity = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
+    own = np.diag(similarity)
+    wrong = similarity[np.arange(len(ids)), derangement(len(ids), seed)]
+    scores = Scores(tables={prefix: pd.DataFrame({"id": ids, "own": own, "shuffled": wrong})})
+    scores.add(
+        {
+            prefix: intervals.mean(own, bootstrap, seed),
+            f"{prefix}_shuffled": intervals.mean(wrong, bootstrap, seed),
+            f"{prefix}_gain": intervals.mean(own - wrong, bootstrap, seed),
+        }
+    )
+    return scores

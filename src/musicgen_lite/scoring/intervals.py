@@ -1,0 +1,111 @@
+"""Estimates with 95 % intervals: bootstrap over clips (Efron and Tibshirani, 1993) and the exact binomial interval.
+
+A clip is the unit that is drawn; windows or tokens of one clip always stay together. A bootstrap resample is a row of
+counts, how often each clip was drawn, so that every statistic that is a ratio of sums becomes two matrix products.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from musicgen_lite.errors import UserError
+
+CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+# Rows of counts are made in blocks, so that memory does not grow with resamples times clips.
+BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its interval, the number of clips `n` behind it, and how the interval was made."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as a plain dict, floats rounded as `rounded` does."""
+        return {name: rounded(x) if isinstance(x, float) else x for name, x in asdict(self).items()}
+
+
+def rounded(value: float) -> float:
+    """6 significant digits: equal results stay equal as text, and differences in the last bits do not show."""
+    return float(f"{value:.6g}")
+
+
+def resamples(n: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks `[b, n]` of draw counts; together `count` bootstrap resamples of `n` clips, the same for the same seed.
+
+    Raises UserError for fewer than two clips: one clip says nothing about others.
+    """
+    if n < 2:
+        raise UserError(f"{n} clip: an interval needs at least 2 clips, and is worth reading from about 30")
+    if count < 1:
+        raise UserError(f"score.bootstrap is {count}: at least 1 resample is needed, 2000 are usual")
+    rng = np.random.default_rng(seed)
+    while count:
+        block = min(count, max(1, BLOCK // n))
+        yield rng.multinomial(n, np.full(n, 1 / n), size=block)
+        count -= block
+
+
+def percentile(value: float, replicates: np.ndarray, n: int) -> Estimate:
+    """The quantiles of the `replicates` `[B]`, for statistics without bias such as means."""
+    low, high = np.quantile(replicates, TAILS)
+    return Estimate(float(value), float(low), float(high), n, "bootstrap percentile")
+
+
+def basic(value: float, replicates: np.ndarray, n: int) -> Estimate:
+    """2 x value - quantiles of the `replicates` `[B]`: takes the bias that resampling adds off the value twice.
+
+    For a statistic with a bias it aims at the unbiased value and may leave `value` itself outside.
+    """
+    low, high = np.quantile(replicates, TAILS)
+    return Estimate(float(value), float(2 * value - high), float(2 * value - low), n, "bootstrap basic")
+
+
+def centred(value: float, replicates: np.ndarray, n: int) -> Estimate:
+    """The basic interval of the `replicates` `[B]` less their own bias.
+
+    It holds `value`, and aims at what the statistic gives on average at this n, its bias included: the interval to
+    compare by where everything has the same n.
+    """
+    shift = float(np.mean(replicates)) - value
+    return Estimate(**{**basic(value, replicates - shift, n).__dict__, "method": "bootstrap centred"})
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray, bootstrap: int, seed: int) -> Estimate:
+    """Sum over sum of per-clip `[n]` numerators and denominators (above 0), with a percentile interval.
+
+    The difference of two ratios over the same denominators is the ratio of the differences.
+    """
+    top, bottom = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    if not np.isfinite(top).all() or not (np.isfinite(bottom) & (bottom > 0)).all():
+        raise ValueError("a ratio needs finite numerators and finite denominators above 0")
+    replicates = np.concatenate([(c @ top) / (c @ bottom) for c in resamples(len(top), bootstrap, seed)])
+    return percentile(top.sum() / bottom.sum(), replicates, len(top))
+
+
+def mean(values: np.ndarray, bootstrap: int, seed: int) -> Estimate:
+    """The mean of per-clip values `[n]`, with a percentile interval. Paired differences are the mean of `a - b`."""
+    return ratio(values, np.ones(len(values)), bootstrap, seed)
+
+
+def proportion(successes: int, n: int) -> Estimate:
+    """A share of `n` trials with the exact interval of Clopper and Pearson (1934).
+
+    Raises UserError where there was no trial.
+    """
+    if n < 1:
+        raise UserError("0 trials: a share needs at least one")
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}")
+    low = 0.0 if successes == 0 else float(beta.ppf(TAILS[0], successes, n - successes + 1))
+    high = 1.0 if successes == n else float(beta.ppf(TAILS[1], successes + 1, n - successes))
+    return Estimate(successes / n, low, high, n, "exact binomial")

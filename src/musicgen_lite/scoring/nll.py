@@ -1,0 +1,231 @@
+"""Negative log-likelihood of held-out codes: how well a model predicts music it has not seen.
+
+Figures are nats per code: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
+Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.models.base import LanguageModel
+from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.loss import cell_nll
+from musicgen_lite.progress import track
+from musicgen_lite.scoring import intervals
+from musicgen_lite.scoring.baselines import NAMES, Baselines
+from musicgen_lite.scoring.intervals import Estimate
+from musicgen_lite.scoring.pairing import check_unique, derangement
+from musicgen_lite.scoring.summary import Scores
+from musicgen_lite.store import ArrayStore
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`."""
+
+    id: str
+    codes: np.ndarray
+    text: np.ndarray
+    prompt: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the model is told: its own caption or prompt, that of another clip, or none."""
+
+    name: str
+    text: str
+    prompt: str = "none"
+
+
+TEXT_VARIANTS = (
+    Variant("caption", "own"),
+    Variant("shuffled", "other"),
+    Variant("none", "none"),
+)
+PROMPT_VARIANTS = (
+    Variant("caption+prompt", "own", "own"),
+    Variant("caption+shuffled_prompt", "own", "other"),
+    Variant("prompt", "none", "own"),
+    Variant("shuffled_prompt", "none", "other"),
+)
+# Estimate: (worse variant, better variant), positive where the model makes use of what it is told.
+GAINS = {
+    "caption_gain": ("shuffled", "caption"),
+    "text_gain": ("none", "caption"),
+    "prompt_gain": ("caption+shuffled_prompt", "caption+prompt"),
+    "prompt_over_none": ("caption", "caption+prompt"),
+    "prompt_gain_without_text": ("shuffled_prompt", "prompt"),
+}
+
+
+@dataclass(frozen=True)
+class ClipNll:
+    """Sums over frames, in nats, of each clip under each variant: `sums[name]` is float64 `[n, N_q]`; frames `[n]`."""
+
+    ids: tuple[str, ...]
+    frames: np.ndarray
+    sums: dict[str, np.ndarray]
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Number of cells of each clip, all codebooks together: `[n]`."""
+        return self.frames * next(iter(self.sums.values())).shape[1]
+
+    def table(self) -> pd.DataFrame:
+        """One row per clip: nats per code under each variant."""
+        values = {name: sums.sum(axis=1) / self.cells for name, sums in self.sums.items()}
+        return pd.DataFrame({"id": self.ids, "frames": self.frames, **values})
+
+
+def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: ArrayStore | None = None) -> list[Example]:
+    """The clips of one split, in stored order, as views into the stores; UserError where a store lacks one."""
+    ids = tokens.index.loc[tokens.index["split"] == split, "key"].tolist()
+    return [Example(i, tokens[i].T, text[i], None if prompts is None else prompts[i].T) for i in ids]
+
+
+def evaluate(
+    model: LanguageModel, examples: Sequence[Example], variants: Sequence[Variant], batch_size: int, seed: int
+) -> ClipNll:
+    """Score every example under every variant; partners for "other" come from one seeded derangement of the sorted ids.
+
+    The results depend on neither `batch_size` nor the order of the examples, beyond float32 rounding. Raises UserError
+    for duplicate ids, fewer than two clips, unequal prompts, or an NLL that is not finite.
+    """
+    ids = [example.id for example in examples]
+    check_unique(ids, "held-out codes")
+    by_id = sorted(range(len(ids)), key=lambda i: ids[i])
+    other = np.empty(len(ids), dtype=np.int64)
+    other[by_id] = np.asarray(by_id)[derangement(len(ids), seed)]
+    if any(v.prompt != "none" for v in variants):
+        shapes = {None if e.prompt is None else e.prompt.shape for e in examples}
+        if len(shapes) != 1 or None in shapes:
+            raise UserError(f"audio prompts of different shapes {shapes}: all have to be as long; run `dvc repro`")
+    batches = _batches([example.codes.shape[1] for example in examples], batch_size)
+    was_training = model.training
+    model.eval()
+    try:
+        sums = {}
+        for variant in variants:
+            values = np.empty((len(ids), examples[0].codes.shape[0]))
+            for rows in track(batches, f"NLL, {variant.name}", unit="batch"):
+                values[rows] = _batch_nll(model, examples, other, rows, variant)
+            sums[variant.name] = values
+    finally:
+        model.train(was_training)
+    for name, values in sums.items():
+        if not np.isfinite(values).all():
+            bad = ids[int(np.argmin(np.isfinite(values).all(axis=1)))]
+            raise UserError(
+                f"clip {bad}: its NLL is not finite ({name}); the model's weights may hold NaN: train again"
+            )
+    return ClipNll(tuple(ids), np.array([e.codes.shape[1] for e in examples]), sums)
+
+
+def _batches(frames: Sequence[int], size: int) -> list[list[int]]:
+    """Rows of equal length, at most `size` together.
+
+    No clip is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, length in enumerate(frames):
+        by_length.setdefault(length, []).append(row)
+    return [rows[start : start + size] for rows in by_length.values() for start in range(0, len(rows), size)]
+
+
+@torch.inference_mode()
+def _batch_nll(
+    model: LanguageModel, examples: Sequence[Example], other: np.ndarray, rows: Sequence[int], variant: Variant
+) -> np.ndarray:
+    """Sums over frames `[b, N_q]` of clips of one length."""
+    device = next(model.parameters()).device
+    codes = torch.from_numpy(np.stack([examples[i].codes for i in rows]).astype(np.int64)).to(device)
+    text_rows = [other[i] if variant.text == "other" else i for i in rows]
+    texts = [torch.from_numpy(examples[i].text.astype(np.float32)) for i in text_rows]
+    prompt = None
+    if variant.prompt != "none":
+        prompts = [examples[other[i] if variant.prompt == "other" else i].prompt for i in rows]
+        prompt = torch.from_numpy(np.stack(prompts).astype(np.int64))  # type: ignore[arg-type]
+    conditions = Conditions.from_texts(texts, prompt)
+    if variant.text == "none":
+        conditions = conditions.without_text()
+    return cell_nll(model(codes, conditions.to(device)), codes).double().sum(dim=2).cpu().numpy()
+
+
+def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
+    """The same clips with the baselines' sums over the same cells beside the model's."""
+    sums: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
+    for example in examples:
+        for name, cells in baselines.nll(example.codes).items():
+            sums[name].append(cells.sum(axis=1))
+    return ClipNll(clips.ids, clips.frames, clips.sums | {name: np.stack(rows) for name, rows in sums.items()})
+
+
+def summarise(clips: ClipNll, frame_rate: float, bootstrap: int, seed: int) -> Scores:
+    """Estimates of every variant and baseline, per codebook, and of the gains between them.
+
+    `bps` is bits per second of audio: nats per code x codes per second / ln 2. A gain is positive where it should be.
+    """
+    num_codebooks = next(iter(clips.sums.values())).shape[1]
+
+    def per_code(sums: np.ndarray, cells: np.ndarray = clips.cells) -> Estimate:
+        return intervals.ratio(sums if sums.ndim == 1 else sums.sum(axis=1), cells, bootstrap, seed)
+
+    scores = Scores(tables={"nll": clips.table()})
+    for name, sums in clips.sums.items():
+        scores.add({f"nll_{name}": per_code(sums)})
+        scores.add({f"nll_{name}_q{q + 1}": per_code(sums[:, q], clips.frames) for q in range(num_codebooks)})
+    gains = GAINS | {f"{name}_gain": (name, "caption") for name in NAMES}
+    for name, (worse, better) in gains.items():
+        if worse in clips.sums and better in clips.sums:
+            difference = clips.sums[worse] - clips.sums[better]
+            scores.add({f"nll_{name}": per_code(difference)})
+            if worse in NAMES:
+                each = {f"nll_{name}_q{q + 1}": per_code(difference[:, q], clips.frames) for q in range(num_codebooks)}
+                scores.add(each)
+    nll = scores.estimates["nll_caption"]
+    bits = num_codebooks * frame_rate / math.log(2)
+    scores.add(
+        {
+            "perplexity": Estimate(math.exp(nll.value), math.exp(nll.low), math.exp(nll.high), nll.n, nll.method),
+            "bits_per_second": Estimate(nll.value * bits, nll.low * bits, nll.high * bits, nll.n, nll.method),
+        }
+    )
+    scores.columns = {"nll": "nll_caption", "ppl": "perplexity", "bps": "bits_per_second"}
+    scores.columns |= {f"nll_q{q + 1}": f"nll_caption_q{q + 1}" for q in range(num_codebooks)}
+    shown = {
+        "nll_unigram": "nll_unigram", "nll_bigram": "nll_bigram", "nll_shuffled": "nll_shuffled",
+        "nll_none": "nll_none", "nll_prompt": "nll_caption+prompt", "caption_gain": "nll_caption_gain",
+        "prompt_gain": "nll_prompt_gain",
+    }  # fmt: skip
+    scores.columns |= {column: name for column, name in shown.items() if name in scores.estimates}
+    scores.notes["nll"] = {"clips": len(clips.ids), "cells": int(clips.cells.sum()), "frame_rate": frame_rate}
+    return scores
+
+
+def score(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    baselines: Baselines | None,
+    *,
+    frame_rate: float,
+    batch_size: int = 16,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> Scores:
+    """All of the above for one model on one split. Examples with audio prompts add the variants with prompts."""
+    check_unique([example.id for example in examples], "held-out codes")
+    variants = TEXT_VARIANTS + (PROMPT_VARIANTS if examples[0].prompt is not None else ())
+    clips = evaluate(model, examples, variants, batch_size, seed)
+    if baselines is not None:
+        clips = add_baselines(clips, examples, baselines)
+    scores = summarise(clips, frame_rate, bootstrap, seed)
+    if baselines is not None:
+        scores.notes["baselines"] = {"bigram_weight": baselines.weights.tolist(), "first_frame": "unigram"}
+    return scores

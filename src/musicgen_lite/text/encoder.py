@@ -1,0 +1,62 @@
+"""The text encoder: T5 (Raffel et al. 2020, arXiv:1910.10683), its encoder half, frozen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from musicgen_lite.store import fingerprint
+from musicgen_lite.text.pretrained import load_model, load_tokenizer, locate, tokenizer_digest
+
+EMBEDDED = {"embedded": "text"}
+PARAMETER = "text.name"
+# What of T5's configuration changes its output beside the weights themselves.
+CONFIG_KEYS = (
+    "d_kv", "dense_act_fn", "is_gated_act", "layer_norm_epsilon", "num_heads", "num_layers",
+    "relative_attention_max_distance", "relative_attention_num_buckets",
+)  # fmt: skip
+
+
+def load(name: str) -> "TextEncoder":
+    """The text encoder called `name`: "embedded" (shipped with the package), a directory, or a hub name such as t5-base.
+
+    Raises UserError where it is unknown, out of reach, or its files are missing or damaged.
+    """
+    from transformers import T5EncoderModel
+
+    source = locate(name, PARAMETER, EMBEDDED)
+    tokenizer = load_tokenizer(source, PARAMETER, EMBEDDED)
+    return TextEncoder(load_model(T5EncoderModel, source, PARAMETER, EMBEDDED), tokenizer)
+
+
+class TextEncoder:
+    """One vector for each token of a text, in float32 (T5 overflows in float16).
+
+    dim: length D of the vectors; fingerprint: of the weights, the tokenizer and what else decides the output.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self.dim = int(model.config.d_model)
+        config = {key: getattr(model.config, key) for key in CONFIG_KEYS}
+        self.fingerprint = fingerprint(model.state_dict(), {**config, "tokenizer": tokenizer_digest(tokenizer)})
+
+    def num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, its end token counted, before any cut."""
+        return [len(ids) for ids in self._tokenizer(list(texts)).input_ids] if texts else []
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[np.ndarray]:
+        """Embed `texts`: for each a float32 array `[L, D]`, `1 <= L <= max_tokens`, without padding.
+
+        A longer text is cut, keeping the end token. Padding is masked: a text gives the same in any batch, up to rounding.
+        """
+        import torch
+
+        if not texts:
+            return []
+        tokens = self._tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            states = self._model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+        lengths = tokens.attention_mask.sum(dim=1).tolist()
+        # Copies, so that keeping one text does not keep the whole batch.
+        return [states[row, :length].numpy().copy() for row, length in enumerate(lengths)]

@@ -1,0 +1,16 @@
+"""One MLflow row per distinct result: a view of what DVC keeps, which can be written again from files at any time.
+
+This package is the only place that knows MLflow. Importing it is light; MLflow itself (4 s) is loaded when a row is
+opened or written.
+
+- `begin` opens the row before a training, and gives the record that is kept beside the model (`run.json`).
+- `find` says in milliseconds whether a result has its complete row.
+- `close` writes that row: into the training's own, or into a new one that repeats the training's parameters and curve.
+- `ui` opens MLflow at the comparison of all rows.
+"""
+
+from musicgen_lite.tracking.rows import Row, close, find
+from musicgen_lite.tracking.training import Run, begin
+from musicgen_lite.tracking.ui import ui
+
+__all__ = ["Row", "Run", "begin", "close", "find", "ui"]

@@ -1,0 +1,175 @@
+"""Where the rows live, and a connection to that place that is made once, quickly and quietly, or refused by name."""
+
+import contextlib
+import os
+import sqlite3
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import TrackingParams
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+PATIENCE_S = 5.0
+NO_ANSWER = (OSError, ValueError, HTTPException)
+
+# Read by MLflow when it is imported. A dead server is given up after seconds; the default is minutes.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+class Unreachable(UserError):
+    """Tracking fails for a reason outside the project; `tracking.required: false` makes it a warning."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tracking database or server, as MLflow addresses it; `database` is set where it is a SQLite file."""
+
+    uri: str
+    root: Path
+    experiment: str
+    database: Path | None
+
+    @property
+    def is_server(self) -> bool:
+        return self.uri.startswith(("http:", "https:", "databricks"))
+
+    @property
+    def artifacts(self) -> str | None:
+        """Where artifacts go. A server decides that itself."""
+        if self.is_server:
+            return None
+        return str((self.database.parent if self.database else self.root) / ARTIFACTS)
+
+    def lock(self) -> FileLock:
+        """Held while the database is set up and while a row is claimed: processes of one repository take turns."""
+        return FileLock(self.root / f"{DATABASE}.lock")
+
+    def link(self, experiment_id: str, run_id: str) -> str:
+        """Where a person finds the row."""
+        if self.uri.startswith("http"):
+            return f"{self.uri}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"make ui, then /#/experiments/{experiment_id}/runs/{run_id}"
+
+
+@dataclass(frozen=True)
+class Connection:
+    place: Place
+    client: "MlflowClient"
+    experiment_id: str
+
+
+def locate(tracking: TrackingParams, root: str | Path) -> Place:
+    """The place that `tracking.uri` names. SQLite paths start at `root`, never at the working directory.
+
+    A queued experiment works in a copy of the tree that is deleted afterwards, and a database with it.
+    """
+    root, uri = Path(root).resolve(), tracking.uri.rstrip("/")
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if uri and scheme not in SCHEMES:
+        raise UserError(
+            f"tracking.uri: found {tracking.uri!r}; allowed are an MLflow server (http://host:port), a database "
+            f"(sqlite:///file.db, postgresql://…) or nothing for {DATABASE} at the root of the repository"
+        )
+    if scheme in ("http", "https") and "@" in urllib.parse.urlsplit(uri).netloc:
+        raise UserError(
+            "tracking.uri: holds a user or password, which would be committed; give them in the environment variables "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if uri and scheme != "sqlite":
+        return Place(uri, root, tracking.experiment, None)
+    database = root / (uri.removeprefix("sqlite:///") or DATABASE)
+    # Another process may be writing: wait for it instead of failing with "database is locked".
+    return Place(f"sqlite:///{database}?timeout=60", root, tracking.experiment, database)
+
+
+def _sentence(place: Place, what: str) -> str:
+    return (
+        f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri, or set tracking.required "
+        "to false to go on without it (the row is then written by a later `dvc repro`)"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    text = str(getattr(error, "reason", "") or error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
+
+
+@contextlib.contextmanager
+def faults_named(place: Place) -> Iterator[None]:
+    """Turn what MLflow, its database or the network raise into an Unreachable that names the place."""
+    try:
+        yield
+    except Exception as error:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if isinstance(error, MlflowException | SQLAlchemyError | OSError):
+            raise Unreachable(_sentence(place, f"MLflow failed ({first_line(error)})")) from error
+        raise
+
+
+def _check(place: Place) -> None:
+    """Find in seconds what MLflow itself would try again for minutes."""
+    if place.uri.startswith("http"):
+        try:
+            urllib.request.urlopen(f"{place.uri}/health", timeout=PATIENCE_S).close()
+        except urllib.error.HTTPError:
+            pass  # Something answers; whether it is MLflow shows next.
+        except NO_ANSWER as error:
+            raise Unreachable(_sentence(place, f"no MLflow server answers ({first_line(error)})")) from None
+    elif place.database:
+        if not os.access(place.database.parent, os.W_OK):
+            raise Unreachable(_sentence(place, f"no permission to write in {place.database.parent}"))
+        if place.database.exists():
+            try:
+                with contextlib.closing(sqlite3.connect(place.database, timeout=60)) as database:
+                    database.execute("SELECT count(*) FROM sqlite_master")
+            except sqlite3.DatabaseError as error:
+                raise Unreachable(
+                    _sentence(place, f"not a usable SQLite database ({error}), move it away to have a new one written")
+                ) from None
+
+
+def connect(place: Place) -> Connection:
+    """Connect, and make the database and the experiment where they do not exist.
+
+    Raises Unreachable, or UserError for an experiment that was deleted.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    _check(place)
+    from mlflow import MlflowClient
+
+    # A fresh SQLite file is ruined by two processes that set it up at once.
+    with faults_named(place), place.lock():
+        client = MlflowClient(place.uri)
+        found = client.get_experiment_by_name(place.experiment)
+        if found is None:
+            return Connection(place, client, client.create_experiment(place.experiment, place.artifacts))
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"tracking.experiment: {place.experiment!r} was deleted in MLflow; restore it there "
+            f"(mlflow experiments restore -x {found.experiment_id}) or give another name"
+        )
+    return Connection(place, client, found.experiment_id)

@@ -1,0 +1,146 @@
+"""The row while a model trains: opened before, fed during, left open for the scores after."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from musicgen_lite.params import TrackingParams
+from musicgen_lite.tracking import provenance
+from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, first_line, locate
+from musicgen_lite.tracking.entries import active_run, flatten, log_parameters, metric
+
+TRAINED_BY = "trained_by"
+
+
+def warn(message: object) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+class Run:
+    """A training's row. Use it as a context manager around the training.
+
+    While it is open, system metrics are logged. A failure marks the row FAILED, and the same row is taken up again;
+    success leaves it RUNNING, because its scores are still to come. Once the training has begun, a server that dies
+    is reported once and otherwise ignored: what is missing is written by the last stage.
+
+    `record` is what `run.json` keeps: id (of the training), run_id (of its row, or None), name, started (ISO 8601),
+    params (flat), tags.
+    """
+
+    def __init__(self, record: dict[str, Any], connection: Connection | None) -> None:
+        self.record = record
+        self._connection = connection
+        self._monitor: Any = None
+
+    @property
+    def loggers(self) -> list[Any]:
+        """Lightning loggers that feed the row; none where there is no connection."""
+        if self._connection is None:
+            return []
+        from musicgen_lite.tracking.lightning import RowLogger
+
+        return [RowLogger(self, self._connection)]
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Add one point to the curve of each metric. Never raises for a fault of the server."""
+        if self._connection is not None:
+            now = int(time.time() * 1000)
+            try:
+                self._connection.client.log_batch(
+                    self.record["run_id"], metrics=[metric(key, value, now, step) for key, value in metrics.items()]
+                )
+            except Exception as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        warn(f"MLflow failed ({first_line(error)}); training goes on, and the last stage writes what the row lacks")
+        self._connection = None
+
+    def __enter__(self) -> "Run":
+        if self._connection is not None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            uri, run_id = self._connection.place.uri, self.record["run_id"]
+            try:
+                self._monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+                self._monitor.start()
+            except Exception as error:
+                self._give_up(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
+        if kind is not None and self._connection is not None:
+            try:
+                self._connection.client.set_terminated(self.record["run_id"], "FAILED")
+            except Exception as fault:
+                self._give_up(fault)
+
+
+def _new_record(params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:6]
+    kind = [params[key] for key in ("model.type", "model.pattern") if key in params]
+    return {
+        "id": uuid.uuid4().hex,
+        "run_id": None,
+        "name": provenance.experiment_name() or "-".join([*kind, digest]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "params": params,
+        "tags": tags,
+    }
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that reports, of the several that a training on many devices may have."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+    return int(rank) == 0
+
+
+def begin(
+    tracking: TrackingParams, root: str | Path, params: Mapping[str, Any], resume: Mapping[str, Any] | None = None
+) -> Run:
+    """Open the row of a training, or take up the row of an interrupted one.
+
+    params: nested parameters that the training depends on; logged flat (`train.steps`).
+    resume: the record of the interrupted training, kept beside its checkpoints.
+    Raises Unreachable (a UserError) within seconds where the tracking server cannot be reached and `tracking.required` is true;
+    otherwise that is a warning, the record's `run_id` stays None, and `close` writes the row later.
+    """
+    tags = provenance.tags("train")
+    record = {**resume, "tags": tags} if resume else _new_record(flatten(params), tags)
+    # The first experiment failed, and its name with it; the row takes the name of the one that carries on.
+    record["name"] = provenance.experiment_name() or record["name"]
+    if not _is_first_process():
+        return Run(record, None)
+    try:
+        connection = connect(locate(tracking, root))
+        with faults_named(connection.place):
+            _open_row(connection, record)
+    except Unreachable as error:
+        if tracking.required:
+            raise
+        warn(error)
+        return Run(record, None)
+    return Run(record, connection)
+
+
+def _open_row(connection: Connection, record: dict[str, Any]) -> None:
+    """Make the record's row RUNNING, or create it where it does not exist (any more)."""
+    client = connection.client
+    if record["run_id"] and active_run(connection, record["run_id"]):
+        client.update_run(record["run_id"], status="RUNNING", name=record["name"])
+    else:
+        labels = {TRAINED_BY: record["id"], "train.started": record["started"]}
+        run = client.create_run(connection.experiment_id, run_name=record["name"], tags=labels)
+        record["run_id"] = run.info.run_id
+    log_parameters(connection, record["run_id"], record["params"], record["tags"])

@@ -1,0 +1,99 @@
+"""Checkpoints that are whole or absent, and the choice of the one to resume from."""
+
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.store import atomic_path
+
+LAST = "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that a killed training leaves no half of one.
+
+    Lightning's own writer renames, too, but from the system's temporary folder: on another file system that is a copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with atomic_path(path) as part:
+            torch.save(checkpoint, part)
+
+
+def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
+    """Keeps the `keep` checkpoints of the lowest validation loss, saved when a validation ends."""
+    return ModelCheckpoint(
+        dirpath=directory,
+        filename="best-{step:08d}",
+        auto_insert_metric_name=False,
+        monitor="val_loss",
+        save_top_k=keep,
+        save_on_train_epoch_end=False,
+        # A validation that is done again after a kill replaces the file it wrote.
+        enable_version_counter=False,
+    )
+
+
+class SaveLast(Checkpoint):
+    """Saves `last.ckpt` after every validation, and between them once `seconds` have passed since the last time."""
+
+    def __init__(self, directory: Path, seconds: float) -> None:
+        self.path = directory / LAST
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Gradients are not saved: only between two optimizer steps. The end of a stretch is saved once it is validated.
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
+            return
+        if trainer.strategy.broadcast(time.monotonic() - self._saved >= self.seconds):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A checkpoint, or None if the file is missing or not whole."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+        return None
+
+
+def resumable(directory: Path, identity: str) -> Path | None:
+    """The checkpoint to resume from: the last one, or the newest of the best ones where the last is damaged.
+
+    None if there is none. UserError if the checkpoints belong to another training.
+    """
+    for path in (directory / LAST, *sorted(directory.glob("best-*.ckpt"), reverse=True)):
+        checkpoint = read(path)
+        if checkpoint is None:
+            continue
+        if checkpoint.get("identity") != identity:
+            raise UserError(
+                f"{path}: the checkpoint of a training with other parameters or data; "
+                f"name another folder or delete {directory}"
+            )
+        return path
+    return None
+
+
+def sweep(directory: Path, best: ModelCheckpoint) -> None:
+    """Remove checkpoints that are among the best no longer: Lightning never removes the one that it resumed from."""
+    for path in directory.glob("best-*.ckpt"):
+        if str(path) not in best.best_k_models:
+            path.unlink()

@@ -1,0 +1,238 @@
+"""What Lightning trains: loss, optimizer and validation of a language model, and the data that go with it."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.models import LanguageModel
+from musicgen_lite.models.loss import cell_nll
+from musicgen_lite.params import TrainParams
+from musicgen_lite.training.data import Batch, ClipLoader, Order, Share, StepLoader, TokenDataset, hashed
+
+
+def learning_rate_factor(step: int, steps: int, warmup_fraction: float, min_ratio: float) -> float:
+    """Share of the peak learning rate at optimizer step `step` (0-based) of `steps`.
+
+    Linear up to 1, reached with the last warmup step, then a half cosine down to `min_ratio`, reached with the last
+    step.
+    """
+    warmup = round(warmup_fraction * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step + 1 - warmup) / (steps - warmup))
+    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: matrices are decayed, everything with fewer than two axes (biases, norms) is not.
+
+    Matrices are linear layers, heads, embeddings and learned tables alike, the convention of nanoGPT.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def codebook_nll(model: LanguageModel, batch: Batch) -> Tensor:
+    """Negative log-likelihood of a batch in nats, summed over the valid cells of each codebook: `[N_q]`."""
+    return cell_nll(model(batch.codes, batch.conditions), batch.codes, batch.mask).sum(dim=(0, 2))
+
+
+def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
+    """What one batch adds to a validation: float64 `[2, N_q + 1]`, rows text only and text with prompt.
+
+    The columns are the sums of NLL of each codebook, and the frames they were taken over. Without prompts the second
+    row stays 0.
+    """
+    batches = [dataclasses.replace(batch, conditions=batch.conditions.without_prompt())]
+    if batch.conditions.prompt is not None:
+        batches.append(batch)
+    sums = torch.zeros(2, batch.codes.shape[1] + 1, dtype=torch.float64, device=batch.codes.device)
+    for row, case in zip(sums, batches, strict=False):
+        row[:-1] = codebook_nll(model, case)
+        row[-1] = case.mask.sum()
+    return sums
+
+
+def validation_scores(sums: Tensor, frame_rate: float) -> dict[str, float]:
+    """Scores from the `validation_sums` of all batches together.
+
+    `val_loss` (nats a cell, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
+    `val_loss_prompt`, given the audio prompt as well, for models that take one.
+    """
+    nll, frames = sums[:, :-1].cpu(), sums[:, -1].cpu()
+    num_codebooks = nll.shape[1]
+    loss = float(nll[0].sum() / (frames[0] * num_codebooks))
+    scores = {"val_loss": loss, "bits_per_second": loss / math.log(2) * num_codebooks * frame_rate}
+    scores |= {f"val_loss_q{q}": float(value / frames[0]) for q, value in enumerate(nll[0])}
+    if frames[1]:
+        scores["val_loss_prompt"] = float(nll[1].sum() / (frames[1] * num_codebooks))
+    return scores
+
+
+def evaluate(
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    frame_rate: float,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+) -> dict[str, float]:
+    """The scores of validation for any weights, outside of a training; `dtype` turns autocast on."""
+    was_training = model.training
+    model.to(device).eval()
+    autocast = torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
+    with torch.no_grad(), autocast:
+        total = sum(validation_sums(model, batch.to(device)) for batch in batches)
+    model.train(was_training)
+    assert isinstance(total, Tensor), "a split is never empty"
+    return validation_scores(total, frame_rate)
+
+
+class TrainingModule(L.LightningModule):
+    """A language model in training.
+
+    The loss is the sum of NLL over the number of valid cells of the whole optimizer step, over all micro-batches and
+    devices: clips of unequal length weigh by their cells, however the step is cut up. `identity` goes into every
+    checkpoint and tells one training from another.
+    """
+
+    def __init__(
+        self, model: LanguageModel, params: TrainParams, seed: int, frame_rate: float, identity: str = ""
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.params = params
+        self.seed = seed
+        self.frame_rate = frame_rate
+        self.identity = identity
+        self.grad_norm = 0.0
+        self.validation: dict[str, float] = {}
+        self._sums: Tensor | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["identity"] = self.identity
+
+    def configure_optimizers(self) -> Any:
+        params = self.params
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, params.weight_decay),
+            lr=params.learning_rate,
+            betas=params.betas,
+            # A fused optimizer takes scaled gradients as they are, and they could not be clipped.
+            fused=self._scaler() is None,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(step, params.steps, params.warmup_fraction, params.min_lr_ratio),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _scaler(self) -> Any:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout depends on the place in the run alone: neither a resumed run nor a preview changes it.
+        place = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
+        seed = hashed(self.seed, *place, "dropout")
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        nll = codebook_nll(self.model, batch)
+        # Lightning divides by the micro-batches, and the average over devices by their number.
+        parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        self._nll = nll.detach().double()
+        return {"loss": nll.sum() * (parts / batch.step_cells), "nll": self._nll}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        self.grad_norm = float(norm)
+        # Gradients that overflow are part of the game where a scaler is: it skips the step. The loss must never.
+        watched = self.grad_norm if self._scaler() is None else float(self._nll.sum())
+        if not math.isfinite(watched):
+            raise not_finite(self.global_step, self.params.learning_rate)
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        sums = validation_sums(self.model, batch)
+        self._sums = sums if self._sums is None else self._sums + sums
+
+    def on_validation_epoch_end(self) -> None:
+        assert self._sums is not None, "a split is never empty"
+        sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        self.validation = validation_scores(sums, self.frame_rate)
+        if not math.isfinite(self.validation["val_loss"]):
+            raise not_finite(self.global_step, self.params.learning_rate)
+        self.log("val_loss", self.validation["val_loss"], logger=False, batch_size=1)
+
+
+def not_finite(step: int, learning_rate: float) -> UserError:
+    """The error of a training that has diverged."""
+    return UserError(
+        f"training step {step + 1}: loss and gradients are no finite numbers any more; lower train.learning_rate (now "
+        f"{learning_rate:g}) or train.clip_norm, or set train.precision to 32. The checkpoints of earlier steps are kept"
+    )
+
+
+class TokenData(L.LightningDataModule):
+    """Batches for Lightning, whose epochs are here the stretches between two validations.
+
+    `boundaries` are the optimizer steps after which the model is validated; the last one ends the training. Passes over
+    the data are counted by `order` and have nothing to do with them.
+    """
+
+    def __init__(
+        self,
+        training: TokenDataset,
+        validation: TokenDataset,
+        clips: tuple[list[str], list[str]],
+        params: TrainParams,
+        boundaries: list[int],
+    ) -> None:
+        super().__init__()
+        self.training = training
+        self.validation = validation
+        self.order = Order(clips[0], training.seed)
+        self.validation_clips = clips[1]
+        self.params = params
+        self.boundaries = boundaries
+
+    def _share(self) -> Share:
+        assert self.trainer is not None
+        return Share(self.trainer.global_rank, self.trainer.world_size)
+
+    def train_dataloader(self) -> StepLoader:
+        """The stretch that is under way, entered at the step to which the training has come."""
+        assert self.trainer is not None
+        # A resumed training that was complete asks for data, too, before it sees that it needs none.
+        stretch = min(self.trainer.current_epoch, len(self.boundaries) - 1)
+        return StepLoader(
+            self.training,
+            self.order,
+            self.params.batch_size,
+            self.params.effective_batch_size,
+            first=([0, *self.boundaries])[stretch],
+            start=self.trainer.global_step,
+            stop=self.boundaries[stretch],
+            share=self._share(),
+        )
+
+    def val_dataloader(self) -> ClipLoader:
+        return ClipLoader(self.validation, self.validation_clips, self.params.batch_size, self._share())

@@ -1,0 +1,172 @@
+"""The codec behind its protocol: shapes, independence of the batch, identity of weights, and the errors of bad files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from musicgen_lite import codec, weights
+from musicgen_lite.errors import UserError
+
+from . import tiny
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("codec") / "tiny")
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(tiny.HOP * 7, 7), (tiny.HOP * 7 + 1, 8), (tiny.HOP * 8 - 1, 8)])
+def test_shapes_follow_the_number_of_samples(directory: Path, samples: int, frames: int) -> None:
+    loaded = codec.load(str(directory), tiny.BOOKS)
+    codes = loaded.encode(tiny.waves(2, samples))
+    assert codes.shape == (2, tiny.BOOKS, frames)
+    assert codes.dtype == torch.int64
+    assert 0 <= int(codes.min()) <= int(codes.max()) < loaded.codebook_size == tiny.SIZE
+    assert len(codes.unique()) > 1
+    wave = loaded.decode(codes)
+    assert wave.shape == (2, frames * tiny.HOP)
+    assert wave.dtype == torch.float32
+    assert loaded.latents(tiny.waves(2, samples)).shape == (2, 8, frames)
+    assert (loaded.rate, loaded.hop, loaded.frame_rate) == (tiny.RATE, tiny.HOP, tiny.RATE // tiny.HOP)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_codes_are_the_nearest_vectors_of_what_is_left(directory: Path, number: int) -> None:
+    """The greedy search of residual quantisation, in float64 and one distance at a time."""
+    loaded = codec.load(str(directory), number)
+    wave = tiny.waves(1, tiny.HOP * 9)
+    codes = loaded.encode(wave)
+    assert codes.shape[1] == number
+    books = loaded.codebooks().double()
+    assert books.shape == (number, tiny.SIZE, 8)
+    left = loaded.latents(wave)[0].T.double()
+    for book, row in zip(books, codes[0], strict=True):
+        distances = (left.unsqueeze(1) - book.unsqueeze(0)).square().sum(-1)
+        assert torch.equal(distances.argmin(1), row)
+        left = left - book[row]
+
+
+def test_a_row_is_the_same_in_any_batch(directory: Path) -> None:
+    loaded = codec.load(str(directory), tiny.BOOKS)
+    wave = tiny.waves(5, tiny.HOP * 30)
+    codes = loaded.encode(wave)
+    assert torch.equal(codes, torch.cat([loaded.encode(row) for row in wave.split(1)]))
+    assert torch.equal(loaded.decode(codes), torch.cat([loaded.decode(row) for row in codes.split(1)]))
+    assert torch.equal(loaded.latents(wave)[3:], loaded.latents(wave[3:]))
+
+
+def test_half_precision_files_load_in_float32_and_give_the_same_codes(tmp_path: Path) -> None:
+    saved = tiny.save(tmp_path / "half", half=True)
+    loaded = codec.load(str(saved), tiny.BOOKS)
+    assert loaded.codebooks().dtype == torch.float32
+    rounded = tiny.model().half().float()
+    wave = tiny.waves(2, tiny.HOP * 40)
+    expected = rounded.encode(wave.unsqueeze(1), bandwidth=rounded.config.target_bandwidths[-1]).audio_codes[0]
+    assert torch.equal(loaded.encode(wave), expected)
+
+
+def test_fingerprint_is_of_weights_and_codebooks_in_use_not_of_names(directory: Path, tmp_path: Path) -> None:
+    prints = {
+        "same elsewhere": codec.load(str(tiny.save(tmp_path / "copy")), 3).fingerprint,
+        "other weights": codec.load(str(tiny.save(tmp_path / "other", seed=1)), 3).fingerprint,
+        "fewer codebooks": codec.load(str(directory), 2).fingerprint,
+    }
+    ours = codec.load(str(directory), 3).fingerprint
+    assert prints.pop("same elsewhere") == ours
+    assert ours not in prints.values()
+
+
+def test_one_changed_weight_changes_the_fingerprint(directory: Path, tmp_path: Path) -> None:
+    changed = tiny.model()
+    with torch.no_grad():
+        changed.decoder.layers[0].conv.bias[0] += 1e-3
+    changed.save_pretrained(tmp_path / "changed")
+    assert codec.load(str(tmp_path / "changed"), 3).fingerprint != codec.load(str(directory), 3).fingerprint
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_number_of_codebooks_it_does_not_have_is_named(directory: Path, number: int) -> None:
+    with pytest.raises(UserError, match=rf"codec\.num_codebooks: found {number}.*1 to 3"):
+        codec.load(str(directory), number)
+
+
+def test_wrong_shapes_and_codes_are_refused(directory: Path) -> None:
+    loaded = codec.load(str(directory), 2)
+    with pytest.raises(ValueError, match=r"\[B, T\]"):
+        loaded.encode(torch.zeros(2, 1, 100))
+    with pytest.raises(ValueError, match=r"\[B, 2, T\]"):
+        loaded.decode(torch.zeros(1, 3, 5, dtype=torch.long))
+    with pytest.raises(ValueError, match=f"0..{tiny.SIZE - 1}"):
+        loaded.decode(torch.full((1, 2, 5), tiny.SIZE))
+
+
+def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) -> None:
+    cut = tiny.save(tmp_path / "cut") / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"cut.*weights cannot be read"):
+        codec.load(str(cut.parent), 3)
+    gone = tiny.save(tmp_path / "gone")
+    (gone / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"gone.*weights cannot be read"):
+        codec.load(str(gone), 3)
+    foreign = tiny.save(tmp_path / "foreign")
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "dac"}))
+    with pytest.raises(UserError, match=r"model_type is 'dac', expected 'encodec'"):
+        codec.load(str(foreign), 3)
+    (foreign / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"foreign.*configuration cannot be read"):
+        codec.load(str(foreign), 3)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty.*no config\.json"):
+        codec.load(str(tmp_path / "empty"), 3)
+
+
+def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    place = tiny.save(tmp_path / "short") / "model.safetensors"
+    tensors = load_file(place)
+    tensors.pop("decoder.layers.0.conv.bias")
+    save_file(tensors, place, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 tensors, first decoder\.layers\.0\.conv\.bias"):
+        codec.load(str(place.parent), 3)
+
+
+def test_an_untrained_model_is_named(tmp_path: Path) -> None:
+    untrained = tiny.model()
+    untrained.quantizer.layers[1].codebook.embed.zero_()
+    untrained.save_pretrained(tmp_path / "untrained")
+    assert codec.load(str(tmp_path / "untrained"), 1).num_codebooks == 1
+    with pytest.raises(UserError, match="codebook 1 is all zeros"):
+        codec.load(str(tmp_path / "untrained"), 2)
+
+
+def test_a_stereo_or_chunked_codec_is_named(tmp_path: Path) -> None:
+    place = tiny.save(tmp_path / "chunked") / "config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"chunk_length_s": 1.0, "overlap": 0.01}))
+    with pytest.raises(UserError, match="only mono codecs without normalisation and chunks"):
+        codec.load(str(place.parent), 3)
+
+
+def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"codec\.name 'nobody/no-such-codec'.*`embedded`"):
+        codec.load("nobody/no-such-codec", 4)
+
+
+def test_the_shipped_codec_is_whole_and_small() -> None:
+    loaded = codec.load("embedded", 4)
+    assert (loaded.rate, loaded.frame_rate, loaded.num_codebooks) == (16000, 50, 4)
+    assert (weights.path("codec") / "model.safetensors").stat().st_size < 6e6
+    time = torch.arange(16000) / 16000
+    wave = 0.1 * torch.sin(2 * torch.pi * 220 * time).unsqueeze(0)
+    codes = loaded.encode(wave)
+    assert codes.shape == (1, 4, 50)
+    again = loaded.decode(codes)
+    # A plain tone of a bass register comes back in tune: the strongest frequency is the tone's.
+    assert int(torch.fft.rfft(again[0]).abs().argmax()) == pytest.approx(220, abs=2)

@@ -1,0 +1,146 @@
+"""Figures of reconstruction, the start on data, and a tiny training from corpus to shipped weights."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from musicgen_lite import codec, weights
+from pretraining import codec as training_command
+from pretraining import losses, ship
+from pretraining.codec_training import FULL_SCALE, Training, build, crops, scale_to_data
+
+RATE = 16000
+SMALL: dict[str, Any] = {
+    "num_filters": 4, "hidden_size": 16, "codebook_size": 16, "num_codebooks": 2, "steps": 40, "continuous_steps": 15,
+    "warmup_steps": 5, "batch_size": 4, "crop_seconds": 0.24, "frozen_crop_seconds": 0.3, "kmeans_frames": 600,
+    "kmeans_iterations": 5, "precision": "fp32", "learning_rate": 0.003, "mel_scales": [[512, 128, 40], [128, 32, 16]],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def params() -> dict[str, Any]:
+    defaults = yaml.safe_load((training_command.HERE / "params.yaml").read_text(encoding="utf-8"))
+    return {"corpus": defaults["corpus"], "codec": defaults["codec"] | SMALL}
+
+
+@pytest.fixture(scope="module")
+def audio() -> np.ndarray:
+    """Chords of three decaying tones each: int16 `[12, 16000]`."""
+    random = np.random.default_rng(0)
+    time = np.arange(RATE) / RATE
+    tones = 110.0 * 2.0 ** (random.integers(24, size=(12, 3, 1)) / 12.0)
+    waves = (np.sin(2 * np.pi * tones * time) * np.exp(-2 * time)).sum(1)
+    return np.round(0.2 * FULL_SCALE * waves).astype(np.int16)
+
+
+def test_si_sdr_is_the_ratio_of_signal_and_orthogonal_noise() -> None:
+    time = torch.arange(16000) / RATE
+    signal, noise = torch.sin(2 * torch.pi * 100 * time), torch.cos(2 * torch.pi * 100 * time)
+    output = torch.stack([3.0 * signal + 0.3 * noise, signal + 0.5 * noise + 0.2])
+    expected = [20.0, 20.0 * math.log10(2.0)]
+    assert losses.si_sdr(output, signal.expand(2, -1)).tolist() == pytest.approx(expected, abs=1e-3)
+    assert float(losses.log_distortion((signal + 0.1 * noise)[None], signal[None])) == pytest.approx(-20.0, abs=1e-2)
+    assert float(losses.log_distortion(-signal[None], signal[None])) == pytest.approx(20 * math.log10(2), abs=1e-2)
+
+
+def test_mel_filters_are_triangles_between_equal_steps_of_mel() -> None:
+    rows = losses.mel_matrix(RATE, 1024, 64)
+    assert torch.allclose(rows.sum(1), torch.ones(64))
+    step = 2595.0 * math.log10(1.0 + 8000.0 / 700.0) / 65
+    hertz = [700.0 * (10.0 ** (number * step / 2595.0) - 1.0) for number in range(66)]
+    low, peak, high = hertz[40], hertz[41], hertz[42]
+    heights = [
+        max(0.0, min((f - low) / (peak - low), (high - f) / (high - peak))) for f in np.arange(513) * RATE / 1024
+    ]
+    np.testing.assert_allclose(rows[40].numpy(), np.array(heights) / sum(heights), atol=1e-6)
+
+
+def test_mel_filters_narrower_than_a_bin_take_the_nearest() -> None:
+    rows = losses.mel_matrix(RATE, 128, 64)
+    assert torch.allclose(rows.sum(1), torch.ones(64))
+    assert rows[0].argmax() == 0
+
+
+def test_log_mel_of_a_louder_copy_differs_by_the_gain() -> None:
+    wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    assert losses.metric_mel(2.0 * wave, wave, RATE).item() == pytest.approx(math.log(2.0), abs=1e-4)
+    silence = losses.log_mel(torch.zeros(1, 8000), RATE, 1024, 256, 64)
+    assert silence.unique().tolist() == pytest.approx([math.log(1e-5)])
+
+
+def test_crops_depend_on_their_seed_alone(audio: np.ndarray) -> None:
+    wave = crops(audio, (0, 7), 5, 1000)
+    assert wave.shape == (5, 1000)
+    assert torch.equal(wave, crops(audio, (0, 7), 5, 1000))
+    assert not torch.equal(wave, crops(audio, (0, 8), 5, 1000))
+
+
+def test_the_start_gives_every_convolution_its_deviation(params: dict[str, Any], audio: np.ndarray) -> None:
+    model = build(params["codec"], RATE)
+    wave = crops(audio, (0, 0), 8, 3200)
+    scale_to_data(model, wave)
+    spread: dict[str, float] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            module.register_forward_hook(
+                lambda _, __, output, name=name: spread.update({name: float(output.detach().var(dim=-1).mean().sqrt())})
+            )
+    model.decoder(model.encoder(wave.unsqueeze(1)))
+    last = spread.pop(f"decoder.layers.{len(model.decoder.layers) - 1}.conv")
+    assert last == pytest.approx(0.5 * float(wave.std()), rel=1e-3)
+    blocks = [value for name, value in spread.items() if ".block.3." in name]
+    assert blocks == pytest.approx([0.5] * 8, rel=1e-3)
+    assert [value for name, value in spread.items() if ".block.3." not in name] == pytest.approx([1.0] * 19, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_tiny_training_learns_and_a_killed_one_goes_on(
+    params: dict[str, Any], audio: np.ndarray, tmp_path: Path
+) -> None:
+    whole = Training(params["codec"], RATE, audio)
+    parts = list(whole.run())
+    # So few steps find the spectrum, not yet the waveform.
+    assert parts[-1]["mel"] < 0.5 * parts[0]["mel"]
+    assert parts[-1]["distortion"] < parts[0]["distortion"]
+    assert [part["commitment"] > 0 for part in parts] == [False] * 15 + [True] * 25
+
+    killed = Training(params["codec"], RATE, audio)
+    run = killed.run()
+    for _ in range(36):  # past the step that freezes the encoder
+        next(run)
+    killed.save(tmp_path / "codec.pt")
+    resumed = Training(params["codec"], RATE, audio)
+    resumed.load(tmp_path / "codec.pt")
+    assert [part["loss"] for part in resumed.run()] == [part["loss"] for part in parts[36:]]
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+    with pytest.raises(ValueError, match=r"codec\.pt: made with other parameters"):
+        Training(params["codec"] | {"batch_size": 5}, RATE, audio).load(tmp_path / "codec.pt")
+
+
+@pytest.mark.slow
+def test_a_tiny_rebuild_gives_weights_that_load(params: dict[str, Any], audio: np.ndarray, tmp_path: Path) -> None:
+    training = Training(params["codec"], RATE, audio[:10])
+    for _ in training.run():
+        pass
+    training_command.finish(training, params, audio[10:], tmp_path / "models" / "codec", tmp_path / "codec.json")
+    figures = json.loads((tmp_path / "codec.json").read_text())
+    assert figures["codes_used_0"] > 1
+    assert 1 < figures["perplexity_0"] <= figures["codes_used_0"]
+    assert ship.ship(tmp_path / "models", tmp_path / "weights") == ["codec"]
+    place = weights.path("codec", tmp_path / "weights")
+    assert f"sha256 of model.safetensors: {weights.seal(tmp_path / 'weights')['codec']['model.safetensors']}" in (
+        (place / "README.md").read_text()
+    )
+    loaded = codec.load(str(place), 2)
+    wave = torch.from_numpy(audio[10:].astype(np.float32) / FULL_SCALE)
+    codes = loaded.encode(wave)
+    distance = losses.metric_mel(loaded.decode(codes), wave, RATE).mean()
+    assert float(distance) == pytest.approx(figures["log_mel_l1"], abs=1e-3)

@@ -1,0 +1,65 @@
+"""Shipped files are checked against their manifest."""
+
+from pathlib import Path
+
+import pytest
+
+from musicgen_lite import weights
+from musicgen_lite.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("codec", "text"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+        (tmp_path / name / "README.md").write_text("# A model\n\n- Code commit: not yet\n- Steps: 3\n")
+    (tmp_path / "__pycache__").mkdir()
+    weights.seal(tmp_path, commit="abc123")
+    return tmp_path
+
+
+def test_whole_models_are_found(root: Path) -> None:
+    assert weights.path("codec", root) == root / "codec"
+    assert weights.path("text", root) == root / "text"
+
+
+def test_the_manifest_holds_the_sha256_of_each_file_but_the_card(root: Path) -> None:
+    manifest = weights.seal(root, commit="abc123")
+    assert sorted(manifest) == ["codec", "text"]
+    assert sorted(manifest["text"]) == ["config.json", "model.safetensors"]
+    # sha256 of the bytes "text", as any sha256sum prints it
+    assert manifest["text"]["model.safetensors"] == "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+
+
+def test_sealing_fills_in_the_commit(root: Path) -> None:
+    assert (root / "codec" / "README.md").read_text() == "# A model\n\n- Code commit: abc123\n- Steps: 3\n"
+
+
+def test_a_damaged_file_is_named(root: Path) -> None:
+    (root / "codec" / "model.safetensors").write_bytes(b"codeC")
+    with pytest.raises(UserError, match=r"codec/model\.safetensors: damaged.*git checkout"):
+        weights.path("codec", root)
+    assert weights.path("text", root) == root / "text"
+
+
+def test_a_missing_file_is_named(root: Path) -> None:
+    (root / "text" / "config.json").unlink()
+    with pytest.raises(UserError, match=r"text/config\.json: .*missing.*git checkout"):
+        weights.path("text", root)
+
+
+def test_a_missing_manifest_and_an_unknown_model_are_named(root: Path) -> None:
+    with pytest.raises(UserError, match="no shipped model 'clap'; there are codec, text"):
+        weights.path("clap", root)
+    (root / "MANIFEST.json").unlink()
+    weights.path.cache_clear()
+    with pytest.raises(UserError, match=r"MANIFEST\.json: .*missing"):
+        weights.path("codec", root)
+
+
+def test_files_are_checked_once_per_process(root: Path) -> None:
+    weights.path("codec", root)
+    (root / "codec" / "model.safetensors").unlink()
+    assert weights.path("codec", root) == root / "codec"

@@ -1,0 +1,130 @@
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation.sampling import Noise, draw
+from musicgen_lite.models import Conditions, LanguageModel
+
+from ..models.tiny import KINDS, conditions, tiny
+
+every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def without_cache(
+    model: LanguageModel, given: Conditions, frames: int, sampling: Sampling, seeds: Sequence[int]
+) -> Tensor:
+    """The same codes the slow way: the whole sequence through the model again for each step."""
+    layout = model.pattern.layout(frames, model.config.num_codebooks)
+    noise = Noise(seeds, layout.cells, model.config.codebook_size, torch.device("cpu"))
+    slot = torch.arange(model.config.num_codebooks) % layout.cells
+    codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
+    for s in range(layout.steps):
+        logits = model(codes, given)
+        if sampling.guidance != 1:
+            uncond = model(codes, given.without_text().without_prompt())
+            logits = uncond + sampling.guidance * (logits - uncond)
+        step_noise = noise[s]
+        for q, t in (layout.step == s).nonzero().tolist():
+            codes[:, q, t] = draw(logits[:, q, t], step_noise[:, slot[q]], sampling)
+    return codes
+
+
+@every_kind
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_the_loop_equals_sampling_without_cache(kind: str, pattern: str, guidance: float) -> None:
+    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(3, kind), [5, 0, 7]
+    sampling = Sampling(temperature=0.9, top_k=12, top_p=0.95, guidance=guidance)
+    codes = generate(model, given, 6, sampling, seeds)
+    assert codes.shape == (3, 4, 6)
+    assert torch.equal(codes, without_cache(model, given, 6, sampling, seeds))
+
+
+@every_kind
+def test_greedy_codes_are_the_likeliest_given_themselves(kind: str, pattern: str) -> None:
+    model, given = tiny(kind, pattern, scale=3.0), conditions(2, kind)
+    codes = generate(model, given, 12, Sampling(top_k=1), [0, 1])
+    with torch.no_grad():
+        assert torch.equal(model(codes, given).argmax(dim=-1), codes)
+
+
+@every_kind
+def test_an_item_does_not_depend_on_its_batch(kind: str, pattern: str) -> None:
+    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(16, kind), list(range(100, 116))
+    sampling = Sampling(top_k=12, guidance=3.0)
+    together = generate(model, given, 12, sampling, seeds)
+    for size in (1, 3):
+        apart = [generate(model, given[i : i + size], 12, sampling, seeds[i : i + size]) for i in range(0, 16, size)]
+        assert torch.equal(torch.cat(apart), together), size
+    assert torch.equal(generate(model, given, 12, sampling, seeds, rows=5), together)
+    assert len({tuple(codes.flatten().tolist()) for codes in together}) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a", "b"])
+@torch.no_grad()
+def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str) -> None:
+    """At the default size: not only the codes agree, so do all bits of the logits, from 4 rows on."""
+    sizes = {"codebook_size": 512, "text_dim": 128, "d_model": 192, "layers": 4, "heads": 4, "max_frames": 20}
+    model = tiny(kind, "interleaved", scale=1.0, **sizes, max_text=64)
+    given = Conditions.from_texts([torch.randn(5 + i, 128) for i in range(16)]).pad_text(64)
+    cells = torch.randint(0, 512, (80, 16, 1))
+    full = model.start(given, 20)
+    parts = {size: [model.start(given[i : i + size], 20) for i in range(0, 16, size)] for size in (4, 6)}
+    for step in range(80):
+        whole = model.step(cells[step], full)
+        for size, states in parts.items():
+            logits = [model.step(cells[step, i * size : (i + 1) * size], state) for i, state in enumerate(states)]
+            assert torch.equal(torch.cat(logits), whole), (size, step)
+
+
+@every_kind
+def test_guidance_moves_samples_towards_the_condition(kind: str, pattern: str) -> None:
+    """Guided codes are likelier given their condition than unguided ones, relative to no condition."""
+    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(24, kind), range(24)
+
+    def gain(guidance: float) -> float:
+        codes = generate(model, given, 6, Sampling(guidance=guidance), seeds)
+        with torch.no_grad():
+            log_p = model(codes, given).log_softmax(-1) - model(
+                codes, given.without_text().without_prompt()
+            ).log_softmax(-1)
+        return float(log_p.gather(-1, codes[..., None]).mean())
+
+    assert gain(3.0) > gain(1.0) > gain(0.0)
+
+
+def test_training_mode_is_left_as_it_was_and_dropout_is_off() -> None:
+    model, given = tiny("a", "delay", dropout=0.5), conditions(4, "a")
+    quiet = generate(model, given, 6, Sampling(), range(4))
+    assert torch.equal(generate(model.train(), given, 6, Sampling(), range(4)), quiet)
+    assert model.training
+
+
+def test_progress_is_shown_under_its_label(capsys: pytest.CaptureFixture[str]) -> None:
+    generate(tiny("a", "delay"), conditions(3, "a"), 6, Sampling(), range(3), rows=2, label="sampling")
+    assert "sampling: 18 step" in capsys.readouterr().err
+    generate(tiny("a", "delay"), conditions(1, "a"), 6, Sampling(), [0])
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_model_cannot_do_is_said() -> None:
+    model, given = tiny("a", "delay"), conditions(2, "a")
+    with pytest.raises(UserError, match=r"13 frames \(0.26 s\).*1 to 12 frames \(up to 0.24 s\)"):
+        generate(model, given, 13, Sampling(), [0, 1])
+    with pytest.raises(UserError, match="top_k: found 17; this model has 16"):
+        generate(model, given, 4, Sampling(top_k=17), [0, 1])
+    with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
+        generate(model, given, 4, Sampling(), [0])

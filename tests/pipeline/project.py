@@ -1,0 +1,111 @@
+"""The real project on a tiny setting, in a repository of its own."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent.parent
+TINY: dict[str, Any] = {
+    "compute.threads": 1,
+    "data.seconds": 2.0, "data.prompt_seconds": 1.0,
+    "data.synthetic.train": 24, "data.synthetic.validation": 6, "data.synthetic.test": 8,
+    "model.a.d_model": 32, "model.a.layers": 1, "model.a.heads": 2,
+    "model.b.d_model": 32, "model.b.layers": 1, "model.b.heads": 2,
+    "train.steps": 6, "train.validations": 2, "train.batch_size": 4, "train.effective_batch_size": 8,
+    "train.crop_seconds": 1.0, "train.preview_every": 1,
+    "sample.prompts": 4, "sample.seconds": 1.0, "sample.candidates": 2, "sample.top_k": 50,
+    "score.bootstrap": 100,
+}  # fmt: skip
+# Experiments must not carry the caller's own DVC or git settings along.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))} | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "GIT_AUTHOR_NAME": "tests", "GIT_AUTHOR_EMAIL": "tests@localhost",
+    "GIT_COMMITTER_NAME": "tests", "GIT_COMMITTER_EMAIL": "tests@localhost",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of this repository with small parameters."""
+
+    folder: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; its output, errors included, is in `stdout`."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+        return done
+
+    def set(self, **values: Any) -> None:
+        """Change parameters in params.yaml; `model__type` stands for model.type."""
+        change(self.folder / "params.yaml", {name.replace("__", "."): value for name, value in values.items()})
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and status of every row in the tracking database."""
+        with sqlite3.connect(self.folder / "mlflow.db") as database:
+            return list(
+                database.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time")
+            )
+
+    def digest(self, stage: str, output: str) -> str:
+        """The MD5 that dvc.lock holds for one output of a stage."""
+        lock = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())
+        return next(out["md5"] for out in lock["stages"][stage]["outs"] if out["path"] == output)
+
+
+def change(path: Path, values: dict[str, Any]) -> None:
+    """Set dotted parameters in a YAML file; an unknown one raises KeyError."""
+    yaml = YAML()
+    tree = yaml.load(path.read_text())
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        section = tree
+        for part in sections:
+            section = section[part]
+        if key not in section:
+            raise KeyError(name)
+        section[key] = value
+    with path.open("w") as file:
+        yaml.dump(tree, file)
+
+
+def create(folder: Path) -> Project:
+    """Copy what git knows of this repository, set the tiny parameters, and commit."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, text=True, capture_output=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in names:
+        source = ROOT / name
+        if name and source.is_file() and name != "dvc.lock" and not name.startswith(("metrics/", "docs/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / name)
+    change(folder / "params.yaml", TINY)
+    project = Project(folder)
+    for command in (("git", "init", "-q", "-b", "main"), ("git", "add", "-A"), ("git", "commit", "-qm", "start")):
+        project.run(*command)
+    return project
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that DVC ran, by what it printed."""
+    return re.findall(r"Running stage '(\w+)'", output)

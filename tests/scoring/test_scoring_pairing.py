@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.scoring.pairing import check_same, check_unique, derangement, split_halves
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 101])
+def test_a_derangement_pairs_everyone_with_another(n: int) -> None:
+    for seed in range(5):
+        partner = derangement(n, seed)
+        assert sorted(partner) == list(range(n))
+        assert (partner != np.arange(n)).all()
+    assert np.array_equal(derangement(n, 1), derangement(n, 1))
+
+
+def test_ids_are_checked_by_name() -> None:
+    check_unique(["a", "b"], "clips")
+    with pytest.raises(UserError, match="clips: the id 'a' occurs twice"):
+        check_unique(["a", "b", "a"], "clips")
+    with pytest.raises(UserError, match="1 clip"):
+        check_unique(["a"], "clips")
+    with pytest.raises(UserError, match=r"picks: no entry for 1 id\(s\), such as 'b'"):
+        check_same(["a", "b"], ["a"], "picks")
+    with pytest.raises(UserError, match="unexpected entry for 1"):
+        check_same(["a"], ["a", "c"], "picks")
+    with pytest.raises(UserError, match="at least 2"):
+        derangement(1, 0)
+
+
+def test_halves_share_no_track_and_are_about_equal() -> None:
+    tracks = [f"t{i // 3}" for i in range(60)] + ["long"] * 5
+    reference = split_halves(tracks, seed=0)
+    by_half = [{t for t, r in zip(tracks, reference, strict=True) if r == side} for side in (True, False)]
+    assert not by_half[0] & by_half[1]
+    assert abs(reference.sum() - 32) <= 4
+    order = np.random.default_rng(1).permutation(len(tracks))
+    assert np.array_equal(split_halves([tracks[i] for i in order], seed=0), reference[order])
+    assert split_halves([f"t{i}" for i in range(128)], seed=0).sum() == 64
+    assert split_halves(["a", "b"], seed=0).sum() == 1
+
+
+def test_one_track_cannot_be_halved() -> None:
+    with pytest.raises(UserError, match=r"1 track.*test_fraction"):
+        split_halves(["a", "a"], seed=0)

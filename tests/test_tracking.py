@@ -1,0 +1,386 @@
+"""Rows in a real MLflow database, in this process; DVC's part is in tests/pipeline."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from musicgen_lite import tracking
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import TrackingParams
+from musicgen_lite.tracking import entries, provenance
+from musicgen_lite.tracking.connection import Unreachable, locate
+from musicgen_lite.tracking.training import Run
+
+PARAMS = {"model": {"type": "a", "pattern": "delay"}, "train": {"steps": 2, "betas": [0.9, 0.99]}}
+CURVES = [{"step": 1, "val_loss": 4.0}, {"step": 2, "val_loss": 3.0}]
+
+
+def settings(uri: str = "", required: bool = True, experiment: str = "test") -> TrackingParams:
+    return TrackingParams(uri=uri, experiment=experiment, required=required)
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    """What a last stage hands to `close`."""
+    return {
+        "curves": CURVES, "scoring_params": {"sample": {"top_k": 250}}, "key_parts": ["digest"], "metrics": {"clap": 0.25},
+        "tables": {"tables/prompts": pd.DataFrame({"prompt": ["techno"]})}, "audio": {"audio/a.flac": b"fLaC"},
+        "images": {"images/a.png": b"PNG"}, "files": {}, "tags": {"note": "x"}, **changes,
+    }  # fmt: skip
+
+
+def find(root: Path, record: dict[str, Any], **changes: Any) -> tracking.Row | None:
+    given = content(**changes)
+    return tracking.find(settings(), root, record, given["scoring_params"], given["key_parts"])
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def dead() -> str:
+    """The address of a server that does not exist."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def client(root: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+
+
+def statuses(root: Path) -> dict[str, str]:
+    """Status of every active row of the experiment, by run id."""
+    mlflow = client(root)
+    runs = mlflow.search_runs([mlflow.get_experiment_by_name("test").experiment_id])
+    return {run.info.run_id: run.info.status for run in runs}
+
+
+# Without a database
+
+
+def test_nested_parameters_become_flat_text() -> None:
+    assert entries.flatten(PARAMS | {"text": "x"}) == {
+        "model.type": "a", "model.pattern": "delay", "train.steps": "2", "train.betas": "[0.9, 0.99]", "text": "x",
+    }  # fmt: skip
+
+
+def test_databases_are_anchored_at_the_root_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert locate(settings(), tmp_path).database == tmp_path / "mlflow.db"
+    assert locate(settings(), tmp_path).artifacts == str(tmp_path / "mlartifacts")
+    assert locate(settings("sqlite:///rows/x.db"), tmp_path).database == tmp_path / "rows" / "x.db"
+    assert locate(settings("sqlite:////srv/x.db"), tmp_path).database == Path("/srv/x.db")
+
+
+def test_a_server_decides_itself_where_artifacts_go(tmp_path: Path) -> None:
+    assert locate(settings("http://host:5000/"), tmp_path).artifacts is None
+    assert locate(settings("http://host:5000/"), tmp_path).uri == "http://host:5000"
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///mlruns", "localhost:5000"])
+def test_an_address_that_mlflow_cannot_serve_is_named(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"tracking\.uri: found .*http://host:port"):
+        locate(settings(uri), tmp_path)
+
+
+def test_a_password_in_the_committed_parameters_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as caught:
+        locate(settings("https://me:secret@host"), tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_dead_server_is_named_within_seconds_before_a_training(dead: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match=f"tracking.uri {dead}: no MLflow server answers .*refused.*tracking.required"):
+        tracking.begin(settings(dead), tmp_path, PARAMS)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.slow
+def test_a_server_that_accepts_and_never_answers_is_named_within_seconds(tmp_path: Path) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(UserError, match="timed out"):
+            tracking.begin(settings(f"http://127.0.0.1:{mute.getsockname()[1]}"), tmp_path, PARAMS)
+
+
+def test_without_a_required_server_training_goes_on_without_a_row(
+    dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tracking.begin(settings(dead, required=False), tmp_path, PARAMS) as run:
+        run.log({"val_loss": 1.0}, 1)
+    assert run.record["run_id"] is None
+    assert run.loggers == []
+    assert json.loads(json.dumps(run.record)) == run.record
+    assert f"warning: tracking.uri {dead}" in capsys.readouterr().err
+    row = tracking.close(settings(dead, required=False), tmp_path, run.record, **content())
+    assert (row.run_id, row.created) == (None, False)
+    with pytest.raises(UserError, match="no MLflow server answers"):
+        tracking.close(settings(dead), tmp_path, run.record, **content())
+
+
+def test_only_the_first_process_of_a_parallel_training_opens_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    run = tracking.begin(settings(), tmp_path, PARAMS)
+    assert run.record["run_id"] is None
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_row_is_named_after_the_experiment_or_after_model_and_parameters(
+    dead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name(params: dict[str, Any], resume: dict[str, Any] | None = None) -> str:
+        return tracking.begin(settings(dead, required=False), tmp_path, params, resume).record["name"]
+
+    assert name(PARAMS).startswith("a-delay-")
+    assert name(PARAMS) == name(PARAMS) != name({**PARAMS, "seed": 1})
+    monkeypatch.setenv("DVC_EXP_NAME", "bold-owl")
+    assert name(PARAMS) == "bold-owl"
+    monkeypatch.setenv("DVC_EXP_NAME", "second-try")
+    assert name(PARAMS, {"id": "0", "run_id": None, "name": "bold-owl", "params": {}}) == "second-try"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("these are not rows" * 100)
+    with pytest.raises(UserError, match=r"mlflow\.db: not a usable SQLite database"):
+        tracking.begin(settings(), tmp_path, PARAMS)
+    assert find(tmp_path, {"id": "0"}) is None
+
+
+# Provenance
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_what_dvc_writes_leaves_a_tree_clean_and_code_makes_it_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert provenance.tags("train")["train.commit"] == "none"
+    git(tmp_path, "init", "-q")
+    for path in ("dvc.lock", "params.yaml", "metrics/nll.json", "stages/train.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("old")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "-q", "-m", "state")
+    for path in ("dvc.lock", "params.yaml", "metrics/nll.json", "data/.gitignore"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("new")
+    assert provenance.tags("train")["train.dirty"] == "false"
+    (tmp_path / "stages/train.py").write_text("new")
+    (tmp_path / "stages/odd name.py").write_text("new")
+    assert sorted(provenance.dirty_files()) == ["stages/odd name.py", "stages/train.py"]
+    tags = provenance.tags("train")
+    assert tags["train.dirty"] == "true"
+    assert len(tags["train.commit"]) == 40
+
+
+def test_digests_are_those_of_dvc_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert provenance.digests() == {}
+    (tmp_path / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n    - {path: data/model, md5: ab.dir}\n"
+        "    - {path: m.csv, md5: cd}\n  track:\n    cmd: y\n"
+    )
+    assert provenance.digests() == {"dvc.train": "data/model:ab.dir m.csv:cd"}
+
+
+# With a database
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[Run]:
+    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+        yield run
+
+
+@pytest.mark.slow
+def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), tracking.begin(settings(), tmp_path, PARAMS) as first:
+        first.log({"val_loss": 4.0}, 1)
+        raise RuntimeError
+    run_id = first.record["run_id"]
+    assert statuses(tmp_path) == {run_id: "FAILED"}
+    with tracking.begin(settings(), tmp_path, PARAMS, first.record) as second:
+        assert second.record["run_id"] == run_id
+        assert statuses(tmp_path) == {run_id: "RUNNING"}
+    assert statuses(tmp_path) == {run_id: "RUNNING"}
+    assert find(tmp_path, second.record) is None
+
+    row = tracking.close(settings(), tmp_path, second.record, **content())
+    assert (row.run_id, row.created, statuses(tmp_path)) == (run_id, False, {run_id: "FINISHED"})
+    assert find(tmp_path, second.record) == row
+    assert tracking.close(settings(), tmp_path, second.record, **content()) == row
+    mlflow = client(tmp_path)
+    assert [(point.step, point.value) for point in mlflow.get_metric_history(run_id, "val_loss")] == [
+        (1, 4.0),
+        (2, 3.0),
+    ]
+    assert len(mlflow.get_metric_history(run_id, "clap")) == 1
+    import mlflow as fluent
+
+    fluent.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    table = mlflow.load_table(mlflow.get_run(run_id).info.experiment_id, "tables/prompts.json", [run_id])
+    assert table["prompt"].tolist() == ["techno"]
+    assert find(tmp_path, second.record, key_parts=["other"]) is None
+
+
+@pytest.mark.slow
+def test_a_close_that_is_cut_short_is_completed_by_the_next(
+    begun: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionResetError("connection reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(entries, "log_files", fail)
+        with pytest.raises(Unreachable, match="connection reset"):
+            tracking.close(settings(), tmp_path, begun.record, **content())
+        assert tracking.close(settings(required=False), tmp_path, begun.record, **content()).run_id is None
+    assert statuses(tmp_path) == {begun.record["run_id"]: "RUNNING"}
+    assert find(tmp_path, begun.record) is None
+    row = tracking.close(settings(), tmp_path, begun.record, **content())
+    assert statuses(tmp_path) == {begun.record["run_id"]: "FINISHED"}
+    assert find(tmp_path, begun.record) == row
+
+
+@pytest.mark.slow
+def test_a_missing_file_is_named_and_leaves_the_row_open(begun: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"page\.html: this file"):
+        tracking.close(
+            settings(required=False), tmp_path, begun.record, **content(files={"page.html": tmp_path / "page.html"})
+        )
+    assert statuses(tmp_path) == {begun.record["run_id"]: "RUNNING"}
+
+
+@pytest.mark.slow
+def test_results_that_race_for_a_row_get_one_each_and_equal_ones_share_it(begun: Run, tmp_path: Path) -> None:
+    parts = ["p", "q", "r", "r", "q", "p"]
+    rows: dict[int, tracking.Row] = {}
+
+    def work(number: int) -> None:
+        given = content(key_parts=[parts[number]])
+        rows[number] = tracking.close(settings(), tmp_path, begun.record, **given)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    owners = {parts[number]: row.run_id for number, row in rows.items()}
+    assert all(rows[number].run_id == owners[part] for number, part in enumerate(parts))
+    assert len(set(owners.values())) == 3
+    assert begun.record["run_id"] in owners.values()
+    assert sum(row.created for row in rows.values()) == 2
+    assert statuses(tmp_path) == dict.fromkeys(owners.values(), "FINISHED")
+    assert len({row.name for row in rows.values()}) == 3
+
+
+@pytest.mark.slow
+def test_a_training_without_a_row_gets_one_when_tracking_answers_again(dead: str, tmp_path: Path) -> None:
+    record = tracking.begin(settings(dead, required=False), tmp_path, PARAMS).record
+    row = tracking.close(settings(), tmp_path, record, **content())
+    assert (row.created, row.name) == (True, record["name"])
+    assert find(tmp_path, record) == tracking.Row(row.run_id, row.name, row.link, created=False)
+    run = client(tmp_path).get_run(row.run_id)
+    assert run.data.params["train.steps"] == "2"
+    assert run.data.metrics == {"val_loss": 3.0, "clap": 0.25}
+
+
+@pytest.mark.slow
+def test_another_experiment_gets_rows_of_its_own(begun: Run, tmp_path: Path) -> None:
+    tracking.close(settings(), tmp_path, begun.record, **content())
+    other = tracking.close(settings(experiment="second"), tmp_path, begun.record, **content())
+    assert other.created
+    assert other.run_id != begun.record["run_id"]
+    mlflow = client(tmp_path)
+    mlflow.delete_experiment(mlflow.get_experiment_by_name("second").experiment_id)
+    with pytest.raises(UserError, match="'second' was deleted in MLflow"):
+        tracking.close(settings(experiment="second", required=False), tmp_path, begun.record, **content())
+
+
+@pytest.mark.slow
+def test_system_metrics_are_logged_while_a_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+        for _ in range(100):
+            time.sleep(0.2)
+            metrics = client(tmp_path).get_run(run.record["run_id"]).data.metrics
+            if "system/cpu_utilization_percentage" in metrics:
+                return
+    raise AssertionError(f"no system metrics among {sorted(metrics)}")
+
+
+@pytest.mark.slow
+def test_processes_that_meet_at_a_fresh_database_all_get_their_row(tmp_path: Path) -> None:
+    script = (
+        "import sys; from musicgen_lite import tracking; from musicgen_lite.params import TrackingParams\n"
+        "settings = TrackingParams(uri='', experiment='test', required=True)\n"
+        "tracking.begin(settings, sys.argv[1], {'number': int(sys.argv[2])})"
+    )
+    source = Path(tracking.__file__).parent.parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(number)], env=environment)
+        for number in range(3)
+    ]
+    assert [process.wait(550) for process in processes] == [0, 0, 0]
+    assert list(statuses(tmp_path).values()) == ["RUNNING"] * 3
+
+
+@pytest.mark.slow
+def test_lightning_feeds_the_row_without_ending_it_and_survives_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    class Logged(BoringModel):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            output = super().training_step(batch, batch_idx)
+            self.log("train_loss", output["loss"])
+            return output
+
+    def fit(run: Run) -> None:
+        trainer = Trainer(
+            max_steps=2, logger=run.loggers, log_every_n_steps=1, accelerator="cpu", limit_val_batches=0,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(Logged())
+
+    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+        fit(run)
+        mlflow = client(tmp_path)
+        assert len(mlflow.get_metric_history(run.record["run_id"], "train_loss")) == 2
+        assert statuses(tmp_path) == {run.record["run_id"]: "RUNNING"}
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise ConnectionError("the server is gone")
+
+        monkeypatch.setattr(type(mlflow), "log_batch", fail)
+        fit(run)
+    assert capsys.readouterr().err.count("the server is gone") == 1

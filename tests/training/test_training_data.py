@@ -1,0 +1,202 @@
+"""What reaches the model: which clips in which order, cropped where, with which conditions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.training.data import (
+    Batch,
+    ClipLoader,
+    Corpus,
+    Order,
+    Share,
+    StepLoader,
+    TokenDataset,
+    Visit,
+    uniform,
+)
+
+from .corpora import CODEBOOKS, CODEC, DIM, FRAMES, PROMPT, SIZE, melodies, write_corpus, write_store
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus(*write_corpus(tmp_path, short=True))
+
+
+def dataset(corpus: Corpus, text: float = 0.0, audio: float | None = None) -> TokenDataset:
+    return TokenDataset(corpus, FRAMES, seed=3, dropout_text=text, dropout_audio=audio)
+
+
+def test_uniform_numbers_fill_the_unit_interval_and_repeat() -> None:
+    numbers = np.array([uniform(1, n, "clip", "crop") for n in range(4000)])
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    counts, _ = np.histogram(numbers, bins=10, range=(0, 1))
+    assert ((counts - 400) ** 2 / 400).sum() < 27.9  # the 99.9 % point of chi square with 9 degrees of freedom
+    assert uniform(1, 7, "clip", "crop") == numbers[7]
+
+
+def test_a_batch_holds_the_stored_codes_and_texts(corpus: Corpus) -> None:
+    clips = ["t00", "t01", "t02"]  # 5, 9 and 13 frames
+    batch = dataset(corpus, audio=0.0).batch([Visit(clip) for clip in clips])
+    assert batch.codes.shape == (3, CODEBOOKS, FRAMES)
+    assert batch.codes.dtype == torch.int64
+    assert batch.mask.sum(dim=1).tolist() == [5, 9, FRAMES]
+    assert batch.cells == batch.step_cells == (5 + 9 + FRAMES) * CODEBOOKS
+    for row, clip in enumerate(clips):
+        frames = int(batch.mask[row].sum())
+        assert batch.codes[row, :, :frames].T.tolist() == corpus.targets[clip][:frames].tolist()
+        assert (batch.codes[row, :, frames:] == SIZE).all()
+        text = batch.conditions.text[row][batch.conditions.text_mask[row]]
+        assert text.tolist() == corpus.text[clip].tolist()
+        assert batch.conditions.prompt is not None
+        assert batch.conditions.prompt[row].T.tolist() == corpus.prompts[clip].tolist()
+    assert batch.conditions.has_text.all()
+    assert batch.conditions.has_prompt.all()
+
+
+def test_model_a_gets_no_prompts(corpus: Corpus) -> None:
+    conditions = dataset(corpus).batch([Visit("t00", 0)]).conditions
+    assert conditions.prompt is None
+    assert not conditions.has_prompt.any()
+
+
+def test_training_crops_at_random_places_and_validation_at_the_start(corpus: Corpus) -> None:
+    data = dataset(corpus)
+    whole = corpus.targets["t02"].tolist()  # 13 frames: 4 places for a crop of 10
+    starts = []
+    for epoch in range(200):
+        codes = data.batch([Visit("t00", epoch), Visit("t02", epoch)]).codes[1].T.tolist()
+        assert codes == data.batch([Visit("t02", epoch)]).codes[0].T.tolist()  # whatever else is in the batch
+        starts.append(next(start for start in range(4) if whole[start : start + FRAMES] == codes))
+    assert np.bincount(starts, minlength=4).min() > 30
+    assert data.batch([Visit("t02")]).codes[0].T.tolist() == whole[:FRAMES]
+
+
+def test_conditions_are_dropped_by_their_shares_and_independently(corpus: Corpus) -> None:
+    data = dataset(corpus, text=0.3, audio=0.5)
+    clips = corpus.clips("train")
+    batches = [data.batch([Visit(clip, epoch) for clip in clips]).conditions for epoch in range(300)]
+    text = torch.cat([batch.has_text for batch in batches]).float()
+    audio = torch.cat([batch.has_prompt for batch in batches]).float()
+    # 3000 draws: three standard deviations are 0.025 and 0.027.
+    assert float(text.mean()) == pytest.approx(0.7, abs=0.026)
+    assert float(audio.mean()) == pytest.approx(0.5, abs=0.028)
+    assert float((text * audio).mean()) == pytest.approx(0.35, abs=0.027)
+    alone = [data.batch([Visit(clip, 4)]).conditions for clip in clips]
+    assert [bool(one.has_text) for one in alone] == batches[4].has_text.tolist()
+    assert [bool(one.has_prompt) for one in alone] == batches[4].has_prompt.tolist()
+    validation = data.batch([Visit(clip) for clip in clips]).conditions
+    assert bool(validation.has_text.all() & validation.has_prompt.all())
+
+
+def test_the_text_is_dropped_alike_for_both_models(corpus: Corpus) -> None:
+    visits = [Visit(clip, epoch) for epoch in range(9) for clip in corpus.clips("train")]
+    a, b = dataset(corpus, text=0.3).batch(visits), dataset(corpus, text=0.3, audio=0.5).batch(visits)
+    assert torch.equal(a.conditions.has_text, b.conditions.has_text)
+    assert torch.equal(a.codes, b.codes)
+
+
+def test_each_pass_visits_every_clip_once_in_an_order_of_its_own() -> None:
+    clips = [f"c{n}" for n in range(20)]
+    order = Order(clips, seed=1)
+    passes = [[order[20 * epoch + place] for place in range(20)] for epoch in range(3)]
+    for epoch, visits in enumerate(passes):
+        assert sorted(visit.clip for visit in visits) == sorted(clips)
+        assert {visit.epoch for visit in visits} == {epoch}
+    assert len({tuple(visit.clip for visit in visits) for visits in passes}) == 3
+    assert [order[n] for n in range(20)] == [Order(clips[::-1], seed=1)[n] for n in range(20)]
+    assert [order[n] for n in range(20)] != [Order(clips, seed=2)[n] for n in range(20)]
+
+
+def steps(corpus: Corpus, batch_size: int, start: int, share: Share) -> list[list[Batch]]:
+    """The micro-batches of optimizer steps of 4 clips, from step `start` on."""
+    order = Order(corpus.clips("train"), seed=1)
+    loader = StepLoader(dataset(corpus), order, batch_size, 4, first=0, start=start, stop=6, share=share)
+    batches, count = list(loader), 4 // batch_size // share.world
+    assert len(loader) == 6 * count
+    return [batches[at : at + count] for at in range(0, len(batches), count)]
+
+
+def rows(batches: list[Batch]) -> list[list[int]]:
+    """Every clip's codes, without what fills it up."""
+    return sorted(
+        code[:, mask].flatten().tolist()
+        for batch in batches
+        for code, mask in zip(batch.codes, batch.mask, strict=True)
+    )
+
+
+def test_a_step_holds_the_same_clips_however_it_is_cut_up(corpus: Corpus) -> None:
+    whole = steps(corpus, 4, 0, Share())
+    assert [len(step) for step in whole] == [1] * 6
+    for batch_size, world in ((2, 1), (1, 1), (2, 2), (1, 4)):
+        shares = [steps(corpus, batch_size, 0, Share(rank, world)) for rank in range(world)]
+        for at, step in enumerate(whole):
+            pieces = [batch for share in shares for batch in share[at]]
+            assert rows(pieces) == rows(step)
+            assert {piece.step_cells for piece in pieces} == {sum(piece.cells for piece in pieces)}
+    assert [rows(step) for step in steps(corpus, 4, 2, Share())] == [rows(step) for step in whole[2:]]
+
+
+def test_validation_covers_each_clip_once_with_any_number_of_processes(corpus: Corpus) -> None:
+    clips = corpus.clips("train")
+    expected = rows(list(ClipLoader(dataset(corpus), clips, 3)))
+    assert len(expected) == 10
+    for world in (1, 2, 3):
+        loaders = [ClipLoader(dataset(corpus), clips, 3, Share(rank, world)) for rank in range(world)]
+        batches = [list(loader) for loader in loaders]
+        assert {len(found) for found in batches} == {len(loaders[0])}
+        counted = [batch for found in batches for batch in found if batch.mask.any()]
+        assert rows(counted) == expected
+
+
+def damage(directory: Path, store: str, keys: list[str], **changes: object) -> None:
+    """Write one store anew with other clips or another description."""
+    import shutil
+
+    shutil.rmtree(directory / store)
+    if store == "text":
+        meta: dict[str, object] = {"fingerprint": "text", "dim": DIM, "max_tokens": 4, **changes}
+        write_store(directory / store, {key: np.ones((2, DIM)) for key in keys}, "float16", meta)
+    else:
+        lengths = dict.fromkeys(keys, PROMPT)
+        code = int(changes.pop("code", 0))  # type: ignore[call-overload]
+        if changes.pop("uneven", False):
+            lengths[keys[0]] += 1
+        arrays = {key: melodies(length, 0) for key, length in lengths.items()}
+        arrays[keys[-1]][0, 0] = code
+        write_store(directory / store, arrays, "uint16", {**CODEC, **changes})
+
+
+KEYS = [f"t{n:02d}" for n in range(10)] + [f"v{n:02d}" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("store", "keys", "changes", "expected"),
+    [
+        ("text", KEYS[:-1], {}, "text: 1 of the 13 clips of .*target are missing, 'v02' first"),
+        ("tokens/prompt", KEYS[1:], {}, "prompt: 1 of the 13 clips of .*target are missing, 't00' first"),
+        ("tokens/prompt", KEYS, {"fingerprint": "other"}, "prompt: fingerprint of its codec is other, .* is codec"),
+        ("tokens/prompt", KEYS, {"uneven": True}, "prompts of 4 to 5 frames"),
+        ("tokens/target", KEYS, {"code": 12}, "target: clip 'v02' has the code 12, but the codec's codes are 0 to 11"),
+        ("tokens/target", KEYS[:10], {"code": 1}, "no clip in the split 'validation'"),
+    ],
+)
+def test_stores_that_do_not_fit_together_are_named(
+    tmp_path: Path, store: str, keys: list[str], changes: dict[str, object], expected: str
+) -> None:
+    stores = write_corpus(tmp_path)
+    damage(tmp_path, store, keys, **changes)
+    with pytest.raises(UserError, match=expected):
+        Corpus(*stores).clips("validation")
+
+
+def test_a_store_of_another_kind_is_named(tmp_path: Path) -> None:
+    tokens, _ = write_corpus(tmp_path)
+    with pytest.raises(UserError, match=r"target: meta.json lacks dim, max_tokens"):
+        Corpus(tokens, tokens / "target")

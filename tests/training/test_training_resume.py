@@ -1,0 +1,191 @@
+"""A training that was killed ends as if it had never been."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.training.callbacks import Curves
+from musicgen_lite.training.checkpoints import SaveLast
+from musicgen_lite.training.module import TrainingModule
+
+from .corpora import run, state, tiny_params, write_corpus
+
+PARAMS = tiny_params("b")  # with dropout in the model, 7 steps of 2 micro-batches, validated after steps 2, 5 and 7
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the training expects it."""
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"), short=True)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, stores: tuple[Path, Path]) -> Path:
+    directory = tmp_path_factory.mktemp("unbroken")
+    run(directory, PARAMS, stores)
+    return directory
+
+
+def assert_same(directory: Path, unbroken: Path) -> None:
+    for file in ("model.safetensors", "curves.json"):
+        assert (directory / file).read_bytes() == (unbroken / file).read_bytes()
+    found, expected = state(directory), state(unbroken)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    names = [sorted(path.name for path in (place / "checkpoints").iterdir()) for place in (directory, unbroken)]
+    assert names[0] == names[1]
+
+
+def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int) -> None:
+    """Raise in the `call`-th call (from 0) of a method, before it does anything."""
+    original: Callable[..., Any] = getattr(owner, method)
+    calls = iter(range(10**6))
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, method, dying)
+
+
+def break_and_resume(
+    directory: Path, stores: tuple[Path, Path], owner: type, method: str, call: int, seconds: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_call(patch, owner, method, call)
+        with pytest.raises(Killed):
+            run(directory, PARAMS, stores, checkpoint_seconds=seconds)
+    run(directory, PARAMS, stores, checkpoint_seconds=seconds)
+
+
+def test_a_training_that_breaks_off_between_validations_ends_the_same(
+    tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
+) -> None:
+    break_and_resume(tmp_path, stores, TrainingModule, "training_step", 7, seconds=0.0)
+    assert_same(tmp_path, unbroken)
+
+
+PLACES = [
+    *((TrainingModule, "training_step", call) for call in range(14)),
+    *((TrainingModule, "validation_step", call) for call in (0, 1, 2, 5)),
+    *((TrainingModule, "on_validation_epoch_end", call) for call in range(3)),
+    *((Curves, "on_validation_end", call) for call in range(3)),
+    *((SaveLast, "on_train_epoch_end", call) for call in range(3)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_training_ends_the_same_wherever_it_breaks_off(
+    tmp_path: Path, stores: tuple[Path, Path], unbroken: Path, seconds: float
+) -> None:
+    for number, (owner, method, call) in enumerate(PLACES):
+        break_and_resume(tmp_path / str(number), stores, owner, method, call, seconds)
+        assert_same(tmp_path / str(number), unbroken)
+
+
+def test_a_damaged_last_checkpoint_is_not_taken(tmp_path: Path, stores: tuple[Path, Path], unbroken: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_call(patch, TrainingModule, "training_step", 12)
+        with pytest.raises(Killed):
+            run(tmp_path, PARAMS, stores, checkpoint_seconds=0.0)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    newest = tmp_path / "checkpoints" / "best-00000005.ckpt"
+    assert newest.exists()
+    steps: list[int] = []
+    original = TrainingModule.training_step
+
+    def count(module: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        steps.append(module.global_step)
+        return original(module, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", count)
+        run(tmp_path, PARAMS, stores)
+    assert steps == [5, 5, 6, 6]
+    assert_same(tmp_path, unbroken)
+
+
+def test_a_finished_training_is_not_run_again(tmp_path: Path, stores: tuple[Path, Path], unbroken: Path) -> None:
+    result = run(tmp_path, PARAMS, stores)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_call(patch, TrainingModule, "training_step", 0)
+        assert run(tmp_path, PARAMS, stores) == result
+    assert_same(tmp_path, unbroken)
+
+
+def test_checkpoints_of_another_training_are_refused(tmp_path: Path, stores: tuple[Path, Path]) -> None:
+    run(tmp_path, tiny_params(steps=1), stores)
+    with pytest.raises(UserError, match=r"last.ckpt: the checkpoint of a training with other parameters or data"):
+        run(tmp_path, tiny_params(steps=2), stores)
+    other = write_corpus(tmp_path / "corpus", train=11)
+    with pytest.raises(UserError, match="other parameters or data"):
+        run(tmp_path, tiny_params(steps=1), other)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from training.corpora import run, tiny_params
+here, tokens, text = map(Path, sys.argv[1:4])
+run(here, tiny_params("b", steps=60, validations=4), (tokens, text), checkpoint_seconds=0.0)
+"""
+
+
+def saved_at(directory: Path) -> int:
+    """When the last checkpoint was written, in nanoseconds; 0 if there is none."""
+    try:
+        return (directory / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.slow
+def test_a_training_killed_by_the_system_ends_the_same(tmp_path: Path, stores: tuple[Path, Path]) -> None:
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-c", CHILD, str(broken), *map(str, stores)]
+    moments = random.Random(0)
+    kills = 0
+    for _ in range(3):
+        child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        try:
+            before = saved_at(broken)
+            while child.poll() is None and saved_at(broken) == before:
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0.0, 0.8))
+            if child.poll() is None:
+                child.send_signal(signal.SIGKILL)
+                kills += 1
+        finally:
+            child.kill()
+            child.communicate()
+    assert kills
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole = tmp_path / "whole"
+    with torch.random.fork_rng():
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        run(whole, tiny_params("b", steps=60, validations=4), stores)
+        torch.set_num_threads(threads)
+    assert_same(broken, whole)

@@ -21,7 +21,7 @@ def folder_path(params: FolderParams) -> Path:
 
 
 def main(params: Params) -> None:
-    state = {"source": params.data.source}
+    state: dict[str, str] = {"source": params.data.source}
     if params.data.source == "folder":
         state["digest"] = folder.digest(folder_path(params.data.folder))
     write_json(SOURCE, state)

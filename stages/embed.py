@@ -1,7 +1,5 @@
 """Cached T5 embeddings of every caption, in half precision."""
 
-import numpy as np
-
 from musicgen_lite import text
 from musicgen_lite.params import Params
 from musicgen_lite.progress import track
@@ -17,7 +15,7 @@ def main(params: Params) -> None:
     size, limit = params.text.batch_size, params.text.max_tokens
     truncated = 0
     with atomic_dir(TEXT) as part:
-        writer = ArrayWriter(part, np.float16)
+        writer = ArrayWriter(part, "float16")
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         for batch in track(batches, "embed captions", unit=f"x{size} captions"):
             captions = [row["caption"] for row in batch]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -76,9 +77,7 @@ def main(params: Params) -> None:
             told = conditions(group).repeat_interleave(own.candidates).to(device)
             codes = generate(model, told, frames, sampling, seeds, own.rows, label=f"sample {kind}")
             waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
-            ranking = best_of(
-                waves, own.candidates, lambda w, owners, group=group: captions_score(clap, group, w, owners)
-            )
+            ranking = best_of(waves, own.candidates, partial(captions_score, clap, group))
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, own.candidates)
                 item = group[owner]

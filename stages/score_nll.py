@@ -15,10 +15,10 @@ def main(params: Params) -> None:
     if model.config.codec != tokens.meta["fingerprint"]:
         raise UserError(f"{MODEL}: trained on codec {model.config.codec}, {TOKENS} holds {tokens.meta['fingerprint']}")
     examples = nll.read_examples("test", tokens, text, prompts if params.model.type == "b" else None)
-    counted = {split: nll.read_examples(split, tokens, text) for split in ("train", "validation")}
+    train, validation = (nll.read_examples(split, tokens, text) for split in ("train", "validation"))
     baseline = baselines.fit(
-        *((example.codes for example in counted[split]) for split in ("train", "validation")),
-        num_codebooks=tokens.meta["num_codebooks"], codebook_size=tokens.meta["codebook_size"],
+        (example.codes for example in train), (example.codes for example in validation),
+        tokens.meta["num_codebooks"], tokens.meta["codebook_size"],
     )  # fmt: skip
     scores = nll.score(
         model,

@@ -37,7 +37,7 @@ def main(params: Params) -> None:
         writers = {}
         for kind in ("prompt", "target"):
             (part / kind).mkdir()
-            writers[kind] = ArrayWriter(part / kind, np.uint16)
+            writers[kind] = ArrayWriter(part / kind, "uint16")
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         for batch in track(batches, "tokenize", unit=f"x{size} clips"):
             cut = [windows(_samples(clips, row["id"], model.rate, total), prompt, total) for row in batch]

@@ -22,7 +22,7 @@ def main(params: Params) -> None:
         write_json(begun, tracked.record)
         result = fit(
             params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS,
-            codebooks=decoder.codebooks(), preview=previewer(params, decoder, folder / "previews"), loggers=tracked.loggers,
+            preview=previewer(params, decoder, folder / "previews"), loggers=tracked.loggers,
         )  # fmt: skip
     if result is None:  # another process of the same training writes the results
         return
@@ -31,8 +31,8 @@ def main(params: Params) -> None:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in result.rows)
     with atomic_dir(PREVIEWS) as part:
-        for file in sorted((folder / "previews").glob("*.flac")):
-            shutil.copy(file, part)
+        for preview in sorted((folder / "previews").glob("*.flac")):
+            shutil.copy(preview, part)
     facts = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
     averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
     write_json(RUN, {**tracked.record, "training": {**facts, **averages}})

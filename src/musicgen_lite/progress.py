@@ -1,7 +1,7 @@
 """Progress bars that keep quiet where nobody watches."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,7 +14,7 @@ def track(items: Iterable[Item], label: str, total: int | None = None, unit: str
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, total=total, unit=unit, leave=True)
         return
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     print(f"{label}: {'?' if total is None else total} {unit}", file=sys.stderr, flush=True)
     bar = tqdm(items, total=total, disable=True)

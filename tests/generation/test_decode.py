@@ -113,6 +113,20 @@ def test_training_mode_is_left_as_it_was_and_dropout_is_off() -> None:
     assert model.training
 
 
+def test_the_precision_of_training_around_it_changes_nothing() -> None:
+    model, given = tiny("b", "delay"), conditions(4, "b")
+    plain = generate(model, given, 6, Sampling(), range(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(generate(model, given, 6, Sampling(), range(4)), plain)
+
+
+@every_kind
+def test_half_precision_weights_generate_too(kind: str, pattern: str) -> None:
+    model, given = tiny(kind, pattern, scale=3.0).bfloat16(), conditions(4, kind)
+    codes = generate(model, given, 6, Sampling(guidance=3.0), range(4))
+    assert 0 <= int(codes.min()) <= int(codes.max()) < 16
+
+
 def test_progress_is_shown_under_its_label(capsys: pytest.CaptureFixture[str]) -> None:
     generate(tiny("a", "delay"), conditions(3, "a"), 6, Sampling(), range(3), rows=2, label="sampling")
     assert "sampling: 18 step" in capsys.readouterr().err

@@ -6,7 +6,6 @@ import torch
 
 from musicgen_lite.models import Conditions, ModelConfig, build
 from musicgen_lite.models.loss import cell_nll
-from musicgen_lite.models.transformer import INIT_STD
 
 from .tiny import CONFIG, KINDS, conditions, random_codes, tiny
 
@@ -150,24 +149,6 @@ def test_bfloat16_autocast_stays_near_float32(kind: str, pattern: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(codes, given)
     torch.testing.assert_close(rough.float(), model(codes, given), atol=0.03, rtol=0)
-
-
-@every_kind
-def test_codebook_vectors_as_a_start(kind: str, pattern: str) -> None:
-    model = tiny(kind, pattern, scale=1.0)
-    special = model.code_embedding.weight.detach().view(4, 17, -1)[:, -1].clone()
-    codebooks = torch.randn(4, 16, 3, generator=torch.Generator().manual_seed(1)) * 5 + 2
-    model.init_from_codebooks(codebooks, seed=0)
-    table = model.code_embedding.weight.detach().view(4, 17, -1)
-    assert torch.equal(table[:, -1], special)
-    for vectors, scale in ((table[:, :16], 1.0), (model.head.detach(), 0.1)):
-        spread = vectors.std(dim=(1, 2)) / INIT_STD / scale
-        torch.testing.assert_close(spread, torch.ones(4), atol=0.1, rtol=0)
-        # Codes that are near in the codec are near in the model.
-        for ours, theirs in zip(torch.cdist(vectors, vectors), torch.cdist(codebooks, codebooks), strict=True):
-            assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.8
-    with pytest.raises(ValueError, match="4 x 8"):
-        model.init_from_codebooks(codebooks[:, :8], seed=0)
 
 
 @pytest.mark.parametrize(

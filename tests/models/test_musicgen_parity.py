@@ -95,6 +95,7 @@ def test_same_weights_same_greedy_codes(ours: LanguageModel, theirs: Any) -> Non
         torch.full((4 * 4, 1), 16),
         encoder_hidden_states=context.memory,
         encoder_attention_mask=(context.memory_bias[:, 0, 0] == 0).long(),
+        attention_mask=torch.ones(4, 1),  # else they hide the start token, which they take for padding
         do_sample=False,
         num_beams=1,
         num_return_sequences=1,

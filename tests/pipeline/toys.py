@@ -80,6 +80,7 @@ class Toy:
     @classmethod
     def create(cls, folder: Path, remote: Path) -> "Toy":
         shutil.copytree(HERE / "toy", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "pipeline.yaml").rename(folder / "dvc.yaml")
         toy = cls(folder)
         for words in (
             "git init -q -b main",

@@ -112,7 +112,7 @@ def test_only_tracking_imports_mlflow_and_the_library_never_reads_parameters_fro
         if where.parts[0] not in ("tracking.py", "tracking"):
             assert not re.search(r"^\s*(import|from) mlflow", text, re.MULTILINE), where
         if where.as_posix() != "params.py":
-            assert "params.yaml\")" not in text, where
+            assert 'params.yaml")' not in text, where
             assert not re.search(r"^\s*(import|from) dvc", text, re.MULTILINE), where
 
 

@@ -1,5 +1,6 @@
 """One whole training: what it optimises, keeps, exports, reports and refuses."""
 
+import math
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
 from musicgen_lite.training.module import TrainingModule, evaluate
 
-from .corpora import CODEBOOKS, FRAMES, SIZE, run, state, tiny_params, write_corpus
+from .corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_a_repeated_pattern_is_learned(tmp_path: Path) -> None:
     result = run(tmp_path, tiny_params(steps=80, validations=4, dropout=0.0, ema_decay=0.9), stores)
     losses = [row["val_loss"] for row in result.rows]
     assert losses == sorted(losses, reverse=True)
-    assert losses[0] > 1.5 > 3 * losses[-1]
+    assert losses[-1] < 0.2 * math.log(SIZE)  # a fifth of what guessing costs
     assert [row["step"] for row in result.rows] == [20, 40, 60, 80]
     assert result.rows[-1]["epoch"] == pytest.approx(80 * 4 / 10)
     assert result.parameters == sum(p.numel() for p in models.load(tmp_path / "model.safetensors")[0].parameters())
@@ -134,18 +135,6 @@ def test_previews_get_the_averaged_weights_and_leave_the_training_alone(
     assert all(torch.equal(value, last[f"state_dict/model.{name}"]) for name, value in heard[-1][1].items())
     for file in ("model.safetensors", "curves.json"):
         assert (tmp_path / "with" / file).read_bytes() == (tmp_path / "without" / file).read_bytes()
-
-
-def test_embeddings_start_from_the_codebooks(tmp_path: Path, stores: tuple[Path, Path]) -> None:
-    params = tiny_params(steps=1, learning_rate=1e-30)
-    codebooks = torch.randn(CODEBOOKS, SIZE, 5, generator=torch.Generator().manual_seed(1))
-    run(tmp_path, params, stores, codebooks=codebooks)
-    model, _ = models.load(tmp_path / "model.safetensors")
-    expected = models.build(model.config)
-    expected.init_from_codebooks(codebooks, params.seed)
-    torch.testing.assert_close(model.code_embedding.weight[:SIZE], expected.code_embedding.weight[:SIZE])
-    with pytest.raises(UserError, match="the codec has 3 codebooks of 12 vectors, the tokens were made with 2 of 12"):
-        run(tmp_path / "other", params, stores, codebooks=torch.randn(3, SIZE, 5))
 
 
 def test_patience_stops_early_and_stays_stopped(tmp_path: Path, stores: tuple[Path, Path]) -> None:

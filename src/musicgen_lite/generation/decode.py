@@ -45,15 +45,15 @@ def generate(
     conditions = conditions.pad_text(config.max_text)  # a fixed length, for the same reason as MIN_ROWS
     codes = torch.empty(len(seeds), config.num_codebooks, frames, dtype=torch.int64, device=conditions.text.device)
     batches = [slice(i, i + rows) for i in range(0, len(seeds), rows)]
-    steps = (
-        step for b in batches for step in _decode(model, conditions[b], sampling, seeds[b], out=codes[b])
-    )
+    steps = (step for b in batches for step in _decode(model, conditions[b], sampling, seeds[b], out=codes[b]))
     was_training = model.training
     model.eval()
     try:
         layout = model.pattern.layout(frames, config.num_codebooks)
-        for _ in track(steps, label, total=len(batches) * layout.steps, unit="step") if label else steps:
-            pass
+        # The caches are in the weights' own precision, whatever the caller trains in.
+        with torch.autocast(codes.device.type, enabled=False):
+            for _ in track(steps, label, total=len(batches) * layout.steps, unit="step") if label else steps:
+                pass
     finally:
         model.train(was_training)
     return codes

@@ -27,7 +27,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise UserError(f"temperature: found {self.temperature}; it must be above 0 (for greedy codes set top_k to 1)")
+            raise UserError(
+                f"temperature: found {self.temperature}; it must be above 0 (for greedy codes set top_k to 1)"
+            )
         if self.top_k < 0:
             raise UserError(f"top_k: found {self.top_k}; it must be 0 (all codes) or more")
         if not 0 <= self.top_p < 1:

@@ -75,11 +75,15 @@ class CrossModel(LanguageModel):
         self.initialise()
 
     def initialise(self) -> None:
-        """As in the base class; prompt positions start as sinusoids, so that neighbouring frames start out near."""
+        """As in the base class, but the memory starts at unit scale: nothing normalises it before the keys and values.
+
+        Prompt positions start as sinusoids, so that neighbouring frames start out near.
+        """
         super().initialise()
         with torch.no_grad():
             self.prompt_position.weight.copy_(sinusoids(*self.prompt_position.weight.shape) * INIT_STD)
-            self.prompt_projection.weight.normal_(std=self.config.d_model**-0.5)
+            for projection in (self.text.projection, self.prompt_projection):
+                projection.weight.normal_(std=projection.in_features**-0.5)
 
     def context(self, conditions: Conditions) -> Context:
         """Caption `[B, L, D_t]` and prompt `[B, N_q, P]` as a memory `[B, 1 + L + P, d]`.
@@ -95,6 +99,7 @@ class CrossModel(LanguageModel):
             raise ValueError(f"a prompt of {frames} frames is longer than {self.config.max_prompt_frames}")
         codebooks = torch.arange(self.config.num_codebooks, device=mask.device)
         codes = self.code_embedding(conditions.prompt.transpose(1, 2) + codebooks * self.entries).sum(dim=2)
+        codes = F.layer_norm(codes, codes.shape[-1:])
         prompt = self.prompt_projection(codes) + self.prompt_position.weight[:frames] + self.type_embedding.weight[1]
         visible = conditions.has_prompt[:, None].expand(-1, frames)
         memory = torch.cat([memory, prompt.to(memory.dtype)], dim=1)

@@ -16,6 +16,8 @@ from musicgen_lite.models.config import ModelConfig
 from musicgen_lite.models.transformer import INIT_STD, Block, Context, LayerCache, key_bias, sinusoids
 from musicgen_lite.patterns import Layout
 
+POSITION_SCALE = 0.03  # amplitude of sinusoidal positions, near the scale at which embeddings start
+
 
 @dataclass
 class DecodingState:
@@ -52,7 +54,7 @@ class TextTokens(nn.Module):
         mask = conditions.text_mask & conditions.has_text[:, None]
         # Zeros where hidden: not even a NaN in the padding can reach the output. Normalised, because encoders differ.
         text = conditions.text.masked_fill(~mask[:, :, None], 0.0)
-        text = F.layer_norm(text, text.shape[-1:])
+        text = F.layer_norm(text, text.shape[-1:]).to(self.projection.weight.dtype)
         tokens = self.projection(text) + self.position.weight[:length]
         null = self.null.weight.to(tokens.dtype).expand(len(tokens), 1, -1)
         return torch.cat([null, tokens], dim=1), F.pad(mask, (1, 0), value=True)
@@ -74,7 +76,9 @@ class LanguageModel(nn.Module, ABC):
         if config.positions == "learned":
             self.position_embedding: Tensor = nn.Parameter(torch.empty(length, config.d_model))
         else:
-            self.register_buffer("position_embedding", sinusoids(length, config.d_model), persistent=False)
+            # At full amplitude they would drown the codes' embeddings, which start at INIT_STD.
+            positions = sinusoids(length, config.d_model) * POSITION_SCALE
+            self.register_buffer("position_embedding", positions, persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.d_model)
@@ -91,28 +95,6 @@ class LanguageModel(nn.Module, ABC):
         nn.init.normal_(self.head, std=INIT_STD)
         if self.config.positions == "learned":
             nn.init.normal_(self.position_embedding, std=INIT_STD)
-
-    def init_from_codebooks(self, codebooks: Tensor, seed: int) -> None:
-        """Start code embeddings and heads from the codec's vectors `[N_q, K, D]`, so that near codes start out near.
-
-        The vectors go through a fixed random matrix to d_model and are scaled to the usual embedding scale, the heads
-        to a tenth of it. ValueError if the sizes are not the model's.
-        """
-        num_codebooks, size, dim = codebooks.shape
-        if (num_codebooks, size) != (self.config.num_codebooks, self.config.codebook_size):
-            raise ValueError(
-                f"codebooks are {num_codebooks} x {size}, the model has "
-                f"{self.config.num_codebooks} x {self.config.codebook_size}"
-            )
-        generator = torch.Generator().manual_seed(seed)
-        projection = torch.randn(dim, self.config.d_model, generator=generator)
-        vectors = codebooks.detach().float().cpu()
-        vectors = (vectors - vectors.mean(dim=1, keepdim=True)) @ projection
-        vectors = vectors / vectors.std(dim=(1, 2), keepdim=True).clamp_min(1e-8)
-        with torch.no_grad():
-            table = self.code_embedding.weight.view(num_codebooks, size + 1, -1)
-            table[:, :size] = (vectors * INIT_STD).to(table)
-            self.head.copy_(vectors * INIT_STD / 10)
 
     @abstractmethod
     def context(self, conditions: Conditions) -> Context:
@@ -173,7 +155,9 @@ class LanguageModel(nn.Module, ABC):
 
     def _bias(self, context: Context, layout: Layout) -> Tensor | None:
         """What hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
-        return None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
+        return (
+            None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
+        )
 
     def _embed(self, cells: Tensor, rows: Tensor) -> Tensor:
         """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over a step; `rows`: where each one's codebook starts."""

@@ -74,7 +74,10 @@ class Conditions:
         if shapes:
             shape = shapes.pop()
             prompt = torch.cat(
-                [b.text_mask.new_zeros((len(b), *shape), dtype=torch.int64) if b.prompt is None else b.prompt for b in batches]
+                [
+                    b.text_mask.new_zeros((len(b), *shape), dtype=torch.int64) if b.prompt is None else b.prompt
+                    for b in batches
+                ]
             )
         has_prompt = [b.has_prompt if b.prompt is not None else torch.zeros_like(b.has_prompt) for b in batches]
         return Conditions(

@@ -26,9 +26,7 @@ AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
     ("KAD, CLAP", "lower", "clap_kad_generated", "clap_kad_{}"),
 )
 SETS = {"real": "real", "through the codec": "reconstruction", "noise": "noise"}
-RERANKING = {
-    "CLAP, which picked": "clap", "judge, which did not": "judge",
-}  # fmt: skip
+RERANKING = {"CLAP, which picked": "clap", "judge, which did not": "judge"}
 
 
 def _score(details: Details, name: str) -> Score | None:
@@ -75,9 +73,9 @@ def audio_table(audio: Details) -> ScoreTable:
 
 def reranking_table(audio: Details) -> ScoreTable:
     """What keeping the best of N candidates brings, by the CLAP that picked and by one that did not."""
-    parts = {"picked": "picked", "random pick": "random", "first": "first", "picked - random": "picked_over_random"}
+    parts = {"picked": "", "random pick": "_random", "first": "_first", "picked over random": "_picked_over_random"}
     rows = [
-        ScoreRow(name, tuple(_score(audio, f"{prefix}_{part}") for part in parts.values()), "higher")
+        ScoreRow(name, tuple(_score(audio, f"{prefix}{part}") for part in parts.values()), "higher")
         for name, prefix in RERANKING.items()
     ]
     return _table("Best of N candidates", list(parts), rows, "Cosine of audio and caption, mean over test prompts.")

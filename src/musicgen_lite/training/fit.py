@@ -12,7 +12,6 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
 
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
@@ -105,18 +104,9 @@ def _accumulation(params: Params) -> int:
     return train.effective_batch_size // together
 
 
-def _build(params: Params, config: ModelConfig, codebooks: Tensor | None) -> LanguageModel:
+def _build(params: Params, config: ModelConfig) -> LanguageModel:
     torch.manual_seed(params.seed)
-    model = models.build(config)
-    if codebooks is not None:
-        found, expected = tuple(codebooks.shape[:2]), (config.num_codebooks, config.codebook_size)
-        if found != expected:
-            raise UserError(
-                f"the codec has {found[0]} codebooks of {found[1]} vectors, the tokens were made with {expected[0]} of "
-                f"{expected[1]}; both must come from one codec: run `dvc repro tokenize`"
-            )
-        model.init_from_codebooks(codebooks, params.seed)
-    return model
+    return models.build(config)
 
 
 @contextlib.contextmanager
@@ -156,7 +146,6 @@ def fit(
     model_path: str | Path,
     curves_path: str | Path,
     timings_path: str | Path,
-    codebooks: Tensor | None = None,
     preview: Preview | None = None,
     loggers: Sequence[Logger] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -164,10 +153,9 @@ def fit(
     """Train the model that `params` describe and write the best averaged weights, the curves and the timings.
 
     A training that was killed goes on from its last whole checkpoint in `checkpoint_dir`, and ends as if it had never
-    been stopped. `codebooks` `[N_q, K, D]` are the codec's vectors, from which the embeddings start. `preview` is called
-    with the averaged model and the step. With several processes all call this, and only the first writes and returns
-    a result. UserError for stores that do not fit together, for parameters that this machine cannot serve, and for a
-    loss that is no number.
+    been stopped. `preview` is called with the averaged model and the step. With several processes all call this, and
+    only the first writes and returns a result. UserError for stores that do not fit together, for parameters that this
+    machine cannot serve, and for a loss that is no number.
     """
     corpus = Corpus(tokens_dir, text_dir)
     clips = corpus.clips("train"), corpus.clips("validation")
@@ -182,7 +170,7 @@ def fit(
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
     dataset = TokenDataset(corpus, _frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
     stops = boundaries(train.steps, train.validations)
-    module = TrainingModule(_build(params, config, codebooks), train, params.seed, corpus.frame_rate, identity)
+    module = TrainingModule(_build(params, config), train, params.seed, corpus.frame_rate, identity)
     averaging = Averaging(train.ema_decay)
     curves = Curves(len(clips[0]), train.effective_batch_size)
     best = checkpoints.best_checkpoints(directory, train.keep_best)

@@ -1,0 +1,208 @@
+"""The training loop of the shipped codec: initialise on data, learn without quantiser, with it, and the decoder alone."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import EncodecConfig, EncodecModel
+
+from musicgen_lite.store import atomic_path
+from pretraining import losses
+from pretraining.quantiser import EmaQuantiser
+
+FULL_SCALE = 32767.0
+# Batches are numbered: training steps from 0, those that fit the codebooks from here, and the one that scales the start.
+CODEBOOKS = 2**31 + 1
+START = 2**32 - 1
+
+
+def build(params: dict[str, Any], rate: int) -> EncodecModel:
+    """An EncodecModel `[B, 1, T]` at `rate` Hz as `params` say, its weights seeded, its codebooks zero."""
+    hop, size, number = math.prod(params["strides"]), params["codebook_size"], params["num_codebooks"]
+    config = EncodecConfig(
+        sampling_rate=rate,
+        upsampling_ratios=list(params["strides"]),
+        num_filters=params["num_filters"],
+        hidden_size=params["hidden_size"],
+        codebook_dim=params["hidden_size"],
+        codebook_size=size,
+        num_lstm_layers=params["lstm_layers"],
+        use_causal_conv=False,
+        use_conv_shortcut=False,
+        target_bandwidths=[number * math.log2(size) * (rate / hop) / 1000.0],
+    )
+    torch.manual_seed(params["seed"])
+    return EncodecModel(config)
+
+
+@torch.no_grad()
+def scale_to_data(model: Any, wave: Tensor) -> None:
+    """Layer-sequential unit variance (Mishkin & Matas 2016) for a codec, from one pass over `wave` `[B, T]`.
+
+    Biases become zero, and each convolution's weight-norm gain is set so that its output deviates over time by 1; the
+    last convolution of a residual block by 0.5, that of the decoder by half the signal's deviation. Without it the
+    latents hardly move over time and nothing is learned.
+    """
+    convolutions: list[Any] = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
+    targets = dict.fromkeys(convolutions, 1.0)
+    for module in model.modules():
+        if type(module).__name__ == "EncodecResnetBlock":
+            targets[module.block[-1].conv] = 0.5
+    targets[model.decoder.layers[-1].conv] = 0.5 * float(wave.std())
+
+    def rescale(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        factor = targets[module] / float(output.var(dim=-1).mean().sqrt().clamp(min=1e-8))
+        module.parametrizations.weight.original0.mul_(factor)
+        return output * factor
+
+    handles = []
+    for module in convolutions:
+        nn.init.zeros_(module.bias)
+        handles.append(module.register_forward_hook(rescale))
+    model.decoder(model.encoder(wave.unsqueeze(1)))
+    for handle in handles:
+        handle.remove()
+
+
+def crops(audio: np.ndarray, seed: tuple[int, ...], size: int, length: int) -> Tensor:
+    """`size` random crops `[size, length]` of `audio` int16 `[N, T]`, at random levels; they depend on `seed` alone."""
+    random = np.random.default_rng(seed)
+    rows = random.integers(len(audio), size=size)
+    starts = random.integers(audio.shape[1] - length + 1, size=size)
+    waves = np.stack([audio[row, start : start + length] for row, start in zip(rows, starts, strict=True)])
+    # Level changes of ±6 dB, so that louder and softer music than the corpus is coded as well.
+    gains = 2.0 ** random.uniform(-1.0, 1.0, size=(size, 1))
+    return torch.from_numpy((waves * (gains / FULL_SCALE)).astype(np.float32))
+
+
+class Training:
+    """State and steps of one training run on `audio`, int16 `[N, T]` at `rate` Hz.
+
+    `model` learns, `average` holds the moving average of its weights.
+    """
+
+    def __init__(self, params: dict[str, Any], rate: int, audio: np.ndarray) -> None:
+        self.params, self.rate, self.audio = params, rate, audio
+        self.step = 0
+        self.model = build(params, rate)
+        scale_to_data(self.model, self.crops(START, 32))
+        self.average = copy.deepcopy(self.model)
+        self.quantiser = EmaQuantiser(self.model.quantizer.layers, params["codebook_decay"], params["codebook_expiry"])
+        self.optimizer = torch.optim.Adam(self.model.parameters(), betas=tuple(params["betas"]), fused=True)
+        self.frozen_from = round(params["steps"] * (1.0 - params["frozen_fraction"]))
+        self.seconds = 0.0
+
+    def crops(self, number: int, size: int, seconds: str = "crop_seconds") -> Tensor:
+        """The batch `[size, T]` of this `number`; `seconds` names the parameter with its length."""
+        return crops(self.audio, (self.params["seed"], number), size, round(self.params[seconds] * self.rate))
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.params["precision"] == "bf16")
+
+    def learning_rate(self) -> float:
+        """Linear warmup, and a cosine down to `final_lr_ratio` of the learning rate."""
+        p = self.params
+        ramp = min(1.0, (self.step + 1) / p["warmup_steps"])
+        cosine = 0.5 * (1.0 + math.cos(math.pi * self.step / p["steps"]))
+        return p["learning_rate"] * ramp * (p["final_lr_ratio"] + (1.0 - p["final_lr_ratio"]) * cosine)
+
+    @torch.no_grad()
+    def fit_codebooks(self, from_present: bool) -> None:
+        """k-means of the codebooks on the encoder's latents of many crops."""
+        latents: list[Tensor] = []
+        while sum(map(len, latents)) < self.params["kmeans_frames"]:
+            with self.autocast():
+                wave = self.crops(CODEBOOKS + len(latents), 64)
+                latent = self.model.encoder(wave.unsqueeze(1)).float()
+            latents.append(latent.transpose(1, 2).flatten(0, 1))
+        generator = None if from_present else torch.Generator().manual_seed(self.params["seed"])
+        self.quantiser.start(torch.cat(latents), self.params["kmeans_iterations"], generator)
+
+    def freeze_encoder(self) -> None:
+        """Go on from the averaged weights with the encoder and its codebooks fixed."""
+        self.model.encoder.load_state_dict(self.average.encoder.state_dict())
+        self.model.decoder.load_state_dict(self.average.decoder.state_dict())
+        self.model.encoder.requires_grad_(False)
+        self.fit_codebooks(from_present=True)
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; returns the parts of the loss."""
+        p, weights = self.params, self.params["weights"]
+        if self.step == p["continuous_steps"]:
+            self.fit_codebooks(from_present=False)
+        if self.step == self.frozen_from:
+            self.freeze_encoder()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        frozen = self.step >= self.frozen_from
+        wave = self.crops(self.step, p["batch_size"], "frozen_crop_seconds" if frozen else "crop_seconds")
+        with self.autocast(), torch.set_grad_enabled(not frozen):
+            latents = self.model.encoder(wave.unsqueeze(1)).float()
+        commitment = latents.new_zeros(())
+        if self.step >= p["continuous_steps"]:
+            generator = torch.Generator().manual_seed(p["seed"] * 2**31 + self.step)
+            quantised = self.quantiser(latents, update=not frozen, generator=generator)
+            latents, commitment = quantised.latents, quantised.commitment
+        with self.autocast():
+            output = self.model.decoder(latents).squeeze(1)
+        output = output.float()
+        parts = {
+            "l1": losses.relative_l1(output, wave),
+            "mel": losses.mel_loss(output, wave, self.rate, [tuple(scale) for scale in p["mel_scales"]]),
+            "distortion": losses.log_distortion(output, wave),
+            "commitment": commitment,
+        }
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), p["clip_norm"])
+        self.optimizer.step()
+        self._follow()
+        self.step += 1
+        return {name: float(part.detach()) for name, part in parts.items()} | {"loss": float(loss.detach())}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged weights towards the present ones (faster at first); codebooks are copied."""
+        decay = min(self.params["ema_decay"], (1 + self.step) / (10 + self.step))
+        ours = list(self.average.parameters())
+        torch._foreach_lerp_(ours, list(self.model.parameters()), 1.0 - decay)
+        for old, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            old.copy_(new)
+
+    def run(self) -> Iterator[dict[str, float]]:
+        """Train to the end, yielding the loss parts after each step."""
+        self.model.train()
+        while self.step < self.params["steps"]:
+            start = time.perf_counter()
+            parts = self.train_step()
+            self.seconds += time.perf_counter() - start
+            yield parts
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which `load` goes on."""
+        state = {
+            "step": self.step, "seconds": self.seconds, "model": self.model.state_dict(),
+            "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(), "params": self.params,
+        }  # fmt: skip
+        with atomic_path(path) as part:
+            torch.save(state, part)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint. One made with other parameters raises ValueError."""
+        state = torch.load(path, weights_only=True)
+        if state["params"] != self.params:
+            raise ValueError(f"{path}: made with other parameters; delete it to start anew")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        if self.step > self.frozen_from:
+            self.model.encoder.requires_grad_(False)

@@ -1,0 +1,64 @@
+"""The corpus of the shipped models: clips of the project's own composer, rendered once.
+
+`python -m pretraining.corpus` writes `pretraining/data/corpus/`: `audio.npy` int16 `[clips + held_out, T]` and
+`clips.jsonl`, one line a clip in the same order (seed, held_out, caption, aspects and what else the composer knows).
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite.progress import track
+from musicgen_lite.store import atomic_dir
+
+DIRECTORY = Path(__file__).parent / "data" / "corpus"
+PARAMS = Path(__file__).parent / "params.yaml"
+
+
+def seeds(params: dict[str, Any]) -> tuple[range, range]:
+    """Seeds of the training clips and of the held-out clips."""
+    first, clips, held_out = params["first_seed"], params["clips"], params["held_out"]
+    return range(first, first + clips), range(first + clips, first + clips + held_out)
+
+
+def render(params: dict[str, Any], directory: Path) -> None:
+    """Compose and render every clip into `directory`, whole or not at all."""
+    from musicgen_lite.sources import synthetic
+
+    train, held_out = seeds(params)
+    length = round(params["seconds"] * params["rate"])
+    with atomic_dir(directory) as part, (part / "clips.jsonl").open("w", encoding="utf-8") as lines:
+        audio = np.lib.format.open_memmap(
+            part / "audio.npy", mode="w+", dtype=np.int16, shape=(len(train) + len(held_out), length)
+        )
+        for row, seed in enumerate(track([*train, *held_out], "corpus", unit="clip")):
+            clip = synthetic.clip(
+                seed, "validation" if seed in held_out else "train", params["seconds"], params["rate"]
+            )
+            audio[row] = np.clip(np.round(clip.samples * 32767.0), -32768, 32767)
+            about = {"seed": seed, "held_out": seed in held_out, "caption": clip.caption, "aspects": clip.aspects}
+            lines.write(json.dumps({**about, **clip.extra}) + "\n")
+        audio.flush()
+
+
+def load(directory: Path = DIRECTORY) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Memory-mapped audio int16 `[N, T]` (32767 is full scale) and what is known of each clip."""
+    lines = (directory / "clips.jsonl").read_text(encoding="utf-8").splitlines()
+    return np.load(directory / "audio.npy", mmap_mode="r"), [json.loads(line) for line in lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    parser.add_argument("--out", type=Path, default=DIRECTORY)
+    arguments = parser.parse_args()
+    render(yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["corpus"], arguments.out)
+
+
+if __name__ == "__main__":
+    main()

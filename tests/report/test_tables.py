@@ -1,0 +1,75 @@
+"""Tables of a run: each figure comes from its own estimate, and what was not measured leaves no empty column."""
+
+from typing import Any
+
+import pytest
+
+from musicgen_lite.report import tables
+
+
+def details(*names: str) -> dict[str, Any]:
+    """Details in which the n-th name has the value n."""
+    return {
+        "estimates": {
+            name: {"value": float(i), "low": i - 0.5, "high": i + 0.5, "n": 10} for i, name in enumerate(names)
+        }
+    }
+
+
+def cell(table: tables.ScoreTable, row: str, column: str) -> float | None:
+    score = next(one for one in table.rows if one.name == row).scores[table.columns.index(column)]
+    return score.value if score else None
+
+
+def test_likelihood_of_a_has_no_prompt_column_and_b_has() -> None:
+    names = [
+        f"nll_{kind}{q}" for kind in ("caption", "shuffled", "none", "bigram", "unigram") for q in ("", "_q1", "_q2")
+    ]
+    table = tables.nll_table(details(*names), num_codebooks=2)
+    assert table.columns == ("its caption", "another's caption", "no caption", "bigram", "unigram")
+    assert [row.name for row in table.rows] == ["all codebooks", "codebook 1", "codebook 2"]
+    assert cell(table, "codebook 2", "bigram") == names.index("nll_bigram_q2")
+    with_prompt = tables.nll_table(details(*names, "nll_caption+prompt"), num_codebooks=2)
+    assert cell(with_prompt, "all codebooks", "caption + prompt") == len(names)
+    assert cell(with_prompt, "codebook 1", "caption + prompt") is None
+
+
+def test_audio_of_each_set_stands_in_its_column() -> None:
+    names = [
+        "clap",
+        "clap_real",
+        "clap_noise",
+        "clap_prompted",
+        "clap_fad_generated",
+        "clap_fad_reconstruction",
+        "tempo",
+    ]
+    table = tables.audio_table(details(*names))
+    assert table.columns == ("generated", "with audio prompt", "real", "through the codec", "noise")
+    assert cell(table, "CLAP with its caption", "with audio prompt") == names.index("clap_prompted")
+    assert cell(table, "FAD, CLAP", "through the codec") == names.index("clap_fad_reconstruction")
+    assert cell(table, "FAD, CLAP", "real") is None
+    assert "KAD, CLAP" not in [row.name for row in table.rows]
+
+
+def test_reranking_without_a_judge_has_one_row() -> None:
+    parts = ("clap", "clap_random", "clap_first", "clap_picked_over_random")
+    table = tables.reranking_table(details(*parts))
+    assert [row.name for row in table.rows] == ["CLAP, which picked"]
+    assert [score.value for score in table.rows[0].scores if score] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_charts_say_in_words_what_they_show() -> None:
+    curve = [{"step": 10.0, "train_loss": 5.5, "val_loss": 5.4}, {"step": 20.0, "train_loss": 5.2, "val_loss": 5.1}]
+    names = ["nll_unigram", "nll_bigram", *(f"nll_{k}_q{q}" for k in ("caption", "bigram", "unigram") for q in (1, 2))]
+    training, codebooks = tables.charts(curve, details(*names), num_codebooks=2)
+    assert training.alt == "The last validation gives 5.10 nats a code."
+    assert codebooks.alt == "NLL per codebook: 2.00, 3.00"
+    assert training.light.startswith(b"\x89PNG")
+    assert training.light != training.dark
+
+
+@pytest.mark.parametrize("table", [tables.nll_table(details(), 4), tables.audio_table(details())])
+def test_nothing_measured_gives_an_empty_table(table: tables.ScoreTable) -> None:
+    assert table.rows == ()
+    assert table.columns == ()

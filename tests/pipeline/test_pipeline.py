@@ -1,17 +1,12 @@
-"""The whole pipeline for real on a tiny setting: `dvc repro`, experiments, determinism, a killed training."""
+"""The whole pipeline for real on a tiny setting: `dvc repro`, experiments, determinism, wrong parameters."""
 
 import json
-import os
-import signal
-import subprocess
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from musicgen_lite.sources.clips import ClipStore
-from tests.pipeline.project import ENVIRONMENT, Project, create, stages_run
+from tests.pipeline.project import Project, create, stages_run
 
 pytestmark = pytest.mark.pipeline
 
@@ -69,26 +64,25 @@ def test_training_and_sampling_again_give_the_same_bytes(project: Project) -> No
 
 @pytest.mark.timeout(900)
 def test_the_other_model_runs_only_what_depends_on_it(project: Project) -> None:
+    rows = len(project.rows())
     output = project.run("dvc", "exp", "run", "-S", "model.type=b", "-n", "model-b").stdout
     assert stages_run(output) == ["check", *LATER]
-    names = [name for name, _ in project.rows()]
-    assert len(names) == 2
-    assert names[1] == "model-b"
-    assert {status for _, status in project.rows()} == {"FINISHED"}
+    assert len(project.rows()) == rows + 1
+    assert project.rows()[-1] == ("model-b", "FINISHED")
     assert "nll_prompt" in metrics(project)["nll"]
     again = project.run("dvc", "exp", "run", "-S", "model.type=a").stdout
     assert "train" not in stages_run(again)
-    assert len(project.rows()) == 2
+    assert len(project.rows()) == rows + 1
 
 
 @pytest.mark.timeout(900)
 def test_other_sampling_trains_nothing_and_keeps_the_likelihood(project: Project) -> None:
+    rows = len(project.rows())
     project.set(sample__temperature=0.8)
     ran = stages_run(project.run("dvc", "repro").stdout)
-    assert ran == ["check", "reference", "sample", "score_audio", "report", "track"] or ran == [
-        "check", "sample", "score_audio", "report", "track",
-    ]  # fmt: skip
-    assert len(project.rows()) == 3
+    assert not {"train", "score_nll", "tokenize", "embed"} & set(ran)
+    assert {"sample", "score_audio", "report", "track"} <= set(ran)
+    assert len(project.rows()) == rows + 1
     project.run("git", "checkout", "-q", ".")
     project.run("dvc", "checkout", "-q", "-f")
 
@@ -97,35 +91,10 @@ def test_wrong_parameters_stop_before_anything_runs(project: Project) -> None:
     file = project.folder / "params.yaml"
     whole = file.read_text()
     try:
-        file.write_text(whole.replace("  type: a", "  type: a\n  typ: b", 1))
+        file.write_text(whole.replace("\nmodel:\n", "\nmodel:\n  typ: b\n", 1))
         done = project.run("dvc", "repro", check=False)
     finally:
         file.write_text(whole)
     assert done.returncode != 0
     assert "model.typ: unknown parameter; did you mean model.type?" in done.stdout
     assert stages_run(done.stdout) == ["check"]
-
-
-@pytest.mark.timeout(900)
-def test_a_killed_training_goes_on_in_the_same_row_and_ends_alike(project: Project) -> None:
-    expected = project.digest("train", "data/model")
-    project.set(train__steps=200, train__validations=20, train__preview_every=0)
-    process = subprocess.Popen(
-        ["dvc", "repro", "train"], cwd=project.folder, env=ENVIRONMENT, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while not list((project.folder / "checkpoints").glob("*/last*")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    rows = len(project.rows())
-    assert Path(project.folder / "checkpoints").exists()
-    output = project.run("dvc", "repro", "train").stdout
-    assert "train" in stages_run(output)
-    assert len(project.rows()) == rows, "a resumed training keeps its row"
-    assert not list((project.folder / "checkpoints").glob("*")), "a finished training leaves no checkpoints"
-    resumed = project.digest("train", "data/model")
-    project.run("dvc", "repro", "-f", "-s", "train")
-    assert project.digest("train", "data/model") == resumed != expected
-    project.run("git", "checkout", "-q", ".")

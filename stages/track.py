@@ -12,7 +12,6 @@ from musicgen_lite.params import Params
 from musicgen_lite.report.summary import terminal_summary
 from musicgen_lite.report.tables import audio_table, nll_table, reranking_table
 from musicgen_lite.store import read_json
-from musicgen_lite.tracking import provenance
 from stages.common import (
     METRICS_AUDIO,
     METRICS_NLL,
@@ -29,6 +28,7 @@ from stages.common import (
 )  # fmt: skip
 from stages.results import curves, details
 
+DETAILS = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
 NEXT = (
     ("make ui", "compare all runs in MLflow"),
     ("dvc exp run -S model.type=b", "train and score the other model"),
@@ -40,8 +40,7 @@ NEXT = (
 
 def key_parts() -> list[str]:
     """What tells this result of a training from others of it: digests of everything that was scored."""
-    files = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in DETAILS]
 
 
 def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
@@ -54,9 +53,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
-    scores = {
-        f"scores/{folder.name}.json": folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)
-    }
+    scores = {f"scores/{file.parent.name}.json": file for file in DETAILS}
     return tracking.close(
         params.tracking, root(), record,
         curves=curves(), scoring_params=scoring, key_parts=key_parts(), metrics=metrics, tables=tables,
@@ -64,7 +61,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
         files={"listen.html": REPORT / "index.html", "model/model.safetensors": MODEL, **scores},
-        tags=provenance.digests(),
+        tags={},
     )  # fmt: skip
 
 

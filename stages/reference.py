@@ -3,7 +3,7 @@
 from musicgen_lite import codec
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import embeddings
-from musicgen_lite.scoring.audio_scores import Audio, reference_sets, score_reference
+from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_reference
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import write_json
@@ -19,15 +19,12 @@ def main(params: Params) -> None:
     clips = ClipStore(CLIPS)
     read = window(clips, decoder.rate, params.data.prompt_seconds, params.sample.seconds)
     reference, prompted = halves(clips, params.sample.prompts)
-    sets = reference_sets(
-        Audio(reference["id"].tolist(), read),
-        Audio(prompted["id"].tolist(), read),
-        decoder,
-        embedders(decoder, clap),
-        params.seed,
+    audio = reference_audio(
+        Audio(reference["id"].tolist(), read), Audio(prompted["id"].tolist(), read), decoder, params.seed
     )
+    sets = embed_all(audio, embedders(decoder, clap))
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
-    scores = score_reference(sets, captions, clap, params.score.bootstrap, params.seed)
+    scores = score_reference(audio, sets, captions, clap, params.score.bootstrap, params.seed)
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)
     write_json(METRICS_REFERENCE, scores.metrics)

@@ -6,7 +6,7 @@ from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.params import Params
 from musicgen_lite.report.page import Entry, PageData, Sound, listening_page, sound
-from musicgen_lite.report.tables import audio_table, charts, nll_table, reranking_table
+from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import atomic_dir, read_json, write_text
 from stages.common import (
@@ -18,7 +18,7 @@ from stages.common import (
     set_up_torch,
 )
 from stages.corpus import window
-from stages.results import curves, details
+from stages.results import curves, details, tables
 
 SHOWN = 12  # test prompts on the page
 
@@ -76,12 +76,11 @@ def entries(params: Params, decoder: Codec) -> list[Entry]:
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks)
-    record, (nll, sound_scores), count = read_json(RUN), details(), params.codec.num_codebooks
+    record, (nll, _), count = read_json(RUN), details(), params.codec.num_codebooks
     shown = entries(params, decoder)
     page = PageData(
         title=record["name"], model=f"MusicGen-Lite model {params.model.type.upper()}", facts=facts(params, record),
-        tables=(nll_table(nll, count), audio_table(sound_scores), reranking_table(sound_scores)),
-        charts=charts(curves(), nll, count), entries=tuple(shown), prompts=params.sample.prompts,
+        tables=tables(count), charts=charts(curves(), nll, count), entries=tuple(shown), prompts=params.sample.prompts,
     )  # fmt: skip
     with atomic_dir(REPORT) as part:
         write_text(part / "index.html", listening_page(page, limit=SHOWN))

@@ -3,6 +3,8 @@
 import csv
 from typing import Any
 
+from musicgen_lite.report.page import ScoreTable
+from musicgen_lite.report.tables import audio_table, gains_table, nll_table, reranking_table
 from musicgen_lite.store import read_json
 from stages.common import CURVES, SCORES_AUDIO, SCORES_NLL, SCORES_REFERENCE
 
@@ -17,3 +19,10 @@ def details() -> tuple[dict[str, Any], dict[str, Any]]:
     """Details of the likelihood, and of the audio with those of the reference sets beside."""
     nll, reference, own = (read_json(f / "details.json") for f in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO))
     return nll, {"estimates": {**reference["estimates"], **own["estimates"]}}
+
+
+def tables(num_codebooks: int) -> tuple[ScoreTable, ...]:
+    """The score tables, as the page and the terminal show them."""
+    nll, audio = details()
+    both = {"estimates": {**nll["estimates"], **audio["estimates"]}}
+    return nll_table(nll, num_codebooks), audio_table(audio), gains_table(both), reranking_table(audio)

@@ -10,7 +10,6 @@ import pandas as pd
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
 from musicgen_lite.report.summary import terminal_summary
-from musicgen_lite.report.tables import audio_table, nll_table, reranking_table
 from musicgen_lite.store import read_json
 from stages.common import (
     METRICS_AUDIO,
@@ -26,7 +25,7 @@ from stages.common import (
     root,
     run,
 )  # fmt: skip
-from stages.results import curves, details
+from stages.results import curves, tables
 
 DETAILS = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
 NEXT = (
@@ -69,10 +68,8 @@ def main(params: Params) -> None:
     record = read_json(RUN)
     scoring = params.model_dump(mode="json", include={"sample", "score"})
     row = tracking.find(params.tracking, root(), record, scoring, key_parts()) or write(params, record, scoring)
-    nll, audio = details()
-    tables = [nll_table(nll, params.codec.num_codebooks), audio_table(audio), reranking_table(audio)]
     title = f"{row.name}: model {params.model.type.upper()}, {params.model.pattern}"
-    terminal_summary(title, tables, [(f"open {REPORT / 'index.html'}", "listen"), *NEXT])
+    terminal_summary(title, tables(params.codec.num_codebooks), [(f"open {REPORT / 'index.html'}", "listen"), *NEXT])
     print(f"MLflow: {row.link}")
 
 

@@ -52,6 +52,13 @@ def test_audio_of_each_set_stands_in_its_column() -> None:
     assert "KAD, CLAP" not in [row.name for row in table.rows]
 
 
+def test_gains_are_shown_where_they_were_measured() -> None:
+    table = tables.gains_table(details("clap_gain", "nll_caption_gain"))
+    assert cell(table, "NLL, its caption over another's", "gain") == 1.0
+    assert cell(table, "CLAP, its caption over another's", "gain") == 0.0
+    assert len(table.rows) == 2
+
+
 def test_reranking_without_a_judge_has_one_row() -> None:
     parts = ("clap", "clap_random", "clap_first", "clap_picked_over_random")
     table = tables.reranking_table(details(*parts))

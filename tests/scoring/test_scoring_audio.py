@@ -12,7 +12,8 @@ from musicgen_lite.scoring import embeddings, signals
 from musicgen_lite.scoring.audio_scores import (
     Audio,
     Generated,
-    reference_sets,
+    embed_all,
+    reference_audio,
     score_generated,
     score_reference,
 )
@@ -40,9 +41,12 @@ def candidate(clip: str, k: int) -> tuple[np.ndarray, int]:
     return wave + noise_like(wave, int(clip[1:])) * np.float32(0.1 * (1 + k)), RATE
 
 
+AUDIO = reference_audio(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, seed=0)
+
+
 @pytest.fixture(scope="module")
 def sets() -> dict[str, dict[str, embeddings.Embeddings]]:
-    return reference_sets(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, EMBEDDERS, seed=0)
+    return embed_all(AUDIO, EMBEDDERS)
 
 
 def generated(**changes: object) -> Generated:
@@ -115,7 +119,7 @@ def test_noise_has_the_level_of_its_clip() -> None:
 
 def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
     assert sets["real"]["mel"].ids == tuple(OTHER)
-    scores = score_reference(sets, CAPTIONS, PICKER, 100, 0)
+    scores = score_reference(AUDIO, sets, CAPTIONS, PICKER, 100, 0)
     values = {name: estimate.value for name, estimate in scores.estimates.items()}
     assert values["clap_real"] > 0.99
     assert values["mel_fad_real"] < values["mel_fad_reconstruction"] < values["mel_fad_noise"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,25 @@ class TransformersEncodec:
                     f"codec.name {self.name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
                 )
 
+    def _checked(self, wave: Tensor) -> Tensor:
+        if wave.ndim != 2 or 0 in wave.shape:
+            raise ValueError(f"expected waveforms [B, T], found shape {tuple(wave.shape)}")
+        return wave.to(self.device, torch.float32)
+
+    def _codes(self, wave: Tensor) -> Tensor:
+        """`[B, N_q, T']` of `wave` `[B, T]`."""
+        latents = self.model.encoder(wave.unsqueeze(1))
+        return self.model.quantizer.encode(latents, self._bandwidth).transpose(0, 1).contiguous()
+
     @torch.no_grad()
     def latents(self, wave: Tensor) -> Tensor:
         """`[B, D, T']` of `wave` `[B, T]`; see `Codec.latents`."""
-        if wave.ndim != 2 or 0 in wave.shape:
-            raise ValueError(f"expected waveforms [B, T], found shape {tuple(wave.shape)}")
-        return self._rows(lambda rows: self.model.encoder(rows.unsqueeze(1)), wave.to(self.device, torch.float32))
+        return self._rows(lambda rows: self.model.encoder(rows.unsqueeze(1)), self._checked(wave))
 
     @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
         """`[B, N_q, T']` of `wave` `[B, T]`; see `Codec.encode`."""
-        return self.model.quantizer.encode(self.latents(wave), self._bandwidth).transpose(0, 1).contiguous()
+        return self._rows(self._codes, self._checked(wave))
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
@@ -120,17 +129,22 @@ class TransformersEncodec:
         low, high = int(codes.min()), int(codes.max())
         if low < 0 or high >= self.codebook_size:
             raise ValueError(f"codes lie in {low}..{high}, allowed 0..{self.codebook_size - 1}")
-        vectors = self.model.quantizer.decode(codes.to(self.device).long().transpose(0, 1))
-        return self._rows(self.model.decoder, vectors).squeeze(1)
+        return self._rows(self._waves, codes.to(self.device).long())
+
+    def _waves(self, codes: Tensor) -> Tensor:
+        """`[B, T' * hop]` of `codes` `[B, N_q, T']`."""
+        return self.model.decoder(self.model.quantizer.decode(codes.transpose(0, 1))).squeeze(1)
 
     def _rows(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        """`function` of `batch` `[B, ...]`; on a CPU row by row.
+        """`function` of `batch` `[B, ...]`; on a CPU row by row, as many side by side as torch has threads.
 
-        There a batch saves no time, needs B times the memory, and rounds differently from its rows.
+        There a batch saves no time, needs B times the memory, and rounds differently from its rows. One thread to a row
+        is faster than all threads on each, whose LSTM steps are too small to share, and rounds alike on any number.
         """
-        if self.device.type == "cpu":
-            return torch.cat([function(row) for row in batch.split(1)])
-        return function(batch)
+        if self.device.type != "cpu":
+            return function(batch)
+        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(function, batch.split(1))))
 
     def codebooks(self) -> Tensor:
         """`[N_q, K, D]`; see `Codec.codebooks`."""

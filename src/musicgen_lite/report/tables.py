@@ -24,7 +24,14 @@ AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
     ("FAD, codec latents", "lower", "codec_fad_generated", "codec_fad_{}"),
     ("FAD, mel statistics", "lower", "mel_fad_generated", "mel_fad_{}"),
     ("KAD, CLAP", "lower", "clap_kad_generated", "clap_kad_{}"),
+    ("stated tempo kept within 5 %", "higher", "tempo", "tempo_{}"),
+    ("the same, its half or double too", "higher", "tempo_octaves", "tempo_octaves_{}"),
 )
+GAINS = {
+    "NLL, its caption over another's": "nll_caption_gain", "NLL, its caption over none": "nll_text_gain",
+    "NLL, its audio prompt over another's": "nll_prompt_gain", "NLL, its audio prompt over none": "nll_prompt_over_none",
+    "NLL, its caption over the bigram": "nll_bigram_gain", "CLAP, its caption over another's": "clap_gain",
+}  # fmt: skip
 SETS = {"real": "real", "through the codec": "reconstruction", "noise": "noise"}
 RERANKING = {"CLAP, which picked": "clap", "judge, which did not": "judge"}
 
@@ -60,15 +67,15 @@ def audio_table(audio: Details) -> ScoreTable:
         scores = [_score(audio, own), _score(audio, f"{own}_prompted")]
         scores += [_score(audio, other.format(key)) for key in SETS.values()]
         rows.append(ScoreRow(name, tuple(scores), better))
-    rows.append(
-        ScoreRow(
-            "stated tempo kept within 5 %",
-            (_score(audio, "tempo"), _score(audio, "tempo_prompted"), None, None, None),
-            "higher",
-        )
-    )
     note = "Distances are to one half of the test tracks; all sets hold clips of the other half, as many and as long."
     return _table("Generated audio", columns, rows, note)
+
+
+def gains_table(scores: Details) -> ScoreTable:
+    """What the model makes of what it is told: differences on the same clips, above 0 where it helps."""
+    rows = [ScoreRow(name, (_score(scores, gain),), "higher") for name, gain in GAINS.items()]
+    note = "Paired by clip, so that the interval is the difference's own. NLL in nats per code saved."
+    return _table("What the conditions bring", ["gain"], rows, note)
 
 
 def reranking_table(audio: Details) -> ScoreTable:

@@ -67,12 +67,10 @@ class Generated:
                 raise UserError(f"sample {clip!r}: candidate {k} was picked, but there are {self.count}")
 
 
-def reference_sets(
-    reference: Audio, real: Audio, codec: Codec, embedders: Sequence[Embedder], seed: int
-) -> dict[str, dict[str, Embeddings]]:
+def reference_audio(reference: Audio, real: Audio, codec: Codec, seed: int) -> dict[str, Audio]:
     """What does not depend on a model: the reference half, and the other half real, through the codec, and as noise.
 
-    Noise has each clip's level and is seeded by the clip's place among the sorted ids. Save it with `embeddings.save`.
+    Noise has each clip's level and is seeded by the clip's place among the sorted ids.
     """
     place = {clip: i for i, clip in enumerate(sorted(real.ids))}
 
@@ -88,15 +86,21 @@ def reference_sets(
         samples, rate = real.read(clip)
         return noise_like(samples, seed * 1_000_003 + place[clip]), rate
 
-    sets = {
+    return {
         "reference": reference, "real": real,
         "reconstruction": Audio(real.ids, through_codec), "noise": Audio(real.ids, as_noise),
     }  # fmt: skip
-    return {name: embed(track(one, f"embed {name}", len(one), "clip"), embedders, name) for name, one in sets.items()}
 
 
-def score_reference(sets: Sets, captions: Mapping[str, str], scorer: Clap, bootstrap: int, seed: int) -> Scores:
-    """The ends of every scale: FAD and KAD of real, reconstruction and noise, and CLAP of each with its captions."""
+def embed_all(audio: Mapping[str, Audio], embedders: Sequence[Embedder]) -> dict[str, dict[str, Embeddings]]:
+    """Each set of clips in each space. Save it with `embeddings.save`."""
+    return {name: embed(track(one, f"embed {name}", len(one), "clip"), embedders, name) for name, one in audio.items()}
+
+
+def score_reference(
+    audio: Mapping[str, Audio], sets: Sets, captions: Mapping[str, str], scorer: Clap, bootstrap: int, seed: int
+) -> Scores:
+    """The ends of every scale: FAD and KAD of real, reconstruction and noise, CLAP and tempo with their captions."""
     scores = Scores()
     for space in sets["reference"]:
         scores.update(audio_distances(sets["reference"][space], _ordered(sets, space), bootstrap, seed))
@@ -104,7 +108,10 @@ def score_reference(sets: Sets, captions: Mapping[str, str], scorer: Clap, boots
     for name in ("real", "reconstruction", "noise"):
         scores.update(clap.text_audio(text, sets[name]["clap"], f"clap_{name}", bootstrap, seed))
     for name, short in (("real", "real"), ("reconstruction", "recon")):
+        scores.update(signals.signal_scores(audio[name], captions).renamed(f"_{name}"))
         scores.columns |= {f"clap_{short}": f"clap_{name}", f"fad_{short}": f"clap_fad_{name}"}
+        if f"tempo_{name}" in scores.estimates:
+            scores.columns[f"tempo_{short}"] = f"tempo_{name}"
     return scores
 
 

@@ -15,6 +15,14 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE.parent / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 SUPPORTED = ((3, 11), (3, 13))
+COMMAND = """#!{python}
+import sys
+
+sys.path.insert(0, {source!r})
+from musicgen_lite.cli import app
+
+app()
+"""
 
 
 def fail(message: str) -> None:
@@ -23,6 +31,19 @@ def fail(message: str) -> None:
 
 def call(*command: str) -> bool:
     return subprocess.run(command, check=False).returncode == 0
+
+
+def link() -> None:
+    """Let the environment import this tree's src, and give it the command `musicgen-lite`.
+
+    Stages of a queued experiment put their own copy's src first, so that they never see this one.
+    """
+    source = HERE.parent / "src"
+    for packages in (*VENV.glob("lib/python*/site-packages"), *VENV.glob("Lib/site-packages")):
+        (packages / "musicgen_lite.pth").write_text(f"{source}\n", encoding="utf-8")
+    command = PYTHON.parent / "musicgen-lite"
+    command.write_text(COMMAND.format(python=PYTHON, source=str(source)), encoding="utf-8")
+    command.chmod(0o755)
 
 
 def main() -> None:
@@ -34,6 +55,7 @@ def main() -> None:
     lock, bootstrap = HERE / "lock.txt", HERE / "bootstrap.txt"
     stamp = VENV / f"installed-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if stamp.exists():
+        link()  # the tree may have been moved
         return
     started = time.monotonic()
     print("Setting up .venv from requirements/lock.txt (about 6 GB on Linux, CUDA libraries included) …", flush=True)
@@ -68,6 +90,7 @@ def main() -> None:
         print("uv could not install the lock; trying pip …", flush=True)
         if not call(*pip, "-r", str(lock)):
             fail("the packages of requirements/lock.txt could not be installed; the lines above say which one and why")
+    link()
     stamp.touch()
     print(f"Environment ready in {time.monotonic() - started:.0f} s.", flush=True)
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import torch
 
-from musicgen_lite import audio, text
-from musicgen_lite.codec.base import Codec
+from musicgen_lite import audio, codec, text
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
 
 
-def previewer(params: Params, decoder: Codec, folder: Path) -> Callable[[LanguageModel, int], None]:
+def previewer(params: Params, folder: Path) -> Callable[[LanguageModel, int], None]:
     """A function that generates every fixed prompt at one training step and writes them into `folder`."""
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks)
     prompts = list(params.sample.fixed_prompts)
     embeddings = text.load(params.text.name).encode(prompts, params.text.max_tokens)
     conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])

@@ -10,10 +10,11 @@ from stages.common import TEXT, TOKENS, root
 
 
 def relevant(params: Params) -> dict[str, Any]:
-    """The parameters that a training depends on; the other model's sizes are left out."""
-    model = params.model
+    """The parameters that a training depends on: of the models' sections the chosen one, under names that both share."""
     tree = params.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
-    tree["model"] = model.model_dump(mode="json", include={"type", "pattern", "dropout_text", model.type})
+    model = params.model.model_dump(mode="json")
+    sizes = {"a": model.pop("a"), "b": model.pop("b")}
+    tree["model"] = {**model, **sizes[params.model.type]}
     return tree
 
 

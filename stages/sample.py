@@ -67,7 +67,7 @@ def main(params: Params) -> None:
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
     clap = load_clap(params.score.clap)
     own = params.sample
-    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance)
+    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
     frames = round(own.seconds * decoder.frame_rate)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)

@@ -3,7 +3,7 @@
 import csv
 import shutil
 
-from musicgen_lite import codec, tracking
+from musicgen_lite import tracking
 from musicgen_lite.params import Params
 from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.training.fit import fit
@@ -17,12 +17,12 @@ def main(params: Params) -> None:
     folder = checkpoints(params)
     begun = folder / "run.json"
     earlier = read_json(begun) if begun.exists() else None
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks)
+    preview = previewer(params, folder / "previews") if params.train.preview_every else None
     with tracking.begin(params.tracking, root(), relevant(params), earlier) as tracked:
         write_json(begun, tracked.record)
         result = fit(
             params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS,
-            preview=previewer(params, decoder, folder / "previews"), loggers=tracked.loggers,
+            preview=preview, loggers=tracked.loggers,
         )  # fmt: skip
     if result is None:  # another process of the same training writes the results
         return
@@ -31,8 +31,8 @@ def main(params: Params) -> None:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in result.rows)
     with atomic_dir(PREVIEWS) as part:
-        for preview in sorted((folder / "previews").glob("*.flac")):
-            shutil.copy(preview, part)
+        for sound in sorted((folder / "previews").glob("*.flac")):
+            shutil.copy(sound, part)
     facts = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
     averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
     write_json(RUN, {**tracked.record, "training": {**facts, **averages}})

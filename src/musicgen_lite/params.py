@@ -145,6 +145,7 @@ class SampleParams(Section):
     seconds: float = Positive
     candidates: int = Count
     guidance: float = Field(ge=0.0)
+    guidance_audio: float | None = Field(ge=0.0)
     temperature: float = Positive
     top_k: int = Field(ge=0)
     top_p: float = Fraction

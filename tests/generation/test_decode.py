@@ -24,20 +24,36 @@ def _one_thread() -> Iterator[None]:
 
 @torch.no_grad()
 def without_cache(
-    model: LanguageModel, given: Conditions, frames: int, sampling: Sampling, seeds: Sequence[int]
+    model: LanguageModel,
+    given: Conditions,
+    frames: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    known: Tensor | None = None,
 ) -> Tensor:
     """The same codes the slow way: the whole sequence through the model again for each step."""
     layout = model.pattern.layout(frames, model.config.num_codebooks)
     noise = Noise(seeds, layout.cells, model.config.codebook_size, torch.device("cpu"))
     slot = torch.arange(model.config.num_codebooks) % layout.cells
     codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
+    begun = 0 if known is None else known.shape[2]
+    if known is not None:
+        codes[:, :, :begun] = known
+    drawn = 0
     for s in range(layout.steps):
+        cells = [(q, t) for q, t in (layout.step == s).nonzero().tolist() if t >= begun]
+        if not cells and not drawn:
+            continue
         logits = model(codes, given)
-        if sampling.guidance != 1:
-            uncond = model(codes, given.without_text().without_prompt())
-            logits = uncond + sampling.guidance * (logits - uncond)
-        step_noise = noise[s]
-        for q, t in (layout.step == s).nonzero().tolist():
+        if sampling.guidance != 1 or sampling.guidance_audio is not None:
+            uncond, text = model(codes, given.without_text().without_prompt()), model(codes, given.without_prompt())
+            if sampling.guidance_audio is None:
+                logits = uncond + sampling.guidance * (logits - uncond)
+            else:
+                logits = uncond + sampling.guidance * (text - uncond) + sampling.guidance_audio * (logits - text)
+        step_noise = noise[drawn]
+        drawn += 1
+        for q, t in cells:
             codes[:, q, t] = draw(logits[:, q, t], step_noise[:, slot[q]], sampling)
     return codes
 
@@ -50,6 +66,39 @@ def test_the_loop_equals_sampling_without_cache(kind: str, pattern: str, guidanc
     codes = generate(model, given, 6, sampling, seeds)
     assert codes.shape == (3, 4, 6)
     assert torch.equal(codes, without_cache(model, given, 6, sampling, seeds))
+
+
+@every_kind
+@pytest.mark.parametrize("begun", [1, 4])
+def test_a_clip_is_continued_as_without_cache(kind: str, pattern: str, begun: int) -> None:
+    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(3, kind), [5, 0, 7]
+    known = torch.randint(0, 16, (3, 4, begun), generator=torch.Generator().manual_seed(1))
+    sampling = Sampling(top_k=12, guidance=2.0)
+    codes = generate(model, given, 9, sampling, seeds, known=known)
+    assert torch.equal(codes[:, :, :begun], known)
+    assert torch.equal(codes, without_cache(model, given, 9, sampling, seeds, known))
+    alone = generate(model, given[1:2], 9, sampling, seeds[1:2], known=known[1:2])
+    assert torch.equal(alone, codes[1:2])
+
+
+@pytest.mark.parametrize("pattern", ["interleaved", "delay", "parallel"])
+@pytest.mark.parametrize("scales", [(3.0, 1.5), (1.0, 2.0), (0.0, 2.0), (2.0, 2.0)])
+def test_text_and_prompt_have_scales_of_their_own(pattern: str, scales: tuple[float, float]) -> None:
+    model, given, seeds = tiny("b", pattern, scale=3.0), conditions(3, "b"), [5, 0, 7]
+    sampling = Sampling(guidance=scales[0], guidance_audio=scales[1])
+    codes = generate(model, given, 6, sampling, seeds)
+    assert torch.equal(codes, without_cache(model, given, 6, sampling, seeds))
+
+
+def test_equal_scales_are_one_scale() -> None:
+    model, given = tiny("b", "delay", scale=3.0), conditions(3, "b")
+    apart = generate(model, given, 6, Sampling(guidance=3.0, guidance_audio=3.0), range(3))
+    assert torch.equal(apart, generate(model, given, 6, Sampling(guidance=3.0), range(3)))
+    without = conditions(3, "a")
+    assert torch.equal(
+        generate(model, without, 6, Sampling(guidance=3.0, guidance_audio=7.0), range(3)),
+        generate(model, without, 6, Sampling(guidance=3.0), range(3)),
+    )
 
 
 @every_kind
@@ -142,3 +191,5 @@ def test_what_a_model_cannot_do_is_said() -> None:
         generate(model, given, 4, Sampling(top_k=17), [0, 1])
     with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
         generate(model, given, 4, Sampling(), [0])
+    with pytest.raises(ValueError, match=r"known codes \(2, 4, 4\) do not begin \[2, 4, 4\]"):
+        generate(model, given, 4, Sampling(), [0, 1], known=torch.zeros(2, 4, 4, dtype=torch.int64))

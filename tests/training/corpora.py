@@ -53,7 +53,7 @@ def tiny_params(type: str = "a", dropout: float = 0.1, **train: Any) -> Params:
         sizes |= {"d_model": 16, "layers": 1, "heads": 2, "dropout": dropout}
     tree["train"] |= {
         "steps": 7, "validations": 3, "batch_size": 2, "effective_batch_size": 4, "crop_seconds": 1.0, "patience": 0,
-        "learning_rate": 0.01, "keep_best": 2, **train,
+        "learning_rate": 0.01, "keep_best": 2, "precision": "32", **train,
     }  # fmt: skip
     tree["sample"]["seconds"] = 1.0
     return parse(tree)

@@ -16,6 +16,7 @@ from musicgen_lite.models import LanguageModel
 from musicgen_lite.store import read_json
 from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
+from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
 
 from .corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
@@ -35,6 +36,16 @@ def test_a_repeated_pattern_is_learned(tmp_path: Path) -> None:
     assert [row["step"] for row in result.rows] == [20, 40, 60, 80]
     assert result.rows[-1]["epoch"] == pytest.approx(80 * 4 / 10)
     assert result.parameters == sum(p.numel() for p in models.load(tmp_path / "model.safetensors")[0].parameters())
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"), [({"avx512_bf16": True}, "bf16-mixed"), ({"avx512_bf16": False, "avx2": True}, "32")]
+)
+def test_a_cpu_trains_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert hardware(tiny_params(precision="auto")) == ("cpu", precision)
 
 
 @pytest.mark.parametrize("type", ["a", "b"])

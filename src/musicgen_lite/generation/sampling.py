@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.models.conditions import Conditions
 
 STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
 
@@ -16,7 +17,9 @@ STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
 class Sampling:
     """temperature: above 0; top_k: 0 keeps all codes, 1 is greedy; top_p: 0 keeps all; guidance: 1 is none.
 
-    Guidance is classifier-free (Ho and Salimans 2022): logits = uncond + guidance * (cond - uncond).
+    Guidance is classifier-free (Ho and Salimans 2022): logits = uncond + guidance * (cond - uncond). With
+    `guidance_audio` the audio prompt has a scale of its own (Brooks et al. 2023, arXiv:2211.09800, section 3.2.1):
+    logits = uncond + guidance * (text - uncond) + guidance_audio * (text and prompt - text).
     UserError names a value that is not allowed.
     """
 
@@ -24,6 +27,7 @@ class Sampling:
     top_k: int = 0
     top_p: float = 0.0
     guidance: float = 1.0
+    guidance_audio: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
@@ -34,8 +38,21 @@ class Sampling:
             raise UserError(f"top_k: found {self.top_k}; it must be 0 (all codes) or more")
         if not 0 <= self.top_p < 1:
             raise UserError(f"top_p: found {self.top_p}; it must be at least 0 (all codes) and below 1")
-        if not (self.guidance >= 0 and math.isfinite(self.guidance)):
-            raise UserError(f"guidance: found {self.guidance}; it must be 0 or more (1 is no guidance)")
+        for name in ("guidance", "guidance_audio"):
+            scale = getattr(self, name)
+            if scale is not None and not (scale >= 0 and math.isfinite(scale)):
+                raise UserError(f"{name}: found {scale}; it must be 0 or more (1 is no guidance)")
+
+    def branches(self, conditions: Conditions) -> list[tuple[float, Conditions]]:
+        """What the model is told side by side, and the weight of each in the guided logits; the weights sum to 1."""
+        nothing = conditions.without_text().without_prompt()
+        if self.guidance_audio is not None and conditions.prompt is not None:
+            text, both = conditions.without_prompt(), conditions
+            weights = (self.guidance_audio, self.guidance - self.guidance_audio, 1 - self.guidance)
+            found = list(zip(weights, (both, text, nothing), strict=True))
+        else:
+            found = [(self.guidance, conditions), (1 - self.guidance, nothing)]
+        return [(weight, told) for weight, told in found if weight]
 
 
 class Noise:

@@ -120,21 +120,31 @@ class LanguageModel(nn.Module, ABC):
         hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1).flatten(1, 2)
         return torch.bmm(hidden, self.head.transpose(1, 2)).unflatten(1, (len(codes), -1)).transpose(0, 1)
 
-    def start(self, conditions: Conditions, frames: int) -> DecodingState:
-        """Allocate caches for `frames` frames, and run the prefix, if any, through all blocks."""
+    def start(self, conditions: Conditions, frames: int, begun: Tensor | None = None) -> DecodingState:
+        """Allocate caches for `frames` frames, and run what is known through all blocks in one pass.
+
+        Known are the prefix, if any, and the cells of the first steps, `begun` `[B, S', C]`; the next step is S'.
+        """
         layout = self._layout(frames, conditions.text.device)
         context = self.context(conditions)
         bias = self._bias(context, layout)
         prefix = 0 if context.prefix is None else context.prefix.shape[1]
         blocks = cast(Sequence[Block], self.blocks)
         caches = [block.new_cache(context, len(conditions), prefix + layout.steps) for block in blocks]
-        if context.prefix is not None:
-            x = context.prefix
+        rows = layout.input_codebook * self.entries
+        places = self._places(layout)
+        codebooks = layout.codebook[:, 0].tolist()
+        known = [] if context.prefix is None else [context.prefix]
+        done = 0 if begun is None else begun.shape[1]
+        if begun is not None and done:
+            first = begun.new_full((len(begun), 1, layout.cells), self.config.codebook_size)
+            inputs = torch.cat([first, begun[:, :-1]], dim=1)
+            known.append(self._embed(inputs, rows[:done]) + places[:done])
+        if known:
+            x = torch.cat(known, dim=1)
             for block, cache in zip(self.blocks, caches, strict=True):
                 x = block(x, bias, context, cache)
-        rows = layout.input_codebook * self.entries
-        codebooks = layout.codebook[:, 0].tolist()
-        return DecodingState(layout, context, bias, caches, self._places(layout), rows, codebooks, prefix)
+        return DecodingState(layout, context, bias, caches, places, rows, codebooks, prefix, step=done)
 
     def step(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""

@@ -45,6 +45,18 @@ class TextEncoder:
         """How many tokens each text has, its end token counted, before any cut."""
         return [len(ids) for ids in self._tokenizer(list(texts)).input_ids] if texts else []
 
+    def unknown(self, text: str) -> list[str]:
+        """The characters of a text that the tokenizer has no piece for, in order, each once."""
+        unk = self._tokenizer.unk_token_id
+        found = []
+        for character in dict.fromkeys(text):
+            if not character.isascii():
+                ids = self._tokenizer(character, add_special_tokens=False).input_ids
+                # Pieces of bytes decode to the replacement character.
+                if unk in ids or any("\ufffd" in self._tokenizer.decode([piece]) for piece in ids):
+                    found.append(character)
+        return found
+
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[np.ndarray]:
         """Embed `texts`: for each a float32 array `[L, D]`, `1 <= L <= max_tokens`, without padding.
 

@@ -79,7 +79,13 @@ def boundaries(steps: int, validations: int) -> list[int]:
     return [round(steps * (number + 1) / count) for number in range(count)]
 
 
-def _hardware(params: Params) -> tuple[str, str]:
+def _multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bfloat16; without them it is slower than float32."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def hardware(params: Params) -> tuple[str, str]:
     """Accelerator and precision in Lightning's words; UserError where the machine lacks them."""
     cuda = torch.cuda.is_available()
     if params.compute.device == "cuda" and not cuda:
@@ -87,7 +93,7 @@ def _hardware(params: Params) -> tuple[str, str]:
     accelerator = "cuda" if cuda and params.compute.device != "cpu" else "cpu"
     precision: str = params.train.precision
     if precision == "auto":
-        precision = "16-mixed" if accelerator == "cuda" else "32"
+        precision = "16-mixed" if accelerator == "cuda" else "bf16-mixed" if _multiplies_bf16() else "32"
     if precision == "16-mixed" and accelerator == "cpu":
         raise UserError("train.precision: found 16-mixed, which needs a GPU; on a CPU use auto, 32 or bf16-mixed")
     return accelerator, precision
@@ -159,7 +165,7 @@ def fit(
     """
     corpus = Corpus(tokens_dir, text_dir)
     clips = corpus.clips("train"), corpus.clips("validation")
-    accelerator, precision = _hardware(params)
+    accelerator, precision = hardware(params)
     accumulation = _accumulation(params)
     directory = Path(checkpoint_dir).resolve()
     train, decoder = params.train, params.model.decoder
@@ -237,6 +243,7 @@ def _export(
         "val_loss": val_loss,
         "weights": f"exponential moving average, decay {params.train.ema_decay:g}",
         "recipe": _recipe(params),
+        "names": {"codec": params.codec.name, "text": params.text.name},
         "corpus": corpus.facts(),
     }
     models.save(path, model.cpu(), extra)

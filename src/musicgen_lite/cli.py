@@ -1,0 +1,93 @@
+"""The command `musicgen-lite`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musicgen_lite.errors import UserError
+
+MODEL = Path("data/model/model.safetensors")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """Small text-to-music models: generate from a trained one."""
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to play, in English.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .wav or .flac file.")] = Path("out.wav"),
+    audio: Annotated[
+        Path | None, typer.Option(help="A clip whose first seconds set the style (model B); any rate and channels.")
+    ] = None,
+    continued: Annotated[Path | None, typer.Option("--continue", help="A clip that the music goes on from.")] = None,
+    seconds: Annotated[float, typer.Option(help="Length of the new music.")] = 10.0,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 3.0,
+    guidance_audio: Annotated[
+        float | None, typer.Option(help="A scale of its own for the clip of --audio; without it both share one.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(help="How many to make; CLAP picks the best.")] = 4,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal music.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above is wilder.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 0 takes all.")] = 250,
+    top_p: Annotated[float, typer.Option(help="Draw among the likeliest codes of this mass; 0 takes all.")] = 0.0,
+    model: Annotated[Path, typer.Option(help="A model that the pipeline trained.")] = MODEL,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
+) -> None:
+    """Generate music for a prompt and write it to a file."""
+    try:
+        _generate(
+            prompt, output, audio, continued, seconds, (guidance, guidance_audio, temperature, top_k, top_p), candidates,
+            seed, model, threads,
+        )  # fmt: skip
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _generate(
+    prompt: str,
+    output: Path,
+    style: Path | None,
+    continued: Path | None,
+    seconds: float,
+    drawing: tuple[float, float | None, float, int, float],
+    candidates: int,
+    seed: int,
+    model: Path,
+    threads: int,
+) -> None:
+    if output.suffix.lower() not in (".wav", ".flac"):
+        raise UserError(f"{output}: audio is written as .wav or .flac")
+    if not 0 <= seed < 2**48:
+        raise UserError(f"seed: found {seed}; 0 to 2**48 - 1 are allowed")
+    if threads < 0:
+        raise UserError(f"threads: found {threads}; 0 (all cores) or more are allowed")
+    # Heavy imports after the cheap checks: a mistyped option is answered at once.
+    import torch
+
+    from musicgen_lite.generation import Sampling
+    from musicgen_lite.generator import load
+
+    guidance, guidance_audio, temperature, top_k, top_p = drawing
+    sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    generator = load(model)
+    music = generator.generate(
+        prompt, seconds=seconds, style=style, continued=continued, candidates=candidates, seed=seed, sampling=sampling,
+        progress=True,
+    )  # fmt: skip
+    music.write(output)
+    for number, score in enumerate(music.scores):
+        print(f"candidate {number}: CLAP {score:.3f}{'  picked' if number == music.picked else ''}")
+    print(f"{output}: {len(music.samples) / music.rate:.1f} s, {music.real_time_factor:.2f}x real time")
+
+
+if __name__ == "__main__":
+    app()

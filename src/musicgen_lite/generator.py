@@ -1,0 +1,186 @@
+"""From a trained model's file to music: what `musicgen-lite generate` does, in two lines of Python.
+
+generator = musicgen_lite.load("data/model/model.safetensors")
+generator.generate("A fast techno beat with a synth lead.", seconds=5).write("techno.wav")
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from musicgen_lite import audio, codec, models, text
+from musicgen_lite.codec.base import Codec
+from musicgen_lite.errors import UserError
+from musicgen_lite.generation import Sampling, best_of, generate_long
+from musicgen_lite.models import Conditions, LanguageModel
+from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.text import TextEncoder
+
+MAX_SECONDS = 300.0
+MAX_CHARACTERS = 1000
+MAX_CANDIDATES = 64
+MIN_PROMPT_S = 1.0  # of an audio prompt
+ROWS = 64
+
+
+@dataclass(frozen=True)
+class Music:
+    """What was generated: `[N, T]` at `rate` Hz, one row a candidate; the CLAP score of each, NaN without CLAP.
+
+    new_from_s: where the new music begins, behind the clip that was continued; elapsed_s: time it took to make.
+    """
+
+    candidates: np.ndarray
+    rate: int
+    scores: np.ndarray
+    picked: int
+    new_from_s: float
+    elapsed_s: float
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The candidate that was picked, `[T]`."""
+        return self.candidates[self.picked]
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of new audio, all candidates counted, made in a second."""
+        new = self.candidates.shape[1] / self.rate - self.new_from_s
+        return len(self.candidates) * new / self.elapsed_s
+
+    def write(self, path: str | Path) -> None:
+        """Write the picked candidate as wav or flac."""
+        audio.write(path, self.samples, self.rate)
+
+
+def load(path: str | Path, clap: str = "embedded", device: str = "auto") -> "Generator":
+    """The model at `path` with the codec and the text encoder that it was trained on.
+
+    clap: what reranks, by name or directory; "" for none. device: auto, cpu or cuda. Raises UserError for a file that is
+    no whole model of this project, or whose codec or encoder is not the one found under its name.
+    """
+    place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
+    model, extra = models.load(path, place)
+    names = extra.get("names", {})
+    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device=place)
+    encoder = text.load(names.get("text", "embedded"))
+    for what, found, needed in (
+        ("codec", coder.fingerprint, model.config.codec),
+        ("text encoder", encoder.fingerprint, model.config.text),
+    ):
+        if found != needed:
+            raise UserError(
+                f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of this "
+                "project, or the directory, that the model was trained with, or train it again"
+            )
+    return Generator(model, coder, encoder, load_clap(clap) if clap else None)
+
+
+class Generator:
+    """A model with everything it needs to turn a prompt into audio."""
+
+    def __init__(self, model: LanguageModel, coder: Codec, encoder: TextEncoder, clap: ClapScorer | None) -> None:
+        self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
+        self.device = next(model.parameters()).device
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        seconds: float = 10.0,
+        style: str | Path | None = None,
+        continued: str | Path | None = None,
+        candidates: int = 4,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+        progress: bool = False,
+    ) -> Music:
+        """`seconds` of new music for `prompt`; of several candidates the one that CLAP finds nearest to it is picked.
+
+        style: a file whose first seconds set the style (Model B). continued: a file that the music goes on from; its
+        own sound comes first in the result. Equal arguments give equal audio; candidates differ by their seeds. Raises
+        UserError naming what of the arguments is not possible.
+        """
+        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=3.0)
+        self._check(prompt, seconds, candidates, sampling)
+        start = time.perf_counter()
+        heard = None if style is None else self._style(style)
+        begun = None if continued is None else self._encode(continued, self._read(continued))
+        told = Conditions.from_texts([torch.from_numpy(self._embed(prompt))], heard)
+        frames = round(seconds * self.codec.frame_rate) + (0 if begun is None else begun.shape[2])
+        codes = generate_long(
+            self.model, told.repeat_interleave(candidates).to(self.device), frames, sampling,
+            [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
+            None if begun is None else begun.to(self.device).expand(candidates, -1, -1),
+        )  # fmt: skip
+        waves = self.codec.decode(codes).cpu().numpy()
+        scores, picked = np.full(candidates, np.nan), 0
+        if self.clap is not None and prompt:
+            ranking = best_of(list(waves), candidates, partial(self._fit, prompt))
+            scores, picked = ranking.scores[0], int(ranking.picked[0])
+        old = 0.0 if begun is None else begun.shape[2] / self.codec.frame_rate
+        return Music(waves, self.codec.rate, scores, picked, old, time.perf_counter() - start)
+
+    def _check(self, prompt: str, seconds: float, candidates: int, sampling: Sampling) -> None:
+        if not prompt.strip():
+            raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
+        if len(prompt) > MAX_CHARACTERS:
+            raise UserError(f"prompt: {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed")
+        unknown = self.text.unknown(prompt)
+        if unknown:
+            raise UserError(
+                f"prompt: the model's text encoder does not know {' '.join(map(repr, unknown))}; write it without them"
+            )
+        tokens, most = self.text.num_tokens([prompt])[0], self.model.config.max_text
+        if tokens > most:
+            raise UserError(f"prompt: {tokens} tokens; the model reads at most {most}: make it shorter")
+        least = 1 / self.codec.frame_rate
+        if not least <= seconds <= MAX_SECONDS:
+            raise UserError(f"seconds: found {seconds:g}; {least:g} to {MAX_SECONDS:g} are allowed")
+        if not 1 <= candidates <= MAX_CANDIDATES:
+            raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
+        if sampling.top_k > self.model.config.codebook_size:
+            raise UserError(
+                f"top_k: found {sampling.top_k}; 0 (all codes) to {self.model.config.codebook_size} are allowed"
+            )
+
+    def _embed(self, prompt: str) -> np.ndarray:
+        # At the precision in which the captions of training are stored.
+        return self.text.encode([prompt], self.model.config.max_text)[0].astype(np.float16).astype(np.float32)
+
+    def _read(self, path: str | Path, end_s: float | None = None) -> np.ndarray:
+        """Mono samples `[T]` of a file at the codec's rate."""
+        samples, rate = audio.read(path, end_s=end_s)
+        samples = audio.resample(audio.to_mono(samples), rate, self.codec.rate)
+        reason = audio.fault(samples, self.codec.rate, MIN_PROMPT_S)
+        if reason:
+            raise UserError(f"{path}: {reason}")
+        return samples
+
+    def _encode(self, path: str | Path, samples: np.ndarray) -> torch.Tensor:
+        if len(samples) > MAX_SECONDS * self.codec.rate:
+            raise UserError(
+                f"{path}: {len(samples) / self.codec.rate:.0f} s; a clip of at most {MAX_SECONDS:g} s can be continued"
+            )
+        return self.codec.encode(torch.from_numpy(samples)[None]).cpu()
+
+    def _style(self, path: str | Path) -> torch.Tensor:
+        """Codes `[1, N_q, P]` of the first seconds of a file, as many as the model was trained to hear."""
+        if self.model.config.type != "b":
+            raise UserError(
+                f"{path}: model A takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
+                "--continue to go on from the clip"
+            )
+        seconds = self.model.config.max_prompt_frames / self.codec.frame_rate
+        return self._encode(path, self._read(path, seconds)[: round(seconds * self.codec.rate)])
+
+    def _fit(self, prompt: str, waves: Sequence[np.ndarray], owners: Sequence[int]) -> np.ndarray:
+        """Cosine of each waveform with the prompt."""
+        assert self.clap is not None
+        words = self.clap.embed_text([prompt])[0]
+        return np.array([float(self.clap.embed_clip(wave, self.codec.rate).mean(axis=0) @ words) for wave in waves])

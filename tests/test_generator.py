@@ -1,0 +1,156 @@
+"""From a model's file to audio, in Python and on the command line, with the shipped codec, text encoder and CLAP."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+import musicgen_lite
+from musicgen_lite import audio, codec, models, text
+from musicgen_lite.cli import app
+from musicgen_lite.generation import Sampling
+from musicgen_lite.generator import Generator
+from musicgen_lite.models import ModelConfig
+
+pytestmark = pytest.mark.slow
+PROMPT = "A fast techno beat with a synth lead."
+
+
+def save(path: Path, kind: str, **changes: object) -> Path:
+    """A small untrained model for the shipped codec and encoder."""
+    coder, encoder = codec.load("embedded", 4), text.load("embedded")
+    values: dict[str, object] = {
+        "type": kind, "pattern": "delay", "codebook_size": coder.codebook_size, "num_codebooks": 4,
+        "text_dim": encoder.dim, "d_model": 32, "layers": 1, "heads": 2, "max_frames": 60, "max_text": 64,
+        "max_prompt_frames": 150, "frame_rate": 50.0, "rate": coder.rate, "codec": coder.fingerprint,
+        "text": encoder.fingerprint,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = models.build(ModelConfig(**{**values, **changes}))  # type: ignore[arg-type]
+    models.save(path, model, {"names": {"codec": "embedded", "text": "embedded"}})
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models and clips by name."""
+    folder = tmp_path_factory.mktemp("generator")
+    rng = np.random.default_rng(0)
+    tone = 0.2 * np.sin(np.arange(16000 * 2) / 16000 * 2 * np.pi * 330).astype(np.float32)
+    found = {kind: save(folder / f"{kind}.safetensors", kind) for kind in "ab"}
+    found["other"] = save(folder / "other.safetensors", "a", codec="0123456789abcdef")
+    found["cut"] = folder / "cut.safetensors"
+    found["cut"].write_bytes(found["a"].read_bytes()[:1000])
+    clips = {
+        "tone.wav": tone, "short.wav": tone[:1600], "silent.wav": np.zeros(32000, np.float32),
+        "empty.wav": np.zeros(0, np.float32), "long.wav": np.tile(tone, 20),
+    }  # fmt: skip
+    for name, samples in clips.items():
+        soundfile.write(folder / name, samples, 16000)
+    soundfile.write(folder / "nan.wav", np.full(32000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(folder / "six.wav", 0.1 * rng.standard_normal((44100 * 2, 6)), 44100)
+    soundfile.write(folder / "eight.wav", tone, 16000, subtype="PCM_U8")
+    (folder / "text.wav").write_text("this is no audio")
+    return found | {file.name: file for file in folder.iterdir() if file.suffix == ".wav"}
+
+
+@pytest.fixture(scope="module")
+def generators(files: dict[str, Path]) -> dict[str, Generator]:
+    return {kind: musicgen_lite.load(files[kind]) for kind in "ab"}
+
+
+def test_a_prompt_becomes_music_and_the_best_candidate_is_kept(generators: dict[str, Generator]) -> None:
+    music = generators["a"].generate(PROMPT, seconds=2.0, candidates=3)
+    assert music.candidates.shape == (3, 32000)
+    assert np.isfinite(music.samples).all()
+    assert music.picked == int(music.scores.argmax())
+    assert len(set(music.scores)) == 3
+    again = generators["a"].generate(PROMPT, seconds=2.0, candidates=3)
+    assert np.array_equal(again.candidates, music.candidates)
+    fewer = generators["a"].generate(PROMPT, seconds=2.0, candidates=1)
+    assert np.array_equal(fewer.candidates[0], music.candidates[0])
+    other = generators["a"].generate(PROMPT, seconds=2.0, candidates=1, seed=1)
+    assert not np.array_equal(other.samples, fewer.samples)
+
+
+def test_music_goes_on_from_a_clip(generators: dict[str, Generator], files: dict[str, Path]) -> None:
+    music = generators["a"].generate(PROMPT, seconds=1.0, continued=files["tone.wav"], candidates=1)
+    assert music.new_from_s == 2.0
+    assert len(music.samples) == 3 * 16000
+    samples, rate = audio.read(files["tone.wav"])
+    coder = codec.load("embedded", 4)
+    codes = coder.encode(torch.from_numpy(samples[:1]))
+    heard = coder.decode(codes)[0].numpy()
+    # All but the codec's own reach into the future is the clip as the codec gives it back.
+    assert np.abs(music.samples[: rate // 2] - heard[: rate // 2]).max() < 1e-3
+
+
+@pytest.mark.parametrize("clip", ["tone.wav", "six.wav", "eight.wav", "long.wav"])
+def test_any_clip_can_set_the_style(generators: dict[str, Generator], files: dict[str, Path], clip: str) -> None:
+    plain = generators["b"].generate(PROMPT, seconds=0.5, candidates=1)
+    styled = generators["b"].generate(PROMPT, seconds=0.5, candidates=1, style=files[clip])
+    assert styled.samples.shape == (8000,)
+    assert not np.array_equal(styled.samples, plain.samples)
+    alike = generators["b"].generate(
+        PROMPT, seconds=0.5, candidates=1, style=files[clip], sampling=Sampling(guidance=3.0, guidance_audio=0.0)
+    )
+    unguided = generators["b"].generate(PROMPT, seconds=0.5, candidates=1, sampling=Sampling(guidance=3.0))
+    assert np.array_equal(alike.samples, unguided.samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([""], "prompt: it is empty"),
+        (["x" * 10_000], "prompt: 10000 characters; at most 1000"),
+        (["a fast techno beat " * 30], "tokens; the model reads at most 64"),
+        (["テクノ"], "does not know 'テ' 'ク' 'ノ'"),
+        ([PROMPT, "--audio", "{tone.wav}"], "model A takes no audio prompt"),
+        ([PROMPT, "--model", "{b}", "--audio", "gone.wav"], "gone.wav: no such audio file"),
+        ([PROMPT, "--model", "{b}", "--audio", "{empty.wav}"], "empty.wav: empty"),
+        ([PROMPT, "--model", "{b}", "--audio", "{silent.wav}"], "silent.wav: silent"),
+        ([PROMPT, "--model", "{b}", "--audio", "{nan.wav}"], "nan.wav: holds NaN"),
+        ([PROMPT, "--model", "{b}", "--audio", "{short.wav}"], "short.wav: too short: 0.10 s, at least 1 s"),
+        ([PROMPT, "--continue", "{text.wav}"], "text.wav: not audio that can be read"),
+        ([PROMPT, "--guidance", "-1"], "guidance: found -1.0; it must be 0 or more"),
+        ([PROMPT, "--guidance-audio", "-1"], "guidance_audio: found -1.0"),
+        ([PROMPT, "--top-k", "-1"], "top_k: found -1"),
+        ([PROMPT, "--top-k", "513"], "top_k: found 513; 0 (all codes) to 512 are allowed"),
+        ([PROMPT, "--temperature", "0"], "temperature: found 0.0; it must be above 0"),
+        ([PROMPT, "--seconds", "301"], "seconds: found 301; 0.02 to 300 are allowed"),
+        ([PROMPT, "--candidates", "0"], "candidates: found 0; 1 to 64"),
+        ([PROMPT, "--seed", "-1"], "seed: found -1"),
+        ([PROMPT, "--model", "{other}"], "was trained with the codec 0123456789abcdef, but here it is"),
+        ([PROMPT, "--model", "{cut}"], "cut.safetensors: not a whole safetensors file"),
+        ([PROMPT, "--model", "{tone.wav}"], "tone.wav: not a whole safetensors file"),
+        ([PROMPT, "--model", "gone.safetensors"], "gone.safetensors: there is no model file"),
+        ([PROMPT, "-o", "out.mp3"], "out.mp3: audio is written as .wav or .flac"),
+    ],
+)
+def test_what_is_not_possible_is_named_and_nothing_is_written(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(files[one[1:-1]]) if one.startswith("{") else one for one in arguments]
+    defaults = ["--seconds", "0.2", "--candidates", "1", "--model", str(files["a"])]
+    done = CliRunner().invoke(app, ["generate", *defaults, *given])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_a_file_and_says_how_fast(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--seconds", "0.5", "--candidates", "2", "--model", str(files["b"]), "--audio", str(files["tone.wav"])]
+    done = CliRunner().invoke(app, ["generate", PROMPT, *options, "-o", "beat.wav", "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    assert "x real time" in done.stdout
+    assert done.stdout.count("picked") == 1
+    samples, rate = soundfile.read(tmp_path / "beat.wav")
+    assert (len(samples), rate) == (8000, 16000)

@@ -28,10 +28,10 @@ lint: env
 	@mypy
 
 test: lint
-	@pytest
+	@pytest -n auto --maxprocesses 4
 
 test-quick: env
-	@pytest -m "not slow and not pipeline"
+	@pytest -n auto --maxprocesses 4 -m "not slow and not pipeline"
 
 weights: env
 	@cd pretraining && dvc repro

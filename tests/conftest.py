@@ -1,0 +1,13 @@
+"""What holds for all tests."""
+
+import os
+
+import pytest
+
+# Several test processes share the cores; on tiny tensors threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole pipelines first: they take longest, and the other files fill up what the other processes have left."""
+    items.sort(key=lambda item: "pipeline" not in item.keywords)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import peer
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import LanguageModel
 
@@ -21,52 +22,7 @@ def ours() -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def theirs(ours: LanguageModel) -> Any:
-    """Their model of our size, holding our weights."""
-    from transformers import MusicgenForCausalLM
-    from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
-
-    c = ours.config
-    peer = MusicgenForCausalLM(
-        MusicgenDecoderConfig(
-            vocab_size=c.codebook_size,
-            num_codebooks=c.num_codebooks,
-            hidden_size=c.d_model,
-            num_hidden_layers=c.layers,
-            num_attention_heads=c.heads,
-            ffn_dim=4 * c.d_model,
-            max_position_embeddings=len(ours.position_embedding),
-            dropout=0.0,
-            layerdrop=0.0,
-            pad_token_id=c.codebook_size,
-            bos_token_id=c.codebook_size,
-            eos_token_id=None,
-        )
-    ).eval()
-    weights = dict(ours.named_parameters())
-    table = weights["code_embedding.weight"].view(c.num_codebooks, c.codebook_size + 1, -1)
-    mapped = {f"model.decoder.embed_tokens.{q}.weight": table[q] for q in range(c.num_codebooks)}
-    mapped |= {f"lm_heads.{q}.weight": weights["head"][q] for q in range(c.num_codebooks)}
-    norms = {
-        "attention_norm": "self_attn_layer_norm",
-        "cross_norm": "encoder_attn_layer_norm",
-        "mlp_norm": "final_layer_norm",
-    }
-    for i in range(c.layers):
-        block, layer = f"blocks.{i}.", f"model.decoder.layers.{i}."
-        self_qkv = weights[block + "attention.qkv.weight"].chunk(3)
-        cross_qkv = (weights[block + "cross.q.weight"], *weights[block + "cross.kv.weight"].chunk(2))
-        for name, parts in (("self_attn", self_qkv), ("encoder_attn", cross_qkv)):
-            mapped |= {f"{layer}{name}.{letter}_proj.weight": part for letter, part in zip("qkv", parts, strict=True)}
-        mapped[layer + "self_attn.out_proj.weight"] = weights[block + "attention.out.weight"]
-        mapped[layer + "encoder_attn.out_proj.weight"] = weights[block + "cross.out.weight"]
-        mapped[layer + "fc1.weight"] = weights[block + "up.weight"]
-        mapped[layer + "fc2.weight"] = weights[block + "down.weight"]
-        for mine, other in norms.items():
-            mapped |= {f"{layer}{other}.{end}": weights[f"{block}{mine}.{end}"] for end in ("weight", "bias")}
-    mapped |= {f"model.decoder.layer_norm.{end}": weights[f"norm.{end}"] for end in ("weight", "bias")}
-    peer.load_state_dict(mapped)  # strict: every weight of theirs has one of ours
-    peer.model.decoder.embed_positions.weights = ours.position_embedding
-    return peer
+    return peer.decoder(ours)
 
 
 @torch.no_grad()

@@ -40,17 +40,22 @@ def main(params: Params) -> None:
     with atomic_dir(CLIPS) as part:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)
+        test_tracks = set()
         for clip in clips:
             writer.add(clip)
             counts[clip.split] += 1
+            if clip.split == "test":
+                test_tracks.add(clip.track_id)
         writer.close(rejected)
         print(f"clips: {counts}, rejected: {len(rejected)}")
         for row in rejected[:20]:
             print(f"  rejected {row['id']}: {row['reason']}")
-        if writer.count < data.folder.min_clips or not all(counts.values()):
+        if writer.count < data.folder.min_clips or not all(counts.values()) or len(test_tracks) < 2:
             raise UserError(
-                f"data.source {data.source}: {counts} usable clips, {len(rejected)} rejected; each split needs at least "
-                f"one and all together data.folder.min_clips ({data.folder.min_clips})"
+                f"data.source {data.source}: {counts} usable clips, {len(rejected)} rejected, {len(test_tracks)} test "
+                "track(s); each split needs at least one clip, the test split two tracks, of which one is the reference "
+                f"of the other, and all together data.folder.min_clips ({data.folder.min_clips}). Add tracks, set the "
+                "column split, or raise data.folder.test_fraction"
             )
 
 

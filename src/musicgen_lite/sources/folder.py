@@ -52,11 +52,17 @@ def digest(folder: Path) -> str:
 
 
 def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: float) -> dict[str, str]:
-    """A split for each track by the hash of its name; validation and test hold at least one track each."""
+    """A split for each track by the hash of its name; validation holds at least one track, and test two.
+
+    One half of the test tracks is what the other half is measured against.
+    """
     order = sorted(set(tracks), key=lambda track: hashlib.sha256(track.encode()).hexdigest())
-    if len(order) < 3:
-        raise UserError(f"{len(order)} track(s) cannot make three splits; at least 3 are needed (column track_id)")
-    tests = max(1, round(test_fraction * len(order)))
+    if len(order) < 4:
+        raise UserError(
+            f"{len(order)} track(s) cannot make three splits; at least 4 are needed, of which 2 are for the test "
+            "(column track_id, or file_name where there is none)"
+        )
+    tests = max(2, round(test_fraction * len(order)))
     validations = max(1, round(validation_fraction * len(order)))
     names = ["test"] * tests + ["validation"] * validations
     return dict(zip(order, names + ["train"] * (len(order) - len(names)), strict=True))

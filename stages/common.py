@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import ComputeParams, Params
-from musicgen_lite.store import atomic_dir, write_json, write_table
+from musicgen_lite.store import atomic_dir, explain, write_json, write_table
 
 if TYPE_CHECKING:
     from musicgen_lite.scoring.summary import Scores
@@ -36,11 +36,14 @@ REPORT = Path("data/report")
 
 
 def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage on checked parameters; a UserError becomes one message and exit code 2."""
+    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2."""
     try:
         stage(params.load("params.yaml"))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        explained = explain(error)
+        if not isinstance(explained, UserError):
+            raise
+        print(f"error: {explained}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

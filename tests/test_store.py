@@ -2,11 +2,13 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from musicgen_lite import store
 from musicgen_lite.errors import UserError
@@ -51,6 +53,30 @@ def test_write_errors_are_explained(tmp_path: Path, code: int, expected: str) ->
         raise OSError(code, os.strerror(code))
     assert str(path) in str(error.value)
     assert not path.exists()
+
+
+def write_text(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("x" * 100_000)
+
+
+def write_checkpoint(path: str) -> None:
+    with open(path, "wb") as file:
+        torch.save({"weights": torch.zeros(100_000)}, file)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("write", [write_text, write_checkpoint])
+def test_a_full_disk_is_known_from_whoever_meets_it(write: Callable[[str], None]) -> None:
+    with pytest.raises(Exception) as error:
+        write("/dev/full")
+    explained = store.explain(error.value, "data/model")
+    assert isinstance(explained, UserError)
+    assert str(explained).startswith("data/model: the disk is full")
+    safetensors = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert "the disk is full" in str(store.explain(safetensors))
+    other = ValueError("something else")
+    assert store.explain(other) is other
 
 
 def test_nan_is_refused_in_json(tmp_path: Path) -> None:

@@ -27,13 +27,22 @@ INDEX = "index.parquet"
 META = "meta.json"
 
 
-def _explain(error: OSError, path: Path) -> UserError | OSError:
-    """Turn the write errors a user can mend into a UserError; leave every other OSError as it is."""
-    if error.errno == errno.ENOSPC:
-        return UserError(f"{path}: the disk is full ({error.strerror}); free some space and run the same command again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+def explain(error: Exception, path: str | Path | None = None) -> Exception:
+    """Turn the write errors a user can mend into a UserError; give every other error back as it is.
+
+    path: what was being written, by default what the error itself names.
+    """
+    number = getattr(error, "errno", None)
+    place = path or getattr(error, "filename", None) or "writing a file"
+    # safetensors gives the system's error as text, and torch's writer only that it stands elsewhere than it should.
+    torn = "inline_container" in str(error) and "unexpected pos" in str(error)
+    if number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error) or torn:
         return UserError(
-            f"{path}: no permission to write here ({error.strerror}); change its owner or mode, or the path"
+            f"{place}: the disk is full ({os.strerror(errno.ENOSPC)}); free some space and run the same command again"
+        )
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"{place}: no permission to write here ({os.strerror(number)}); change its owner or mode, or the path"
         )
     return error
 
@@ -64,14 +73,19 @@ def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
         if directory:
             part.mkdir()
     except OSError as error:
-        raise _explain(error, path) from error
+        raise explain(error, path) from error
     try:
         yield part
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(part, path)
-    except OSError as error:
-        raise _explain(error, path) from error
+    except UserError:
+        raise
+    except Exception as error:
+        explained = explain(error, path)
+        if explained is error:
+            raise
+        raise explained from error
     finally:
         _remove(part)
 

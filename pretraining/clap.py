@@ -4,7 +4,6 @@ Audio and captions of a batch are matched both ways (Radford et al. 2021, arXiv:
 through the codec, so that generated audio, which always has, is judged by what it plays and not by how it was coded.
 """
 
-import argparse
 import copy
 import random
 import time
@@ -24,7 +23,7 @@ from musicgen_lite.scoring.clap_model import MAX_TOKENS, ClapScorer
 from musicgen_lite.sources import synthetic
 from musicgen_lite.store import write_json
 from pretraining import attributes, clap_card, corpus, shipping, tokenizer
-from pretraining.clap_features import CODEC, DATA, HERE, MODELS, extractor, read_params, through, waves
+from pretraining.clap_features import HERE, extractor, parser, read_params, through, waves
 from pretraining.schedule import learning_rate
 
 MODELS_DIRECTORY = HERE / "models"
@@ -193,14 +192,10 @@ def evaluate(scorer: ClapScorer, data: Path, name: str, params: dict[str, Any], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=MODELS)
-    parser.add_argument("--params", type=Path, default=HERE / "params.yaml")
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--codec", default=str(CODEC), help="the codec's directory")
-    parser.add_argument("--out", type=Path, default=MODELS_DIRECTORY, help="the directory <name> is made in it")
-    parser.add_argument("--metrics", type=Path, default=HERE / "metrics")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, default=MODELS_DIRECTORY, help="the directory <name> is made in it")
+    options.add_argument("--metrics", type=Path, default=HERE / "metrics")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     params = read_params(arguments.params, arguments.name)
     clips = read(arguments.data, arguments.name, params)

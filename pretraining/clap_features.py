@@ -77,14 +77,20 @@ def write_mels(audio: np.ndarray, coder: Codec, params: dict[str, Any], path: Pa
         out.flush()
 
 
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that caching and training share."""
+    shared = argparse.ArgumentParser(description=description)
+    shared.add_argument("name", choices=MODELS)
+    shared.add_argument("--params", type=Path, default=HERE / "params.yaml")
+    shared.add_argument("--data", type=Path, default=DATA)
+    shared.add_argument("--codec", default=str(CODEC), help="the codec's directory")
+    return shared
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=MODELS)
-    parser.add_argument("--params", type=Path, default=HERE / "params.yaml")
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--codec", default=str(CODEC), help="the codec's directory")
-    parser.add_argument("--render", action="store_true", help="render the clips instead of caching their spectrograms")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--render", action="store_true", help="render the clips instead of caching their spectrograms")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     params = read_params(arguments.params, arguments.name)
     rendered = arguments.data / arguments.name

@@ -1,23 +1,30 @@
 """Frames a second of generation beside transformers' MusicGen: same sizes, same weights, one CPU thread.
 
 `python -m benchmarks.generation` takes about 10 minutes. Both sample 250 frames of the delay pattern with guidance and top-k;
-a measurement of one follows one of the other, and the median of each is shown. The read limit is what one thread can
-read from memory a second, over the bytes of weights and caches that a frame needs.
+a measurement of one follows one of the other, and the median of each is shown. Ours holds its weights as float32, bfloat16 or
+int8 and computes in float32; theirs is float32 or bfloat16 throughout. The read limit is what one thread can read from
+memory a second, over the bytes of weights and caches that a frame needs. Memory is the most that a process of its own
+held while generating, beyond what it held with the model loaded.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 
 from benchmarks import peer
 from musicgen_lite import models
 from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig
 
 TOKENS = 16  # of the caption
+SAMPLING = Sampling(top_k=250, guidance=3.0)
 
 
 def build(pattern: str, frames: int, d_model: int = 512, layers: int = 8) -> LanguageModel:
@@ -44,14 +51,13 @@ def read_gb_a_second(threads: int) -> float:
     return block.numel() * 4 / 1e9 / min(times)
 
 
-def megabytes_a_frame(model: LanguageModel, frames: int, rows: int, steps: int) -> float:
-    """Weights read in a frame, and caches at their mean length."""
-    size = next(model.parameters()).element_size()
-    tables = model.code_embedding.weight.numel() + model.text.position.weight.numel()
+def megabytes_a_frame(model: LanguageModel, frames: int, rows: int, bytes_a_weight: int) -> float:
+    """Weights read in a frame of the delay pattern, and float32 caches at their mean length."""
+    tables = model.code_embedding.weight.numel() + sum(p.numel() for p in model.text.parameters())  # type: ignore[union-attr]
     weights = sum(p.numel() for p in model.parameters()) - tables
     config = model.config
-    cache = 2 * config.layers * config.d_model * (frames * steps / 2 + TOKENS) * rows
-    return (weights + cache) * size * steps / 1e6
+    cache = 2 * config.layers * config.d_model * (frames / 2 + TOKENS) * rows
+    return (weights * bytes_a_weight + cache * 4) / 1e6
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -60,29 +66,105 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(dtype: torch.dtype, items: int, frames: int, repeats: int) -> tuple[float, float]:
+def ours(model: LanguageModel, items: int, frames: int, weights: str) -> object:
+    told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(items)
+    return generate(model, told, frames, SAMPLING, range(items), weights=weights)
+
+
+def theirs(model: Any, items: int, frames: int) -> object:
+    words = torch.randint(5, 90, (items, TOKENS))
+    with torch.no_grad():
+        return model.generate(
+            input_ids=words, attention_mask=torch.ones_like(words), do_sample=True, top_k=250, guidance_scale=3.0,
+            max_new_tokens=frames,
+        )  # fmt: skip
+
+
+def compare(weights: str, peer_dtype: torch.dtype, items: int, frames: int, repeats: int) -> tuple[float, float]:
     """Frames a second of ours and of theirs, all items counted."""
     model = build("delay", frames)
-    theirs = peer.whole(model, dtype)
-    model = model.to(dtype)
-    told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(items)
-    words = torch.randint(5, 90, (items, TOKENS))
-    sampling = Sampling(top_k=250, guidance=3.0)
-
-    def mine() -> object:
-        return generate(model, told, frames, sampling, range(items))
-
-    def other() -> object:
-        with torch.no_grad():
-            return theirs.generate(
-                input_ids=words, attention_mask=torch.ones_like(words), do_sample=True, top_k=250, guidance_scale=3.0,
-                max_new_tokens=frames,
-            )  # fmt: skip
-
-    mine(), other()
-    pairs = [(timed(mine), timed(other)) for _ in range(repeats)]
+    other = peer.whole(model, peer_dtype)
+    mine = partial(ours, model, items, frames, weights)
+    their = partial(theirs, other, items, frames)
+    mine(), their()
+    pairs = [(timed(mine), timed(their)) for _ in range(repeats)]
     ours_s, theirs_s = (statistics.median(times) for times in zip(*pairs, strict=True))
     return items * frames / ours_s, items * frames / theirs_s
+
+
+def _memory(weights: str, items: int, frames: int, answer: Any) -> None:
+    """The most memory while generating, in MB beyond that before the model was built; `weights` may be the peer's."""
+    torch.set_num_threads(1)
+    model = build("delay", frames)
+    run: Callable[[], object]
+    if weights in ("theirs float32", "theirs bfloat16"):
+        run = partial(theirs, peer.whole(model, getattr(torch, weights.removeprefix("theirs "))), items, frames)
+        del model
+    else:
+        run = partial(ours, model, items, frames, weights)
+    before = process_memory("VmRSS")
+    run()
+    answer.put((before, process_memory("VmHWM")))
+
+
+def process_memory(field: str) -> float:
+    """MB that this process holds (VmRSS) or held at most (VmHWM)."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith(field))
+
+
+def show_speed(frames: int, repeats: int, limit: float) -> None:
+    print(f"{'ours':10} {'theirs':10} {'items':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'share of read limit':>20}")
+    for weights, theirs_are in (
+        ("float32", "float32"), ("bfloat16", "bfloat16"), ("bfloat16", "float32"), ("int8", "float32"),
+    ):  # fmt: skip
+        for items in (1, 4):
+            mine, their = compare(weights, getattr(torch, theirs_are), items, frames, repeats)
+            size = {"float32": 4, "bfloat16": 2, "int8": 1}[weights]
+            share = mine / items * megabytes_a_frame(build("delay", frames), frames, 2 * items, size) / 1000 / limit
+            line = f"{weights:10} {theirs_are:10} {items:5} {mine:8.1f} {their:8.1f} {mine / their:6.2f} {share:20.0%}"
+            print(line, flush=True)
+
+
+def show_patterns(frames: int) -> None:
+    for weights in ("float32", "int8"):
+        run = partial(ours, build("interleaved", frames), 1, frames // 4, weights)
+        run()
+        print(f"interleaved, {weights}, 1 item: {frames // 4 / timed(run):.1f} frames a second", flush=True)
+
+
+def show_length(last: int) -> None:
+    """Time of a step with few and with many frames behind it."""
+    model = build("delay", last + 10)
+    told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(2)
+    for weights in ("float32", "int8"):
+        decoder = CpuDecoder(model, weights)
+        with torch.no_grad():
+            state = model.start(told, last + 10)
+        for cache in state.caches:
+            cache.keys.normal_(), cache.values.normal_()
+        cells, median = torch.zeros(2, 4, dtype=torch.int64), {}
+        for frame in (100, last):
+            times = []
+            for _ in range(30):
+                state.step = frame
+                times.append(timed(partial(decoder.logits, cells, state)))
+            median[frame] = statistics.median(times)
+        ratio = median[last] / median[100]
+        figures = ", ".join(f"{1000 * s:.2f} ms at frame {frame}" for frame, s in median.items())
+        print(f"a step of 2 rows, {weights}: {figures}: ratio {ratio:.2f}", flush=True)
+
+
+def show_memory(frames: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    for items in (1, 4):
+        for weights in ("float32", "theirs float32", "bfloat16", "theirs bfloat16", "int8"):
+            answer = context.SimpleQueue()
+            process = context.Process(target=_memory, args=(weights, items, frames, answer))
+            process.start()
+            before, most = answer.get()
+            process.join()
+            print(f"memory, {items} items, {weights}: {before:.0f} MB loaded, {most:.0f} MB at most", flush=True)
 
 
 def main() -> None:
@@ -94,18 +176,10 @@ def main() -> None:
     limit = read_gb_a_second(given.threads)
     flags = [name for name, there in torch.cpu.get_capabilities().items() if there is True and "512" in name]
     print(f"{given.threads} thread, reads {limit:.1f} GB/s; {' '.join(sorted(flags))}")
-    print(f"{'':10} {'items':>5} {'ours':>8} {'transformers':>13} {'ratio':>6} {'share of read limit':>20}")
-    for dtype in (torch.float32, torch.bfloat16):
-        for items in (1, 4):
-            ours, theirs = compare(dtype, items, given.frames, given.repeats)
-            model = build("delay", given.frames).to(dtype)
-            share = ours / items * megabytes_a_frame(model, given.frames, 2 * items, 1) / 1000 / limit
-            name = str(dtype).removeprefix("torch.")
-            print(f"{name:10} {items:5} {ours:8.1f} {theirs:13.1f} {ours / theirs:6.2f} {share:20.0%}", flush=True)
-    model = build("interleaved", given.frames)
-    told = Conditions.from_texts([torch.randn(TOKENS, 64)])
-    seconds = timed(lambda: generate(model, told, given.frames // 4, Sampling(top_k=250, guidance=3.0), [0]))
-    print(f"{'float32':10} {1:5} {given.frames // 4 / seconds:8.1f}   interleaved")
+    show_speed(given.frames, given.repeats, limit)
+    show_patterns(given.frames)
+    show_length(1400)
+    show_memory(given.frames)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def main(params: Params) -> None:
             group = list(same_kind)
             seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
             told = conditions(group).repeat_interleave(own.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, own.rows, label=f"sample {kind}")
+            codes = generate(model, told, frames, sampling, seeds, own.rows, f"sample {kind}", weights=own.weights)
             waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
             ranking = best_of(waves, own.candidates, partial(captions_score, clap, group))
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):

@@ -38,13 +38,16 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 0 takes all.")] = 250,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest codes of this mass; 0 takes all.")] = 0.0,
     model: Annotated[Path, typer.Option(help="A model that the pipeline trained.")] = MODEL,
+    weights: Annotated[
+        str, typer.Option(help="How a CPU holds the weights: float32, bfloat16 or int8; smaller is faster, and rounds.")
+    ] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
 ) -> None:
     """Generate music for a prompt and write it to a file."""
     try:
         _generate(
             prompt, output, audio, continued, seconds, (guidance, guidance_audio, temperature, top_k, top_p), candidates,
-            seed, model, threads,
+            seed, model, weights, threads,
         )  # fmt: skip
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,6 +64,7 @@ def _generate(
     candidates: int,
     seed: int,
     model: Path,
+    weights: str,
     threads: int,
 ) -> None:
     if output.suffix.lower() not in (".wav", ".flac"):
@@ -78,7 +82,7 @@ def _generate(
     guidance, guidance_audio, temperature, top_k, top_p = drawing
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    generator = load(model)
+    generator = load(model, weights=weights)
     music = generator.generate(
         prompt, seconds=seconds, style=style, continued=continued, candidates=candidates, seed=seed, sampling=sampling,
         progress=True,

@@ -58,10 +58,11 @@ class Music:
         audio.write(path, self.samples, self.rate)
 
 
-def load(path: str | Path, clap: str = "embedded", device: str = "auto") -> "Generator":
+def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights: str = "float32") -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
-    clap: what reranks, by name or directory; "" for none. device: auto, cpu or cuda. Raises UserError for a file that is
+    clap: what reranks, by name or directory; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
+    generates, float32, bfloat16 or int8: smaller is faster, and rounds. Raises UserError for a file that is
     no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
@@ -78,14 +79,21 @@ def load(path: str | Path, clap: str = "embedded", device: str = "auto") -> "Gen
                 f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of this "
                 "project, or the directory, that the model was trained with, or train it again"
             )
-    return Generator(model, coder, encoder, load_clap(clap) if clap else None)
+    return Generator(model, coder, encoder, load_clap(clap) if clap else None, weights)
 
 
 class Generator:
     """A model with everything it needs to turn a prompt into audio."""
 
-    def __init__(self, model: LanguageModel, coder: Codec, encoder: TextEncoder, clap: ClapScorer | None) -> None:
-        self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
+    def __init__(
+        self,
+        model: LanguageModel,
+        coder: Codec,
+        encoder: TextEncoder,
+        clap: ClapScorer | None,
+        weights: str = "float32",
+    ) -> None:
+        self.model, self.codec, self.text, self.clap, self.weights = model, coder, encoder, clap, weights
         self.device = next(model.parameters()).device
 
     def generate(
@@ -116,7 +124,7 @@ class Generator:
         codes = generate_long(
             self.model, told.repeat_interleave(candidates).to(self.device), frames, sampling,
             [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
-            None if begun is None else begun.to(self.device).expand(candidates, -1, -1),
+            None if begun is None else begun.to(self.device).expand(candidates, -1, -1), self.weights,
         )  # fmt: skip
         waves = self.codec.decode(codes).cpu().numpy()
         scores, picked = np.full(candidates, np.nan), 0

@@ -150,6 +150,7 @@ class SampleParams(Section):
     top_k: int = Field(ge=0)
     top_p: float = Fraction
     rows: int = Count
+    weights: Literal["float32", "bfloat16", "int8"]
     fixed_prompts: tuple[str, ...] = Field(strict=False)
 
 

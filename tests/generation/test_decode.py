@@ -6,7 +6,8 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate
-from musicgen_lite.generation.sampling import Noise, draw
+from musicgen_lite.generation.cpu import CpuDecoder
+from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
 
 from ..models.tiny import KINDS, conditions, tiny
@@ -33,7 +34,7 @@ def without_cache(
 ) -> Tensor:
     """The same codes the slow way: the whole sequence through the model again for each step."""
     layout = model.pattern.layout(frames, model.config.num_codebooks)
-    noise = Noise(seeds, layout.cells, model.config.codebook_size, torch.device("cpu"))
+    uniforms = Uniforms(seeds, layout.cells, torch.device("cpu"))
     slot = torch.arange(model.config.num_codebooks) % layout.cells
     codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
     begun = 0 if known is None else known.shape[2]
@@ -51,10 +52,10 @@ def without_cache(
                 logits = uncond + sampling.guidance * (logits - uncond)
             else:
                 logits = uncond + sampling.guidance * (text - uncond) + sampling.guidance_audio * (logits - text)
-        step_noise = noise[drawn]
+        numbers = uniforms[drawn]
         drawn += 1
         for q, t in cells:
-            codes[:, q, t] = draw(logits[:, q, t], step_noise[:, slot[q]], sampling)
+            codes[:, q, t] = draw(logits[:, q, t], numbers[:, slot[q]], sampling)
     return codes
 
 
@@ -121,24 +122,6 @@ def test_an_item_does_not_depend_on_its_batch(kind: str, pattern: str) -> None:
     assert len({tuple(codes.flatten().tolist()) for codes in together}) == 16
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["a", "b"])
-@torch.no_grad()
-def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str) -> None:
-    """At the default size: not only the codes agree, so do all bits of the logits, from 4 rows on."""
-    sizes = {"codebook_size": 512, "text_dim": 128, "d_model": 192, "layers": 4, "heads": 4, "max_frames": 20}
-    model = tiny(kind, "interleaved", scale=1.0, **sizes, max_text=64)
-    given = Conditions.from_texts([torch.randn(5 + i, 128) for i in range(16)]).pad_text(64)
-    cells = torch.randint(0, 512, (80, 16, 1))
-    full = model.start(given, 20)
-    parts = {size: [model.start(given[i : i + size], 20) for i in range(0, 16, size)] for size in (4, 6)}
-    for step in range(80):
-        whole = model.step(cells[step], full)
-        for size, states in parts.items():
-            logits = [model.step(cells[step, i * size : (i + 1) * size], state) for i, state in enumerate(states)]
-            assert torch.equal(torch.cat(logits), whole), (size, step)
-
-
 @every_kind
 def test_guidance_moves_samples_towards_the_condition(kind: str, pattern: str) -> None:
     """Guided codes are likelier given their condition than unguided ones, relative to no condition."""
@@ -170,10 +153,24 @@ def test_the_precision_of_training_around_it_changes_nothing() -> None:
 
 
 @every_kind
-def test_half_precision_weights_generate_too(kind: str, pattern: str) -> None:
-    model, given = tiny(kind, pattern, scale=3.0).bfloat16(), conditions(4, kind)
-    codes = generate(model, given, 6, Sampling(guidance=3.0), range(4))
-    assert 0 <= int(codes.min()) <= int(codes.max()) < 16
+def test_threads_change_nothing(kind: str, pattern: str) -> None:
+    model, given = tiny(kind, pattern, scale=3.0), conditions(5, kind)
+    alone = generate(model, given, 8, Sampling(guidance=3.0), range(5))
+    torch.set_num_threads(3)
+    assert torch.equal(generate(model, given, 8, Sampling(guidance=3.0), range(5)), alone)
+    assert torch.equal(generate(model, given, 8, Sampling(guidance=3.0), range(5), rows=1), alone)
+
+
+def test_an_error_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, given = tiny("a", "delay"), conditions(4, "a")
+    torch.set_num_threads(2)
+
+    def broken(*_: object) -> None:
+        raise FloatingPointError("the step failed")
+
+    monkeypatch.setattr(CpuDecoder, "logits", broken)
+    with pytest.raises(FloatingPointError, match="the step failed"):
+        generate(model, given, 6, Sampling(), range(4))
 
 
 def test_progress_is_shown_under_its_label(capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +186,8 @@ def test_what_a_model_cannot_do_is_said() -> None:
         generate(model, given, 13, Sampling(), [0, 1])
     with pytest.raises(UserError, match="top_k: found 17; this model has 16"):
         generate(model, given, 4, Sampling(top_k=17), [0, 1])
+    with pytest.raises(UserError, match="weights: found 'int4'; allowed: float32, bfloat16, int8"):
+        generate(model, given, 4, Sampling(), [0, 1], weights="int4")
     with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
         generate(model, given, 4, Sampling(), [0])
     with pytest.raises(ValueError, match=r"known codes \(2, 4, 4\) do not begin \[2, 4, 4\]"):

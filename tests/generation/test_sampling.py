@@ -3,14 +3,14 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling
-from musicgen_lite.generation.sampling import Noise, draw
+from musicgen_lite.generation.sampling import Uniforms, draw
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.5, 0.0, -3.0, 1.0, 0.2])
 
 
 def frequencies(sampling: Sampling, draws: int = 40_000) -> torch.Tensor:
-    noise = torch.empty(draws, 1, len(LOGITS)).exponential_(generator=torch.Generator().manual_seed(0))
-    codes = draw(LOGITS.expand(draws, 1, -1), noise, sampling)
+    uniforms = torch.rand(draws, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    codes = draw(LOGITS.expand(draws, 1, -1), uniforms, sampling)
     return codes.flatten().bincount(minlength=len(LOGITS)) / draws
 
 
@@ -39,9 +39,14 @@ def test_top_k_and_top_p_work_together() -> None:
     assert frequencies(Sampling(top_k=2, top_p=0.99))[torch.tensor([0, 2, 4, 5, 6, 7])].sum() == 0
 
 
-def test_noise_belongs_to_its_item_alone() -> None:
+def test_the_ends_of_the_interval_give_codes_that_are_kept() -> None:
+    ends = torch.tensor([[0.0], [1 - 2**-53]], dtype=torch.float64)
+    assert draw(LOGITS.expand(2, 1, -1), ends, Sampling(top_k=3)).flatten().tolist() == [1, 6]
+
+
+def test_uniforms_belong_to_their_item_alone() -> None:
     device = torch.device("cpu")
-    together, alone = Noise([3, 4, 5], 2, 7, device), Noise([4], 2, 7, device)
+    together, alone = Uniforms([3, 4, 5], 2, device), Uniforms([4], 2, device)
     steps = [(together[s].clone(), alone[s].clone()) for s in range(40)]
     assert all(torch.equal(many[1:2], one) for many, one in steps)
     assert not torch.equal(steps[0][0], steps[16][0])

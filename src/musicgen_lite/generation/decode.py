@@ -1,23 +1,48 @@
 """The decoding loop: one for both models and every pattern."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation.sampling import Noise, Sampling, draw
-from musicgen_lite.models.base import LanguageModel
+from musicgen_lite.generation.cpu import WEIGHTS, CpuDecoder
+from musicgen_lite.generation.sampling import Sampling, Uniforms, draw
+from musicgen_lite.models.base import DecodingState, LanguageModel
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.patterns import Layout
 from musicgen_lite.progress import track
 
-# With fewer rows than this, CPU matrix products take another path, whose sums round differently. Smaller batches are
-# filled up to it, so that an item's codes do not depend on the batch it is in.
+# With fewer rows than this, torch's matrix products on a CPU take another path, whose sums round differently. Where a
+# decoding starts, smaller batches are filled up to it, so that an item's codes do not depend on the batch it is in.
 MIN_ROWS = 4
 
 
-@torch.no_grad()
+class Decoder(Protocol):
+    """What the loop does with a model, on one kind of device."""
+
+    def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
+        """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
+
+    def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
+        """Codes `[B, C]` from logits `[branches, B, C, K]` of which each branch has a scale; see `sampling.draw`."""
+
+
+class TorchDecoder:
+    """The steps in torch, on any device."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.logits = model.step
+
+    def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
+        mixed = sum(scale * branch.float() for scale, branch in zip(scales, logits, strict=True))
+        assert isinstance(mixed, Tensor), "there is at least one branch"
+        return draw(mixed, uniforms, sampling)
+
+
 def generate(
     model: LanguageModel,
     conditions: Conditions,
@@ -27,13 +52,16 @@ def generate(
     rows: int = 64,
     label: str = "",
     known: Tensor | None = None,
+    weights: str = "float32",
 ) -> Tensor:
     """Sample codes `[B, N_q, frames]`: one item for each row of `conditions`, drawn with that item's seed.
 
     `known` `[B, N_q, T']` are the first frames of each item, which it continues. Items are decoded `rows` at a time;
-    guidance multiplies the rows inside. With a `label`, progress is shown under it. On a CPU in float32 an item's codes
-    do not depend on the other items. UserError if the model cannot generate that many frames, or `sampling` does not fit
-    it.
+    guidance multiplies the rows inside. With a `label`, progress is shown under it.
+
+    On a CPU as many items are decoded side by side as torch has threads, with `weights` held as float32, bfloat16 or int8;
+    in float32 an item's codes depend neither on the other items nor on the threads. UserError if the model cannot generate
+    that many frames, or `sampling` or `weights` do not fit it.
     """
     config = model.config
     if not 1 <= frames <= config.max_frames:
@@ -49,26 +77,59 @@ def generate(
         raise ValueError(
             f"known codes {tuple(known.shape)} do not begin [{len(seeds)}, {config.num_codebooks}, {frames}]"
         )
+    if weights not in WEIGHTS:
+        raise UserError(f"weights: found {weights!r}; allowed: {', '.join(WEIGHTS)}")
     conditions = conditions.pad_text(config.max_text)  # a fixed length, for the same reason as MIN_ROWS
     device = conditions.text.device
     codes = torch.full((len(seeds), config.num_codebooks, frames), config.codebook_size, device=device)
     begun = 0 if known is None else known.shape[2]
     if known is not None:
         codes[:, :, :begun] = known
+    decoder: Decoder = CpuDecoder(model, weights) if device.type == "cpu" else TorchDecoder(model)
+    threads = min(len(seeds), torch.get_num_threads()) if device.type == "cpu" else 1
+    rows = min(rows, -(-len(seeds) // threads))
     batches = [slice(i, i + rows) for i in range(0, len(seeds), rows)]
-    steps = (step for b in batches for step in _decode(model, conditions[b], sampling, seeds[b], codes[b], begun))
+    jobs = [_decode(model, decoder, conditions[b], sampling, seeds[b], codes[b], begun) for b in batches]
     was_training = model.training
     model.eval()
     try:
         layout = model.pattern.layout(frames, config.num_codebooks, device)
         total = len(batches) * (layout.steps - _first_unknown(layout, begun))
-        # The caches are in the weights' own precision, whatever the caller trains in.
-        with torch.autocast(codes.device.type, enabled=False):
-            for _ in track(steps, label, total=total, unit="step") if label else steps:
-                pass
+        steps = _side_by_side(jobs, threads)
+        for _ in track(steps, label, total=total, unit="step") if label else steps:
+            pass
     finally:
         model.train(was_training)
     return codes
+
+
+def _side_by_side(jobs: Sequence[Iterator[int]], threads: int) -> Iterator[int]:
+    """What the jobs yield, with up to `threads` of them under way at a time, one torch thread each."""
+    if threads == 1:
+        for job in jobs:
+            yield from job
+        return
+    done: SimpleQueue[int | None] = SimpleQueue()
+    given_up = False
+
+    def work(job: Iterator[int]) -> None:
+        try:
+            for step in job:
+                done.put(step)
+                if given_up:
+                    return
+        finally:
+            done.put(None)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            under_way = [pool.submit(work, job) for job in jobs]
+            for _ in jobs:
+                yield from iter(done.get, None)
+            for one in under_way:
+                one.result()
+        finally:
+            given_up = True
 
 
 def _first_unknown(layout: Layout, begun: int) -> int:
@@ -77,29 +138,36 @@ def _first_unknown(layout: Layout, begun: int) -> int:
 
 
 def _decode(
-    model: LanguageModel, conditions: Conditions, sampling: Sampling, seeds: Sequence[int], codes: Tensor, begun: int
+    model: LanguageModel,
+    decoder: Decoder,
+    conditions: Conditions,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    codes: Tensor,
+    begun: int,
 ) -> Iterator[int]:
     """Fill `codes` `[B, N_q, T]` behind their first `begun` frames, yielding the number of each step that is done."""
     items, device, special = len(seeds), codes.device, model.config.codebook_size
-    weights, told = zip(*sampling.branches(conditions), strict=True)
+    scales, told = zip(*sampling.branches(conditions), strict=True)
     # Branch by branch: where an item's logits stand among the rows of the batch.
-    filled = max(items, -(-MIN_ROWS // len(told))) if device.type == "cpu" else items
-    wanted = torch.arange(filled, device=device).clamp_max(items - 1)
-    row_of = wanted.repeat(len(told))
-    conditions = Conditions.cat([one[wanted] for one in told])
+    row_of = torch.arange(items, device=device).repeat(len(told))
+    filled = torch.arange(max(len(row_of), MIN_ROWS), device=device).clamp_max(len(row_of) - 1)
     layout = model.pattern.layout(codes.shape[2], model.config.num_codebooks, device)
     sequence = layout.build(codes, special)
     first = _first_unknown(layout, begun)
-    state = model.start(conditions, codes.shape[2], sequence[row_of, :first])
+    # The caches are in the weights' own precision, whatever the caller trains in.
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        state = model.start(Conditions.cat(told)[filled], codes.shape[2], sequence[row_of[filled], :first])
+    state = state.first(len(row_of))
     # A slot without a cell of the clip reads as the special id, as in training; one of a known frame as what is known.
     given = (layout.source == codes[0].numel()) | (layout.source % codes.shape[2] < begun)
-    noise = Noise(seeds, layout.cells, special, device)
+    uniforms = Uniforms(seeds, layout.cells, device)
     cells = sequence[row_of, first - 1] if first else sequence.new_full((len(row_of), layout.cells), special)
     for step in range(first, layout.steps):
-        logits = model.step(cells, state).float().unflatten(0, (len(told), filled))[:, :items]
-        mixed = logits[0] if len(told) == 1 else sum(w * each for w, each in zip(weights, logits, strict=True))
-        drawn = draw(mixed, noise[step - first], sampling)
-        sequence[:, step] = torch.where(given[step], sequence[:, step], drawn)
-        cells = sequence[row_of, step]
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            logits = decoder.logits(cells, state).unflatten(0, (len(told), items))
+            drawn = decoder.draw(logits, scales, uniforms[step - first], sampling)
+            sequence[:, step] = torch.where(given[step], sequence[:, step], drawn)
+            cells = sequence[row_of, step]
         yield step
     codes.copy_(layout.revert(sequence))

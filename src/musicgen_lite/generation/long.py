@@ -25,6 +25,7 @@ def generate_long(
     rows: int = 64,
     label: str = "",
     known: Tensor | None = None,
+    weights: str = "float32",
 ) -> Tensor:
     """Like `generate`, for any number of frames: codes `[B, N_q, frames]`, of which `known` are the first.
 
@@ -41,7 +42,7 @@ def generate_long(
         begun = 0 if heard is None else heard.shape[2]
         wanted = min(window, begun + frames - done)
         drawn = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
-        new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard)
+        new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard, weights)
         codes = new if codes is None else torch.cat([codes, new[:, :, begun:]], dim=2)
         number += 1
     return codes[:, :, :frames]

@@ -55,34 +55,36 @@ class Sampling:
         return [(weight, told) for weight, told in found if weight]
 
 
-class Noise:
-    """Exponential noise for each item from a generator of its own, whatever the other items are."""
+class Uniforms:
+    """Numbers in [0, 1) for each item from a generator of its own, whatever the other items are."""
 
-    def __init__(self, seeds: Sequence[int], cells: int, size: int, device: torch.device) -> None:
+    def __init__(self, seeds: Sequence[int], cells: int, device: torch.device) -> None:
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self._block = torch.empty(len(seeds), STEPS_PER_DRAW, cells, size, device=device)
+        self._block = torch.empty(len(seeds), STEPS_PER_DRAW, cells, dtype=torch.float64, device=device)
 
     def __getitem__(self, step: int) -> Tensor:
-        """Noise of one step, `[B, C, K]`; steps must be asked for in order."""
+        """Those of one step, `[B, C]`; steps must be asked for in order."""
         if step % STEPS_PER_DRAW == 0:
             for row, generator in zip(self._block, self._generators, strict=True):
-                row.exponential_(generator=generator)
+                row.uniform_(generator=generator)
         return self._block[:, step % STEPS_PER_DRAW]
 
 
-def draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
-    """Codes `[B, C]` from logits and exponential noise, both `[B, C, K]`.
+def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
+    """Codes `[B, C]` from logits `[B, C, K]` and one uniform number each, `[B, C]`.
 
-    argmax(p / Exp(1)) follows the distribution p exactly (the exponential race, equal to the Gumbel trick) and, unlike
-    a multinomial draw, waits for nothing on a GPU. p need not be normalised.
+    The code at which the cumulated probability passes the number follows the distribution exactly (inverse transform)
+    and, unlike a multinomial draw, waits for nothing on a GPU.
     """
     logits = logits.float() / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
         logits = logits.masked_fill(logits < least, -torch.inf)
     if sampling.top_p > 0:
-        ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
+        ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
         # A code stays if the more likely ones together have not reached top_p; the most likely one always stays.
         beyond = ordered.cumsum(dim=-1) - ordered >= sampling.top_p
         logits = logits.masked_fill(beyond.scatter(-1, order, beyond), -torch.inf)
-    return ((logits - logits.amax(dim=-1, keepdim=True)).exp() / noise).argmax(dim=-1)
+    cumulated = (logits - logits.amax(dim=-1, keepdim=True)).exp().double().cumsum(dim=-1)
+    passed = cumulated > uniforms[..., None] * cumulated[..., -1:]
+    return passed.int().argmax(dim=-1)

@@ -54,7 +54,7 @@ class CrossBlock(Block):
         cache = super().new_cache(context, rows, capacity)
         if context.memory is not None:
             k, v = self.cross.project(context.memory)
-            cache.memory_keys, cache.memory_values = k.contiguous(), v.contiguous()
+            cache.memory_keys, cache.memory_values = k.transpose(2, 3).contiguous().transpose(2, 3), v.contiguous()
         return cache
 
 

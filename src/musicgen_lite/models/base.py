@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -32,6 +32,15 @@ class DecodingState:
     codebooks: list[int]  # of each step, in a flattened pattern
     prefix: int
     step: int = 0
+
+    def first(self, rows: int) -> "DecodingState":
+        """The same decoding for the first rows of the batch alone."""
+        return replace(
+            self,
+            context=self.context.first(rows),
+            bias=None if self.bias is None else self.bias[:rows],
+            caches=[cache.first(rows) for cache in self.caches],
+        )
 
 
 class TextTokens(nn.Module):

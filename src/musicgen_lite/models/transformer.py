@@ -26,15 +26,27 @@ class Context:
     memory: Tensor | None = None
     memory_bias: Tensor | None = None
 
+    def first(self, rows: int) -> "Context":
+        """That of the first rows of the batch."""
+        return Context(*(x if x is None else x[:rows] for x in vars(self).values()))
+
 
 @dataclass
 class LayerCache:
-    """Keys and values of one layer, `[B, H, capacity, d_head]`; those of the memory are computed once."""
+    """Keys and values of one layer, `[B, H, capacity, d_head]`; those of the memory are computed once.
+
+    In memory the keys lie with their positions last: on a CPU all scores of a head are then computed in vectors.
+    """
 
     keys: Tensor
     values: Tensor
     memory_keys: Tensor | None = None
     memory_values: Tensor | None = None
+
+    def first(self, rows: int) -> "LayerCache":
+        """That of the first rows of the batch; it writes into the same memory."""
+        memory = (None if x is None else x[:rows] for x in (self.memory_keys, self.memory_values))
+        return LayerCache(self.keys[:rows], self.values[:rows], *memory)
 
     def extend(self, keys: Tensor, values: Tensor, at: int) -> tuple[Tensor, Tensor]:
         """Write new positions from `at` on; returns everything filled so far."""
@@ -90,7 +102,8 @@ class SelfAttention(nn.Module):
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if cache is not None:
-            k, v = cache.extend(k, v, at)
+            filled = cache.extend(k, v, at)
+            k, v = filled if at else (k, v)
         bias = None if bias is None else bias[..., : k.shape[2]].to(q.dtype)
         if at:
             return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
@@ -123,5 +136,7 @@ class Block(nn.Module):
     def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
         """An empty cache for `rows` sequences of at most `capacity` positions."""
         weight = self.attention.qkv.weight
-        shape = (rows, self.attention.heads, capacity, weight.shape[1] // self.attention.heads)
-        return LayerCache(weight.new_empty(shape), weight.new_empty(shape))
+        heads, dim = self.attention.heads, weight.shape[1] // self.attention.heads
+        return LayerCache(
+            weight.new_empty(rows, heads, dim, capacity).transpose(2, 3), weight.new_empty(rows, heads, capacity, dim)
+        )

@@ -1,0 +1,319 @@
+"""Numba kernels of a decoding step on a CPU: matrix products with few rows, attention of one new position, norms.
+
+A step is bound by reading the weights: each is read once, whatever the rows, and may be stored in half or a quarter of its
+size: float32, bfloat16 (its bits in uint16) or int8 with a scale for each output. All arithmetic is float32. A row's result
+has the same bits whatever the other rows are, because every row goes through the same instructions in the same order.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, njit, types
+from numba.core import cgutils
+
+# Sums may be reordered into vectors, and multiplied and added in one rounding. Not assumed: that nothing is infinite.
+FAST = {"reassoc", "contract", "nsz"}
+# A check for division by zero would keep loops from becoming vectors; what is divided by here is never 0.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+kernel: Decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+part: Decorator = njit(cache=True, inline="always", error_model="numpy", fastmath={"contract"})
+exact: Decorator = njit(cache=True, nogil=True)
+intrinsic = cast(Decorator, extending.intrinsic)
+LOG2_E = 1.4426950408889634
+LN_2 = 0.6931471805599453
+
+
+@intrinsic
+def _widen(typingctx: Any, value: Any) -> Any:
+    """A stored weight as float32: bfloat16 are the upper half of a float32's bits."""
+    if value not in (types.float32, types.uint16, types.int8):
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if value == types.float32:
+            return args[0]
+        if value == types.int8:
+            return builder.sitofp(args[0], ir.FloatType())
+        bits = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(value), generate
+
+
+@intrinsic
+def _power_of_two(typingctx: Any, exponent: Any) -> Any:
+    """2 ** exponent of an int32 from -126 to 127: the exponent bits of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.shl(builder.add(args[0], ir.Constant(i32, 127)), ir.Constant(i32, 23))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
+def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    """Ask for the cache line of an element of a matrix, which will be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        matrix = context.make_array(array)(context, builder, args[0])
+        shape, strides = (cgutils.unpack_tuple(builder, sizes) for sizes in (matrix.shape, matrix.strides))
+        address = cgutils.get_item_pointer2(
+            context, builder, matrix.data, shape, strides, array.layout, args[1:], boundscheck=False
+        )
+        i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32]), "llvm.prefetch.p0"
+        )
+        # To read, into the second cache, data.
+        builder.call(function, [builder.bitcast(address, pointer), i32(0), i32(2), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, row, column), generate
+
+
+@part
+def _exp(x: Any) -> Any:
+    """exp of a float32 up to 88, within 3e-7 of it, 0 below -60; unlike libm's it can be computed in vectors.
+
+    x = n ln 2 + r with |r| at most ln 2 / 2, and the Taylor series of exp(r). What is below e-26 of the largest attention
+    weight changes no float32 sum, and denormal numbers would take a hundred times as long.
+    """
+    bounded = max(x, np.float32(-60.0))
+    n = np.floor(bounded * np.float32(LOG2_E) + np.float32(0.5))
+    r = np.float32(bounded - n * np.float32(0.693359375)) - n * np.float32(LN_2 - 0.693359375)
+    series = np.float32(1 / 720)
+    series = series * r + np.float32(1 / 120)
+    series = series * r + np.float32(1 / 24)
+    series = series * r + np.float32(1 / 6)
+    series = series * r + np.float32(0.5)
+    series = series * r + np.float32(1)
+    series = series * r + np.float32(1)
+    return series * _power_of_two(np.int32(n)) if x >= np.float32(-60.0) else np.float32(0)
+
+
+@part
+def _gelu(x: Any) -> Any:
+    """x times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, within 1.5e-7."""
+    z = np.float32(abs(x) * np.float32(1 / math.sqrt(2)))
+    t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * z)
+    poly = np.float32(1.061405429)
+    poly = poly * t - np.float32(1.453152027)
+    poly = poly * t + np.float32(1.421413741)
+    poly = poly * t - np.float32(0.284496736)
+    poly = poly * t + np.float32(0.254829592)
+    tail = np.float32(0.5) * poly * t * _exp(-z * z)
+    return x * (np.float32(1) - tail) if x >= 0 else x * tail
+
+
+@kernel
+def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
+    """out `[R, N]` = x `[R, K]` times the transpose of weight `[N, K]`, each output times its scale `[N]`.
+
+    Tiles of two rows and four outputs; over the edge, the last row or output is computed again.
+    """
+    rows, depth = x.shape
+    last = len(weight) - 1
+    for n0 in range(0, len(weight), 4):
+        n1, n2, n3 = min(n0 + 1, last), min(n0 + 2, last), min(n0 + 3, last)
+        if weight.itemsize < 4:  # short rows end before the processor sees that they are read in order
+            for n in range(min(n0 + 8, last), min(n0 + 12, last)):
+                for k in range(0, depth, 64 // weight.itemsize):
+                    _prefetch(weight, n, k)
+        for r in range(0, rows, 2):
+            s = min(r + 1, rows - 1)
+            r0 = r1 = r2 = r3 = s0 = s1 = s2 = s3 = np.float32(0)
+            for k in range(depth):
+                w0, w1, w2, w3 = (
+                    _widen(weight[n0, k]),
+                    _widen(weight[n1, k]),
+                    _widen(weight[n2, k]),
+                    _widen(weight[n3, k]),
+                )
+                xr, xs = x[r, k], x[s, k]
+                r0 += w0 * xr
+                r1 += w1 * xr
+                r2 += w2 * xr
+                r3 += w3 * xr
+                s0 += w0 * xs
+                s1 += w1 * xs
+                s2 += w2 * xs
+                s3 += w3 * xs
+            out[r, n0], out[r, n1], out[r, n2], out[r, n3] = (
+                r0 * scale[n0],
+                r1 * scale[n1],
+                r2 * scale[n2],
+                r3 * scale[n3],
+            )
+            out[s, n0], out[s, n1], out[s, n2], out[s, n3] = (
+                s0 * scale[n0],
+                s1 * scale[n1],
+                s2 * scale[n2],
+                s3 * scale[n3],
+            )
+
+
+@kernel
+def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """LayerNorm of x `[R, d]`, epsilon 1e-5."""
+    rows, dim = x.shape
+    out = np.empty_like(x)
+    for r in range(rows):
+        total = np.float32(0)
+        for i in range(dim):
+            total += x[r, i]
+        mean = total / np.float32(dim)
+        squares = np.float32(0)
+        for i in range(dim):
+            squares += (x[r, i] - mean) * (x[r, i] - mean)
+        factor = np.float32(1) / np.float32(math.sqrt(squares / np.float32(dim) + np.float32(1e-5)))
+        for i in range(dim):
+            out[r, i] = (x[r, i] - mean) * factor * weight[i] + bias[i]
+    return out
+
+
+@kernel
+def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) -> None:
+    """One query of every row and head, q and out `[R, H * d_head]`, over the first `length` positions of the cache.
+
+    keys: `[R, H, d_head, capacity]`; values: `[R, H, capacity, d_head]`; bias: `[R, >= length]`, added to the scores: 0, or
+    -inf where hidden.
+    """
+    rows, heads, dim, _ = keys.shape
+    scale = np.float32(1 / math.sqrt(dim))
+    weights = np.empty(length, np.float32)
+    for r in range(rows):
+        for h in range(heads):
+            weights[:] = bias[r, :length]
+            for i in range(dim):
+                part = q[r, h * dim + i] * scale
+                for t in range(length):
+                    weights[t] += part * keys[r, h, i, t]
+            highest = np.float32(-np.inf)
+            for t in range(length):
+                highest = max(highest, weights[t])
+            total = np.float32(0)
+            for t in range(length):
+                weights[t] = _exp(weights[t] - highest)
+                total += weights[t]
+            mixed = out[r, h * dim : (h + 1) * dim]
+            mixed[:] = 0
+            for t in range(length):
+                share = weights[t] / total
+                for i in range(dim):
+                    mixed[i] += share * values[r, h, t, i]
+
+
+@kernel
+def self_attention(x: Any, norm: Any, qkv: Any, out: Any, keys: Any, values: Any, bias: Any, at: int) -> None:
+    """Add self-attention of position `at` to the stream x `[R, d]`, and its key and value to the cache.
+
+    norm: weight and bias; qkv, out: weight and scale; keys, values, bias: see `_attend`.
+    """
+    rows, dim = x.shape
+    heads, head = keys.shape[1], keys.shape[2]
+    projected = np.empty((rows, 3 * dim), np.float32)
+    matmul(layer_norm(x, norm[0], norm[1]), qkv[0], qkv[1], projected)
+    for r in range(rows):
+        for h in range(heads):
+            for i in range(head):
+                keys[r, h, i, at] = projected[r, dim + h * head + i]
+                values[r, h, at, i] = projected[r, 2 * dim + h * head + i]
+    mixed = np.empty((rows, dim), np.float32)
+    _attend(projected[:, :dim], keys, values, bias, at + 1, mixed)
+    _add(x, mixed, out)
+
+
+@kernel
+def cross_attention(x: Any, norm: Any, query: Any, out: Any, keys: Any, values: Any, bias: Any) -> None:
+    """Add cross-attention over all M positions of the memory's keys and values to the stream; see `_attend`."""
+    projected = np.empty_like(x)
+    matmul(layer_norm(x, norm[0], norm[1]), query[0], query[1], projected)
+    mixed = np.empty_like(x)
+    _attend(projected, keys, values, bias, keys.shape[3], mixed)
+    _add(x, mixed, out)
+
+
+@kernel
+def mlp(x: Any, norm: Any, up: Any, down: Any) -> None:
+    """Add the GELU MLP to the stream x `[R, d]`."""
+    hidden = np.empty((len(x), len(up[0])), np.float32)
+    matmul(layer_norm(x, norm[0], norm[1]), up[0], up[1], hidden)
+    for r in range(len(hidden)):
+        for i in range(hidden.shape[1]):
+            hidden[r, i] = _gelu(hidden[r, i])
+    _add(x, hidden, down)
+
+
+@kernel
+def _add(x: Any, inner: Any, linear: Any) -> None:
+    """Add a linear layer's output to the stream."""
+    product = np.empty_like(x)
+    matmul(inner, linear[0], linear[1], product)
+    for r in range(len(x)):
+        for i in range(x.shape[1]):
+            x[r, i] += product[r, i]
+
+
+@kernel
+def embed(cells: Any, rows: Any, table: Any, place: Any) -> Any:
+    """`[R, d]`: for each row of cells `[R, C]` the sum of its vectors in the table, and the step's place `[d]`.
+
+    rows: `[C]`, where each cell's codebook starts in the table.
+    """
+    out = np.empty((len(cells), len(place)), np.float32)
+    for r in range(len(cells)):
+        out[r] = place
+        for c in range(len(rows)):
+            out[r] += table[rows[c] + cells[r, c]]
+    return out
+
+
+@kernel
+def draw(logits: Any, scales: Any, uniforms: Any, temperature: float, top_k: int, top_p: float) -> Any:
+    """Codes `[B, C]` from logits `[branches, B, C, K]`, mixed with a scale for each branch; see `sampling.draw`."""
+    _, items, cells, size = logits.shape
+    codes = np.empty((items, cells), np.int64)
+    p = np.empty(size, np.float32)
+    for b in range(items):
+        for c in range(cells):
+            p[:] = 0
+            for branch in range(len(scales)):
+                for k in range(size):
+                    p[k] += scales[branch] * logits[branch, b, c, k]
+            least = np.partition(p, size - top_k)[size - top_k] if 0 < top_k < size else np.float32(-np.inf)
+            highest = p.max()
+            for k in range(size):
+                p[k] = _exp((p[k] - highest) / temperature) if p[k] >= least else np.float32(0)
+            if top_p > 0:
+                _keep_mass(p, top_p)
+            wanted = uniforms[b, c] * _total(p, np.inf)[1]
+            codes[b, c] = _total(p, wanted)[0]
+    return codes
+
+
+@kernel
+def _keep_mass(p: Any, top_p: float) -> None:
+    """Set to zero what more likely ones of together `top_p` of the mass stand before."""
+    limit = top_p * _total(p, np.inf)[1]
+    mass = 0.0
+    for k in np.argsort(-p, kind="mergesort"):
+        kept = mass < limit
+        mass += p[k]
+        if not kept:
+            p[k] = 0
+
+
+@exact
+def _total(p: Any, wanted: float) -> tuple[int, float]:
+    """The first index at which the running sum passes `wanted`, or the last one, and the sum there; in float64."""
+    total = 0.0
+    for k in range(len(p)):
+        total += p[k]
+        if total > wanted:
+            return k, total
+    return len(p) - 1, total

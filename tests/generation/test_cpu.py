@@ -1,0 +1,131 @@
+"""The packed decoder beside the model's own step, and its kernels beside torch and numpy."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+import torch
+from scipy.special import erf
+
+from musicgen_lite.generation import Sampling, generate, kernels
+from musicgen_lite.generation.cpu import CpuDecoder, pack
+from musicgen_lite.generation.sampling import draw
+from musicgen_lite.models import Conditions
+
+from ..models.tiny import KINDS, conditions, tiny
+
+SIZES = {
+    "codebook_size": 512,
+    "text_dim": 128,
+    "d_model": 192,
+    "layers": 4,
+    "heads": 4,
+    "max_frames": 20,
+    "max_text": 64,
+}
+
+
+@pytest.mark.parametrize(("kind", "pattern"), KINDS)
+@pytest.mark.parametrize(("stored", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.05)])
+@torch.no_grad()
+def test_packed_steps_are_the_models_steps(kind: str, pattern: str, stored: str, tolerance: float) -> None:
+    model, given = tiny(kind, pattern, scale=3.0), conditions(5, kind)
+    decoder, slow, fast = CpuDecoder(model, stored), model.start(given, 12), model.start(given, 12)
+    cells = torch.full((5, slow.layout.cells), model.config.codebook_size)
+    for _ in range(slow.layout.steps):
+        expected = model.step(cells, slow)
+        torch.testing.assert_close(decoder.logits(cells, fast), expected, atol=tolerance, rtol=0)
+        cells = expected.argmax(dim=-1)
+
+
+@torch.no_grad()
+def test_small_weights_are_near_what_they_stand_for() -> None:
+    """bfloat16 is exactly the model with rounded weights; int8 is off by at most half a step of its row's scale."""
+    weight, x = torch.randn(37, 50), torch.randn(3, 50)
+    out = np.empty((3, 37), np.float32)
+    kernels.matmul(x.numpy(), *pack(weight, "bfloat16"), out)
+    torch.testing.assert_close(torch.from_numpy(out), x @ weight.bfloat16().float().T)
+    kernels.matmul(x.numpy(), *pack(weight, "int8"), out)
+    error = (torch.from_numpy(out) - x @ weight.T).abs()
+    assert (error <= x.abs().sum(1)[:, None] * weight.abs().amax(1) / 127 / 2 + 1e-5).all()
+    assert error.max() > 1e-4
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(
+    ("rows", "outputs", "depth"), [(1, 1, 1), (1, 7, 5), (2, 8, 64), (3, 6, 33), (4, 5, 70), (9, 13, 17)]
+)
+def test_products_of_all_sizes(stored: str, rows: int, outputs: int, depth: int) -> None:
+    weight, x = torch.randn(outputs, depth), torch.randn(rows, depth)
+    packed, scale = pack(weight, stored)
+    out = np.full((rows, outputs), np.nan, np.float32)
+    kernels.matmul(x.numpy(), packed, scale, out)
+    stands_for = torch.from_numpy(packed).view(torch.bfloat16) if stored == "bfloat16" else torch.from_numpy(packed)
+    expected = x @ (stands_for.float() * torch.from_numpy(scale)[:, None]).T
+    torch.testing.assert_close(torch.from_numpy(out), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["a", "b"])
+@torch.no_grad()
+def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str) -> None:
+    """At the default size: not only the codes agree, so do all bits of the logits."""
+    model = tiny(kind, "interleaved", scale=1.0, **SIZES)
+    decoder = CpuDecoder(model, "float32")
+    given = Conditions.from_texts([torch.randn(5 + i, 128) for i in range(16)]).pad_text(64)
+    cells = torch.randint(0, 512, (80, 16, 1))
+    full = model.start(given, 20)
+    # A start needs 4 rows, a step does not.
+    parts = {
+        size: [model.start(given[i : i + max(size, 4)], 20).first(size) for i in range(0, 13, size)]
+        for size in (1, 3, 4)
+    }
+    for step in range(80):
+        whole = decoder.logits(cells[step], full)
+        for size, states in parts.items():
+            for i, state in enumerate(states):
+                mine = decoder.logits(cells[step, i * size : (i + 1) * size], state)
+                assert torch.equal(mine, whole[i * size : (i + 1) * size]), (size, i, step)
+
+
+@pytest.mark.parametrize("size", [3, 300])
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(temperature=0.3), Sampling(top_k=2), Sampling(top_p=0.6), Sampling(1.7, top_k=3, top_p=0.9)],
+)
+def test_codes_are_drawn_as_in_torch(size: int, sampling: Sampling) -> None:
+    torch.manual_seed(0)
+    logits, uniforms = 3 * torch.randn(2, 50, 4, size), torch.rand(50, 4, dtype=torch.float64)
+    decoder = CpuDecoder(tiny("a", "delay"), "float32")
+    drawn = decoder.draw(logits, [3.0, -2.0], uniforms, sampling)
+    assert torch.equal(drawn, draw(3 * logits[0] - 2 * logits[1], uniforms, sampling))
+    assert len(set(drawn.flatten().tolist())) > 1
+
+
+def test_exponential_and_gelu_are_exact_to_rounding() -> None:
+    @numba.njit
+    def both(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        out = np.empty((2, len(x)), np.float32)
+        for i in range(len(x)):
+            out[0, i], out[1, i] = kernels._exp(x[i]), kernels._gelu(x[i])
+        return out[0], out[1]
+
+    x = np.linspace(-60, 88, 200_001).astype(np.float32)
+    exact = np.exp(x.astype(np.float64))
+    assert np.abs(both(x)[0] / exact - 1).max() < 3e-7
+    assert both(np.array([-np.inf, -1e30, -60.1, 0.0], np.float32))[0].tolist() == [0, 0, 0, 1]
+    x = np.linspace(-12, 12, 200_001).astype(np.float32)
+    exact = x * 0.5 * (1 + erf(x.astype(np.float64) / math.sqrt(2)))
+    assert np.abs(both(x)[1] - exact).max() < 1e-6
+
+
+def test_weights_of_half_precision_and_int8_make_music_of_their_own() -> None:
+    model, given = tiny("b", "delay", scale=3.0), conditions(4, "b")
+    codes = {
+        stored: generate(model, given, 12, Sampling(), range(4), weights=stored)
+        for stored in ("float32", "bfloat16", "int8")
+    }
+    assert all(0 <= int(each.min()) <= int(each.max()) < 16 for each in codes.values())
+    assert (codes["float32"] == codes["bfloat16"]).float().mean() > 0.5
+    with pytest.raises(ValueError, match=r"a model in torch.bfloat16; on a CPU it is float32"):
+        generate(model.bfloat16(), given, 6, Sampling(), range(4))

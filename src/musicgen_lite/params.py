@@ -8,7 +8,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from musicgen_lite.errors import UserError
@@ -113,7 +113,7 @@ class ModelParams(Section):
 class TrainParams(Section):
     steps: int = Count
     effective_batch_size: int = Count
-    batch_size: int = Count
+    batch_size: int | Literal["auto"]
     crop_seconds: float = Positive
     learning_rate: float = Positive
     betas: tuple[float, float] = Field(strict=False)
@@ -131,9 +131,16 @@ class TrainParams(Section):
     num_nodes: int = Count
     strategy: str
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        if value != "auto" and not (type(value) is int and value >= 1):
+            raise ValueError(f"found {value!r}; allowed are auto and whole numbers from 1")
+        return value
+
     @model_validator(mode="after")
     def _batches_divide(self) -> "TrainParams":
-        if self.effective_batch_size % self.batch_size:
+        if self.batch_size != "auto" and self.effective_batch_size % self.batch_size:
             raise ValueError(
                 f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size ({self.batch_size})"
             )

@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import Logger
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel, ModelConfig
-from musicgen_lite.params import BParams, Params
+from musicgen_lite.params import BParams, Params, TrainParams
 from musicgen_lite.store import fingerprint, write_json
 from musicgen_lite.training import checkpoints
+from musicgen_lite.training.batch_size import resolve
 from musicgen_lite.training.callbacks import Averaging, Curves, Patience, Preview, Previews, Progress
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
 from musicgen_lite.training.module import TokenData, TrainingModule, evaluate
@@ -99,13 +100,12 @@ def hardware(params: Params) -> tuple[str, str]:
     return accelerator, precision
 
 
-def _accumulation(params: Params) -> int:
-    train = params.train
-    together = train.batch_size * train.devices * train.num_nodes
+def _accumulation(train: TrainParams, batch_size: int) -> int:
+    together = batch_size * train.devices * train.num_nodes
     if train.effective_batch_size % together:
         raise UserError(
             f"train.effective_batch_size ({train.effective_batch_size}) must be a multiple of batch_size x devices x "
-            f"num_nodes ({train.batch_size} x {train.devices} x {train.num_nodes} = {together})"
+            f"num_nodes ({batch_size} x {train.devices} x {train.num_nodes} = {together})"
         )
     return train.effective_batch_size // together
 
@@ -166,17 +166,19 @@ def fit(
     corpus = Corpus(tokens_dir, text_dir)
     clips = corpus.clips("train"), corpus.clips("validation")
     accelerator, precision = hardware(params)
-    accumulation = _accumulation(params)
     directory = Path(checkpoint_dir).resolve()
     train, decoder = params.train, params.model.decoder
     config = model_config(params, corpus)
     identity = fingerprint(None, {**corpus.facts(), **_recipe(params), "config": config.to_dict()})
-    resume = checkpoints.resumable(directory, identity)
-
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
     dataset = TokenDataset(corpus, _frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
+    model = _build(params, config)
+    batch_size = resolve(train, model, dataset, accelerator, AUTOCAST[precision])
+    accumulation = _accumulation(train, batch_size)
+    resume = checkpoints.resumable(directory, identity)
+
     stops = boundaries(train.steps, train.validations)
-    module = TrainingModule(_build(params, config), train, params.seed, corpus.frame_rate, identity)
+    module = TrainingModule(model, train, params.seed, corpus.frame_rate, identity)
     averaging = Averaging(train.ema_decay)
     curves = Curves(len(clips[0]), train.effective_batch_size)
     best = checkpoints.best_checkpoints(directory, train.keep_best)
@@ -206,12 +208,12 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        data = TokenData(dataset, dataset, clips, train, stops)
+        data = TokenData(dataset, dataset, clips, train, batch_size, stops)
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     if not trainer.is_global_zero:
         return None
     checkpoints.sweep(directory, best)
-    validation = ClipLoader(dataset, clips[1], train.batch_size)
+    validation = ClipLoader(dataset, clips[1], batch_size)
     device, dtype = module.device, AUTOCAST[precision]
     _load(module.model, directory / checkpoints.LAST, "current_model_state")
     raw = evaluate(module.model, validation, corpus.frame_rate, device, dtype)["val_loss"]

@@ -204,6 +204,7 @@ class TokenData(L.LightningDataModule):
         validation: TokenDataset,
         clips: tuple[list[str], list[str]],
         params: TrainParams,
+        batch_size: int,
         boundaries: list[int],
     ) -> None:
         super().__init__()
@@ -212,6 +213,7 @@ class TokenData(L.LightningDataModule):
         self.order = Order(clips[0], training.seed)
         self.validation_clips = clips[1]
         self.params = params
+        self.batch_size = batch_size
         self.boundaries = boundaries
 
     def _share(self) -> Share:
@@ -226,7 +228,7 @@ class TokenData(L.LightningDataModule):
         return StepLoader(
             self.training,
             self.order,
-            self.params.batch_size,
+            self.batch_size,
             self.params.effective_batch_size,
             first=([0, *self.boundaries])[stretch],
             start=self.trainer.global_step,
@@ -235,4 +237,4 @@ class TokenData(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> ClipLoader:
-        return ClipLoader(self.validation, self.validation_clips, self.params.batch_size, self._share())
+        return ClipLoader(self.validation, self.validation_clips, self.batch_size, self._share())

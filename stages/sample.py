@@ -12,7 +12,7 @@ from musicgen_lite import codec, models, text
 from musicgen_lite.generation import Sampling, best_of, generate
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.store import ArrayStore, atomic_dir
 from stages.common import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, run, seed_of, set_up_torch
@@ -52,15 +52,6 @@ def conditions(group: Sequence[Item]) -> Conditions:
     return Conditions.from_texts([torch.from_numpy(item.text.astype(np.float32)) for item in group], prompt)
 
 
-def captions_score(
-    clap: ClapScorer, group: Sequence[Item], waves: Sequence[np.ndarray], owners: Sequence[int]
-) -> np.ndarray:
-    """Cosine of each candidate with the caption it was made for: `[len(waves)]`."""
-    captions = clap.embed_text([item.caption for item in group])
-    audio = np.stack([clap.embed_clip(wave, clap.rate).mean(axis=0) for wave in waves])
-    return (audio * captions[np.asarray(owners)]).sum(axis=1)
-
-
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
@@ -77,7 +68,8 @@ def main(params: Params) -> None:
             told = conditions(group).repeat_interleave(own.candidates).to(device)
             codes = generate(model, told, frames, sampling, seeds, own.rows, f"sample {kind}", weights=own.weights)
             waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
-            ranking = best_of(waves, own.candidates, partial(captions_score, clap, group))
+            fit = partial(clap.fit, [item.caption for item in group], decoder.rate)
+            ranking = best_of(waves, own.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, own.candidates)
                 item = group[owner]

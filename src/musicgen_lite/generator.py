@@ -5,7 +5,6 @@ generator.generate("A fast techno beat with a synth lead.", seconds=5).write("te
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,7 +114,7 @@ class Generator:
         UserError naming what of the arguments is not possible.
         """
         sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=3.0)
-        self._check(prompt, seconds, candidates, sampling)
+        self._check(prompt, seconds, candidates)
         start = time.perf_counter()
         heard = None if style is None else self._style(style)
         begun = None if continued is None else self._encode(continued, self._read(continued))
@@ -129,12 +128,12 @@ class Generator:
         waves = self.codec.decode(codes).cpu().numpy()
         scores, picked = np.full(candidates, np.nan), 0
         if self.clap is not None and prompt:
-            ranking = best_of(list(waves), candidates, partial(self._fit, prompt))
+            ranking = best_of(list(waves), candidates, partial(self.clap.fit, [prompt], self.codec.rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
         old = 0.0 if begun is None else begun.shape[2] / self.codec.frame_rate
         return Music(waves, self.codec.rate, scores, picked, old, time.perf_counter() - start)
 
-    def _check(self, prompt: str, seconds: float, candidates: int, sampling: Sampling) -> None:
+    def _check(self, prompt: str, seconds: float, candidates: int) -> None:
         if not prompt.strip():
             raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
         if len(prompt) > MAX_CHARACTERS:
@@ -152,10 +151,6 @@ class Generator:
             raise UserError(f"seconds: found {seconds:g}; {least:g} to {MAX_SECONDS:g} are allowed")
         if not 1 <= candidates <= MAX_CANDIDATES:
             raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
-        if sampling.top_k > self.model.config.codebook_size:
-            raise UserError(
-                f"top_k: found {sampling.top_k}; 0 (all codes) to {self.model.config.codebook_size} are allowed"
-            )
 
     def _embed(self, prompt: str) -> np.ndarray:
         # At the precision in which the captions of training are stored.
@@ -186,9 +181,3 @@ class Generator:
             )
         seconds = self.model.config.max_prompt_frames / self.codec.frame_rate
         return self._encode(path, self._read(path, seconds)[: round(seconds * self.codec.rate)])
-
-    def _fit(self, prompt: str, waves: Sequence[np.ndarray], owners: Sequence[int]) -> np.ndarray:
-        """Cosine of each waveform with the prompt."""
-        assert self.clap is not None
-        words = self.clap.embed_text([prompt])[0]
-        return np.array([float(self.clap.embed_clip(wave, self.codec.rate).mean(axis=0) @ words) for wave in waves])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicgen_lite import weights
+from musicgen_lite import audio, weights
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
 from musicgen_lite.sources import synthetic
@@ -130,3 +130,14 @@ def test_audio_longer_than_the_window_is_refused(scorer: ClapScorer) -> None:
 def test_unknown_names_are_named() -> None:
     with pytest.raises(UserError, match=r"score\.clap: there is no directory /no/clap"):
         load_clap("/no/clap")
+
+
+def test_each_waveform_is_held_against_its_owners_caption(scorer: ClapScorer) -> None:
+    captions = ["A fast techno beat with a synth lead.", "A relaxing piano melody with rain sounds."]
+    random = np.random.default_rng(0)
+    waves = [random.standard_normal(length).astype(np.float32) for length in (20_000, 400_000, 60_000)]
+    found = scorer.fit(captions, 2 * scorer.rate, waves, [1, 0, 0])
+    for wave, owner, cosine in zip(waves, [1, 0, 0], found, strict=True):
+        windows = scorer.embed_audio(scorer.windows(audio.resample(wave, 2 * scorer.rate, scorer.rate)))
+        expected = np.mean([window @ scorer.embed_text([captions[owner]])[0] for window in windows])
+        assert cosine == pytest.approx(expected, abs=1e-5)

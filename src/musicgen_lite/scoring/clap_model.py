@@ -127,3 +127,8 @@ class ClapScorer:
     def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Any waveform `[T]` at `rate` Hz as `[W, D]`, one row of length 1 for each of its windows."""
         return self.embed_audio(self.windows(audio.resample(samples, rate, self.rate)))
+
+    def fit(self, captions: Sequence[str], rate: int, waves: Sequence[np.ndarray], owners: Sequence[int]) -> np.ndarray:
+        """Cosine `[N]` of each waveform `[T]` at `rate` Hz, averaged over its windows, with its owner among the captions."""
+        audio = np.stack([self.embed_clip(wave, rate).mean(axis=0) for wave in waves])
+        return (audio * self.embed_text(captions)[np.asarray(owners)]).sum(axis=1)

@@ -38,8 +38,8 @@ def generate_long(
     number = 0
     while codes is None or codes.shape[2] < frames:
         done = 0 if codes is None else codes.shape[2]
-        heard = None if codes is None else codes[:, :, -min(done, kept if done >= window else done) :]
-        begun = 0 if heard is None else heard.shape[2]
+        begun = min(done, kept) if done >= window else done
+        heard = None if codes is None else codes[:, :, done - begun :]
         wanted = min(window, begun + frames - done)
         drawn = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
         new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard, weights)

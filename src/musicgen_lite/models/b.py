@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from musicgen_lite.models.base import LanguageModel, TextTokens
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.models.config import ModelConfig
-from musicgen_lite.models.transformer import INIT_STD, Block, Context, LayerCache, key_bias, merge_heads, sinusoids
+from musicgen_lite.models.transformer import (
+    INIT_STD,
+    Block,
+    Context,
+    LayerCache,
+    key_bias,
+    merge_heads,
+    positions_last,
+    sinusoids,
+)
 
 
 class CrossAttention(nn.Module):
@@ -54,7 +63,7 @@ class CrossBlock(Block):
         cache = super().new_cache(context, rows, capacity)
         if context.memory is not None:
             k, v = self.cross.project(context.memory)
-            cache.memory_keys, cache.memory_values = k.transpose(2, 3).contiguous().transpose(2, 3), v.contiguous()
+            cache.memory_keys, cache.memory_values = positions_last(k), v.contiguous()
         return cache
 
 

@@ -33,10 +33,7 @@ class Context:
 
 @dataclass
 class LayerCache:
-    """Keys and values of one layer, `[B, H, capacity, d_head]`; those of the memory are computed once.
-
-    In memory the keys lie with their positions last: on a CPU all scores of a head are then computed in vectors.
-    """
+    """Keys and values of one layer, `[B, H, capacity, d_head]`; those of the memory are computed once."""
 
     keys: Tensor
     values: Tensor
@@ -54,6 +51,11 @@ class LayerCache:
         self.keys[:, :, at:end] = keys
         self.values[:, :, at:end] = values
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def positions_last(keys: Tensor) -> Tensor:
+    """Keys `[B, H, S, d_head]` so laid out in memory that a CPU computes all scores of a head in vectors."""
+    return keys.mT.contiguous().mT if keys.device.type == "cpu" else keys.contiguous()
 
 
 def sinusoids(positions: int, dim: int, period: float = 10000.0) -> Tensor:
@@ -136,7 +138,5 @@ class Block(nn.Module):
     def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
         """An empty cache for `rows` sequences of at most `capacity` positions."""
         weight = self.attention.qkv.weight
-        heads, dim = self.attention.heads, weight.shape[1] // self.attention.heads
-        return LayerCache(
-            weight.new_empty(rows, heads, dim, capacity).transpose(2, 3), weight.new_empty(rows, heads, capacity, dim)
-        )
+        shape = (rows, self.attention.heads, capacity, weight.shape[1] // self.attention.heads)
+        return LayerCache(positions_last(weight.new_empty(shape)), weight.new_empty(shape))

@@ -102,16 +102,15 @@ def test_symbolic_links_out_of_the_folder_are_rejected(music: Path, tmp_path_fac
     soundfile.write(outside, tone(2, RATE), RATE)
     (music / "link.wav").symlink_to(outside)
     _, rejected = gather(make(music, ["link.wav,x", "a.wav,x", "b.flac,x", "d.mp3,x", "e.wav,x"]))
-    assert list(rejected.values()) == ["file_name leads outside the folder"]
+    (reason,) = rejected.values()
+    assert "file_name leads outside the folder" in reason
 
 
 def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metadata\.csv: no such file"):
-        folder.read_metadata(tmp_path)
+        gather(tmp_path)
     with pytest.raises(UserError, match="'caption' is missing"):
-        folder.read_metadata(make(tmp_path, ["a.wav"], "file_name"))
-    (tmp_path / "metadata.csv").write_bytes(b'\xef\xbb\xbffile_name,caption\na.wav,"two\nlines"\n')
-    assert folder.read_metadata(tmp_path)["caption"].tolist() == ["two\nlines"]
+        gather(make(tmp_path, ["a.wav"], "file_name"))
 
 
 def test_digest_follows_table_and_files(music: Path) -> None:

@@ -18,6 +18,7 @@ import soundfile
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.sources import ffmpeg
+from musicgen_lite.sources.cutting import UNKNOWN_FRAMES
 from musicgen_lite.store import atomic_path, write_text
 
 PLACE = "{ytid}"
@@ -163,10 +164,10 @@ class Fetcher:
                 remark = ffmpeg.cut(info["url"], part, window.start_s, window.end_s, self._reading(info))
             except ffmpeg.FfmpegError as error:
                 raise _Failed(_plain(str(error)), passing=True) from error
-            found = soundfile.info(str(part)).duration if part.is_file() and part.stat().st_size else 0.0
+            found = _seconds(part)
             due = min(window.end_s, seconds or window.end_s) - window.start_s
             if found < due - 0.5 and (seconds or remark):
-                raise _Failed(f"the stream broke off after {found:.1f} s of {due:g} s", passing=True)
+                raise _Failed(f"the stream broke off after {found:.1f} s of {due:g} s" + _because(remark), passing=True)
             if not found:
                 raise _Failed(f"the video ends before {window.start_s:g} s", passing=False)
 
@@ -216,6 +217,19 @@ class Fetcher:
             return _Failed(message, passing=True)
         # What yt-dlp did not expect is a page that it no longer understands: a newer release may.
         return _Failed(message, passing=not getattr(cause, "expected", False))
+
+
+def _seconds(part: Path) -> float:
+    """The length of what ffmpeg wrote; it leaves the length out of the header of a file without samples."""
+    try:
+        file = soundfile.info(str(part))
+    except soundfile.LibsndfileError:
+        return 0.0
+    return float(file.duration) if file.frames < UNKNOWN_FRAMES else 0.0
+
+
+def _because(remark: str) -> str:
+    return f" ({_plain(remark.splitlines()[-1])})" if remark else ""
 
 
 def _plain(message: str) -> str:

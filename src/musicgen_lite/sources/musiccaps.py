@@ -123,8 +123,8 @@ def clips(
         if isinstance(path, Missing):
             reject(entry.place, path.reason)
             continue
-        ytid, length = entry.window.ytid, entry.window.end_s - entry.window.start_s
-        for number, samples in cut(path, 0.0, length, rate, seconds, partial(reject, entry.place)):
+        ytid = entry.window.ytid
+        for number, samples in cut(path, 0.0, None, rate, seconds, partial(reject, entry.place)):
             yield Clip(
                 f"{entry.window.name}-{number:03d}", ytid, split[ytid], entry.caption, entry.aspects, samples, rate,
                 {"start_s": entry.window.start_s + number * seconds},

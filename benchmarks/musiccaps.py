@@ -31,6 +31,7 @@ from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.store import atomic_dir
 from tests.sources.server import Server
 
+ROOT = Path(__file__).resolve().parent.parent
 ROWS = 5_521
 KILL_AT = 3_000
 RATE = 8_000
@@ -104,7 +105,10 @@ def memory() -> float:
 
 def start(table: Path, place: Path, url: str, workers: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.musiccaps", "--child", str(table), str(place), url, str(workers)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"PYTHONPATH": path}
+    )
 
 
 def cached(place: Path) -> set[str]:
@@ -117,6 +121,8 @@ def kill_at(process: subprocess.Popen[str], place: Path, count: int) -> None:
     """Kill the process and what it started when `count` windows are in the cache."""
     while process.poll() is None and len(cached(place)) < count:
         time.sleep(0.05)
+    if process.poll() is not None:
+        raise SystemExit(f"the first run ended before {count} windows were there to kill it at")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -68,28 +68,6 @@ def test_a_track_in_two_splits_is_refused(music: Path) -> None:
         gather(make(music, rows, "file_name,caption,track_id,split"))
 
 
-def test_bad_rows_are_counted_and_the_rest_goes_on(music: Path) -> None:
-    (music / "text.wav").write_text("no audio")
-    (music / "zero.wav").touch()
-    soundfile.write(music / "nan.wav", np.full(RATE * 2, np.nan, np.float32), RATE, subtype="FLOAT")
-    soundfile.write(music / "silent.wav", np.zeros(RATE * 2), RATE)
-    soundfile.write(music / "short.wav", tone(0.2, RATE), RATE)
-    flac = (music / "b.flac").read_bytes()
-    (music / "cut.flac").write_bytes(flac[: len(flac) // 3])
-    rows = [
-        "a.wav,good", "b.flac,good", "d.mp3,good", "e.wav,good",
-        "text.wav,x", "zero.wav,x", "nan.wav,x", "silent.wav,x", "short.wav,x", "cut.flac,x", "gone.wav,x",
-        "../a.wav,x", "/etc/passwd,x", "a.wav,", f"a.wav,{'x' * 50_000}",
-    ]  # fmt: skip
-    clips, rejected = gather(make(music, rows))
-    assert {clip.caption for clip in clips} == {"good"}
-    assert len(clips) == 5
-    assert len(rejected) == 11
-    reasons = " | ".join(rejected.values())
-    for word in ("not audio", "NaN", "silent", "too short", "no such file", "outside the folder", "empty", "50000"):
-        assert word in reasons, word
-
-
 @pytest.mark.parametrize(("start", "end"), [("3", "1"), ("-1", "2"), ("x", "2"), ("nan", "2")])
 def test_impossible_windows_are_rejected(music: Path, start: str, end: str) -> None:
     rows = [f"a.wav,x,{start},{end}", "b.flac,x,,", "c.ogg,x,,", "d.mp3,x,,", "e.wav,x,,"]
@@ -97,20 +75,9 @@ def test_impossible_windows_are_rejected(music: Path, start: str, end: str) -> N
     assert len(rejected) == 1
 
 
-def test_symbolic_links_out_of_the_folder_are_rejected(music: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    outside = tmp_path_factory.mktemp("outside") / "x.wav"
-    soundfile.write(outside, tone(2, RATE), RATE)
-    (music / "link.wav").symlink_to(outside)
-    _, rejected = gather(make(music, ["link.wav,x", "a.wav,x", "b.flac,x", "d.mp3,x", "e.wav,x"]))
-    (reason,) = rejected.values()
-    assert "file_name leads outside the folder" in reason
-
-
-def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"metadata\.csv: no such file"):
+def test_a_folder_without_a_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metadata\.csv: no such file.*metadata\.jsonl"):
         gather(tmp_path)
-    with pytest.raises(UserError, match="'caption' is missing"):
-        gather(make(tmp_path, ["a.wav"], "file_name"))
 
 
 def test_digest_follows_table_and_files(music: Path) -> None:

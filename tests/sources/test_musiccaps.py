@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import musiccaps as musiccaps_benchmark
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError
 from musicgen_lite.sources import fetch as fetching
@@ -259,6 +260,17 @@ def test_requests_keep_their_distance_whatever_the_number_of_workers(tmp_path: P
         started = time.monotonic()
         assert all(isinstance(one, Missing) for one in getter.fetch([Window("w", 0, 1)]))
         assert time.monotonic() - started >= 0.6  # a repeated request waits for its turn like a first one
+
+
+@needs_tools
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_killed_fetch_goes_on_where_it_was() -> None:
+    """The small twin of `python -m benchmarks.musiccaps`, which does the same at 5,521 rows."""
+    outcome = musiccaps_benchmark.measure(rows=60, kill_after=25, workers=3)
+    assert outcome.asked_again == 0
+    assert outcome.in_flight <= 3
+    assert (outcome.clips, outcome.rejected) == (57, 3)
 
 
 @pytest.mark.parametrize(

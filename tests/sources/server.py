@@ -13,11 +13,12 @@ TYPES = {"wav": "audio/x-wav", "mp3": "audio/mpeg", "m4a": "audio/mp4", "webm": 
 class Server:
     """Serves `find(name)`: the bytes of a file, or an HTTP status.
 
-    requests: how often each name was asked for; ranges: whether parts of a file can be asked for, as on most hosts.
+    requests: how often each name was asked for; headers: those of every request; ranges: whether parts of a file can be asked for, as on most hosts.
     """
 
     def __init__(self, find: Callable[[str], bytes | int], ranges: bool = True) -> None:
         self.requests: Counter[str] = Counter()
+        self.headers: list[dict[str, str]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -26,6 +27,7 @@ class Server:
             def do_GET(self) -> None:
                 name = unquote(self.path.lstrip("/"))
                 outer.requests[name] += 1
+                outer.headers.append(dict(self.headers))
                 found = find(name)
                 if isinstance(found, int):
                     self.send_error(found)

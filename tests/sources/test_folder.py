@@ -1,5 +1,7 @@
 """A folder of audio: what is usable comes out whole, what is not is counted with its reason."""
 
+import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,27 @@ def test_any_format_rate_and_channels_are_cut_into_equal_clips(music: Path) -> N
         assert np.argmax(spectrum) / 2 == pytest.approx(440, abs=1)
     by_track = {clip.track_id: clip.split for clip in clips}
     assert sorted(by_track.values()) == ["test", "test", "train", "validation"]
+
+
+REAL = "MUSICGEN_LITE_FOLDER"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get(REAL), reason=f"{REAL} does not name a folder of real audio")
+def test_a_real_folder_is_used_or_its_rows_are_named() -> None:
+    path = Path(os.environ[REAL])
+    clips, rejected = gather(path, seconds=8.0)
+    with (path / "metadata.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({clip.id[:6] for clip in clips}) + len(rejected) >= len(rows)
+    assert all(clip.samples.shape == (8 * RATE,) and np.isfinite(clip.samples).all() for clip in clips)
+    for clip in clips[:: max(1, len(clips) // 5)]:  # the same samples as in the file, by a reader of its own
+        row = rows[int(clip.id[:6])]
+        start = float(row.get("start_s") or 0) + 8.0 * int(clip.id[7:])
+        whole, rate = soundfile.read(path / row["file_name"], always_2d=True)
+        part = audio.resample(whole.mean(axis=1)[round(start * rate) :][: 8 * rate].astype(np.float32), rate, RATE)
+        middle = slice(RATE, 7 * RATE)
+        assert np.corrcoef(part[middle], clip.samples[middle])[0, 1] > 0.999
 
 
 def test_windows_tracks_and_splits_of_the_table(music: Path) -> None:

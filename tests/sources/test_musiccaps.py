@@ -183,6 +183,27 @@ def test_ffmpeg_cuts_the_window_and_nothing_else(
 
 @needs_tools
 @pytest.mark.usefixtures("quick")
+def test_yt_dlp_s_options_reach_every_request(tmp_path: Path) -> None:
+    """Cookies and headers that a site asks for go with the page and with the audio, which ffmpeg reads."""
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tabc\n")
+    options = {"cookiefile": str(cookies), "http_headers": {"X-Mirror": "key"}}
+    data = wav(marked(4))
+    with Server(lambda name: data) as server:
+        getter = fetcher(tmp_path / "cache", server, options=options)
+        (path,) = getter.fetch([Window("v", 1, 3)])
+        assert isinstance(path, Path)
+        assert len(server.headers) >= 2
+        assert all(headers["X-Mirror"] == "key" for headers in server.headers)
+        assert server.headers[0]["Cookie"] == "session=abc"
+        # ffmpeg takes cookies with their domain, so that it never gives them to another host that it is sent on to; on
+        # a port of its own, as here, it holds them back.
+        reading = getter._reading(getter._find(Window("v", 1, 3)))
+        assert "session=abc; path=/; domain=127.0.0.1;\r\n" in reading
+
+
+@needs_tools
+@pytest.mark.usefixtures("quick")
 def test_a_stream_that_breaks_off_is_not_taken_for_a_video_that_ends(tmp_path: Path) -> None:
     subprocess.run(
         ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "sine=d=14", "-c:a", "libopus", tmp_path / "v.webm"],

@@ -193,7 +193,10 @@ class Fetcher:
         return self._local.downloader
 
     def _reading(self, info: Mapping[str, Any]) -> list[str]:
-        """ffmpeg's options for reading the stream as yt-dlp would."""
+        """ffmpeg's options for reading the stream as yt-dlp would.
+
+        Cookies go with their domain, not as a header, which would follow every redirection.
+        """
         downloader = self._downloader()
         headers = "".join(f"{name}: {value}\r\n" for name, value in (info.get("http_headers") or {}).items())
         cookies = "".join(

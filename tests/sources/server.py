@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import unquote
@@ -13,10 +13,12 @@ TYPES = {"wav": "audio/x-wav", "mp3": "audio/mpeg", "m4a": "audio/mp4", "webm": 
 class Server:
     """Serves `find(name)`: the bytes of a file, or an HTTP status.
 
-    requests: how often each name was asked for; headers: those of every request; ranges: whether parts of a file can be asked for, as on most hosts.
+    requests: how often each name was asked for; headers: those of every request; about: headers of every answer; ranges: whether parts of a file can be asked for, as on most hosts.
     """
 
-    def __init__(self, find: Callable[[str], bytes | int], ranges: bool = True) -> None:
+    def __init__(
+        self, find: Callable[[str], bytes | int], ranges: bool = True, about: Mapping[str, str] | None = None
+    ) -> None:
         self.requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         outer = self
@@ -45,13 +47,18 @@ class Server:
                     self.send_header("Content-Range", f"bytes {first}-{last}/{len(found)}")
                 if ranges:
                     self.send_header("Accept-Ranges", "bytes")
+                for key, value in (about or {}).items():
+                    self.send_header(key, value)
                 self.send_header("Content-Type", TYPES.get(name.rsplit(".", 1)[-1], "text/plain"))
                 self.send_header("Content-Length", str(last - first + 1))
                 self.end_headers()
                 try:
-                    self.wfile.write(found[first : last + 1])
+                    if self.command != "HEAD":
+                        self.wfile.write(found[first : last + 1])
                 except OSError:  # the reader has had enough
                     self.close_connection = True
+
+            do_HEAD = do_GET
 
             def log_message(self, format: str, *args: object) -> None: ...
 

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -131,17 +132,45 @@ def test_the_real_table() -> None:
     assert {one.window.end_s - one.window.start_s for one in kept} == {10.0}
 
 
-def test_tables_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.musiccaps\.csv: .*absent\.csv: no such file"):
         musiccaps.digest(tmp_path / "absent.csv")
     (tmp_path / "t.csv").write_text("ytid,start_s,end_s,caption\na,0,1,x\n")
     with pytest.raises(UserError, match="'is_audioset_eval' is missing"):
         entries(tmp_path / "t.csv")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+
+def ask_hub(endpoint: str, home: Path, revision: str = "main") -> subprocess.CompletedProcess[str]:
+    """`hub_table` in a process of its own: the hub's client reads its settings when it is imported."""
+    code = f"from musicgen_lite.sources.musiccaps import hub_table; print(hub_table('google/MusicCaps', {revision!r}))"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=kept | settings, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_hub_s_table_is_fetched_once_and_a_hub_out_of_reach_is_named_at_once(tmp_path: Path) -> None:
+    commit, content = "a" * 40, write_table(tmp_path / "t.csv", [row("-v1"), row("v2")]).read_bytes()
+    files: dict[str, bytes | int] = {
+        "api/datasets/google/MusicCaps/revision/main": b'{"id": "google/MusicCaps", "sha": "%s"}' % commit.encode(),
+        "datasets/google/MusicCaps/resolve/main/musiccaps-public.csv": content,
+    }
+    with Server(lambda name: files.get(name, 404), about={"X-Repo-Commit": commit, "ETag": '"1"'}) as server:
+        for time_around in ("fetched", "cached"):
+            done = ask_hub(server.url, tmp_path / "home")
+            found = Path(done.stdout.strip())
+            assert (time_around, found.read_bytes()) == (time_around, content)
+            assert found.name == "musiccaps-public.csv"
+            files.clear()  # the second time nothing is there to be had
+        done = ask_hub(server.url, tmp_path / "home", "no-such-branch")
+        assert "data.musiccaps.dataset: the hub did not give" in done.stderr
+        assert "'no-such-branch'" in done.stderr
     started = time.monotonic()
-    with pytest.raises(UserError, match=r"data\.musiccaps\.dataset: .*'nobody/nothing'.*data\.musiccaps\.csv"):
-        musiccaps.hub_table("nobody/nothing", "main")
+    done = ask_hub("http://127.0.0.1:9", tmp_path / "empty")
     assert time.monotonic() - started < 10
+    assert "name a copy of musiccaps-public.csv in data.musiccaps.csv" in done.stderr
 
 
 def test_missing_programs_are_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +229,16 @@ def test_yt_dlp_s_options_reach_every_request(tmp_path: Path) -> None:
         # a port of its own, as here, it holds them back.
         reading = getter._reading(getter._find(Window("v", 1, 3)))
         assert "session=abc; path=/; domain=127.0.0.1;\r\n" in reading
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_disk_stops_the_stage_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tmp_path / "ffmpeg"
+    full.write_text("#!/bin/sh\necho 'Error writing trailer: No space left on device' >&2\nexit 1\n")
+    full.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with Server(lambda name: wav(marked(1))) as server, pytest.raises(UserError, match="the disk is full"):
+        list(fetcher(tmp_path / "cache", server).fetch([Window("v", 0, 1)]))
 
 
 @needs_tools

@@ -19,7 +19,7 @@ import soundfile
 from musicgen_lite.errors import UserError
 from musicgen_lite.sources import ffmpeg
 from musicgen_lite.sources.cutting import UNKNOWN_FRAMES
-from musicgen_lite.store import atomic_path, write_text
+from musicgen_lite.store import atomic_path, explain, write_text
 
 PLACE = "{ytid}"
 # After so many windows in a row that failed for reasons that may pass, the rest is left for another run: there is no
@@ -163,6 +163,9 @@ class Fetcher:
             try:
                 remark = ffmpeg.cut(info["url"], part, window.start_s, window.end_s, self._reading(info))
             except ffmpeg.FfmpegError as error:
+                explained = explain(error, path)
+                if isinstance(explained, UserError):  # a full disk is not the video's fault
+                    raise explained from error
                 raise _Failed(_plain(str(error)), passing=True) from error
             found = _seconds(part)
             due = min(window.end_s, seconds or window.end_s) - window.start_s

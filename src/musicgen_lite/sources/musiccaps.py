@@ -48,8 +48,8 @@ def hub_table(dataset: str, revision: str) -> Path:
         pass
     try:
         # Asked first because it neither repeats nor waits where there is no network.
-        commit = HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S).sha
-        return Path(hf_hub_download(dataset, FILE, repo_type="dataset", revision=commit))
+        HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(dataset, FILE, repo_type="dataset", revision=revision))
     except Exception as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise UserError(

@@ -1,11 +1,11 @@
-"""Check every parameter, and note the state of an outside folder so that a change in it is seen."""
+"""Check every parameter, and note the state of an outside folder or table so that a change in it is seen."""
 
 import os
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.params import FolderParams, Params
-from musicgen_lite.sources import folder
+from musicgen_lite.params import FolderParams, MusicCapsParams, Params
+from musicgen_lite.sources import folder, musiccaps
 from musicgen_lite.store import write_json
 from stages.common import SOURCE, root, run
 
@@ -20,10 +20,19 @@ def folder_path(params: FolderParams) -> Path:
     return root() / Path(name).expanduser()
 
 
+def table_path(params: MusicCapsParams) -> Path:
+    """The MusicCaps table: the named file, or the hub's."""
+    if params.csv:
+        return root() / Path(params.csv).expanduser()
+    return musiccaps.hub_table(params.dataset, params.revision)
+
+
 def main(params: Params) -> None:
     state: dict[str, str] = {"source": params.data.source}
     if params.data.source == "folder":
         state["digest"] = folder.digest(folder_path(params.data.folder))
+    elif params.data.source == "musiccaps":
+        state["digest"] = musiccaps.digest(table_path(params.data.musiccaps))
     write_json(SOURCE, state)
 
 

@@ -1,19 +1,24 @@
-"""Clips: compose and render them, or import a folder; whatever is rejected is written down with its reason."""
+"""Clips: compose and render them, import a folder, or fetch MusicCaps; whatever is rejected is written down."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.progress import track
-from musicgen_lite.sources import folder, synthetic
+from musicgen_lite.sources import folder, musiccaps, synthetic
 from musicgen_lite.sources.clips import SPLITS, Clip, ClipWriter
+from musicgen_lite.sources.fetch import Fetcher
+from musicgen_lite.sources.tables import Reject
 from musicgen_lite.store import atomic_dir
-from stages.check import folder_path
-from stages.common import CLIPS, run
+from stages.check import folder_path, table_path
+from stages.common import CLIPS, root, run
 
 # Splits of the composed corpus lie this far apart in seeds, so that they never share one.
 SPLIT_STRIDE = 2_000_000
+SHOWN = 20
 
 
 def composed(data: DataParams, workers: int) -> Iterator[Clip]:
@@ -25,18 +30,53 @@ def composed(data: DataParams, workers: int) -> Iterator[Clip]:
         yield from track(clips, f"compose {split}", total=count, unit="clip")
 
 
+def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
+    """The clips of an outside folder."""
+    own = data.folder
+    path = folder_path(own)
+    clips = folder.clips(path, data.rate, data.seconds, own.validation_fraction, own.test_fraction, reject)
+    yield from track(clips, "import clips", unit="clip")
+
+
+def fetched(data: DataParams, reject: Reject) -> Iterator[Clip]:
+    """The clips of MusicCaps. The cache lies in the repository that experiments belong to, so that all share it."""
+    own = data.musiccaps
+    cache = root() / Path(own.cache).expanduser()
+    fetcher = Fetcher(cache, own.url, own.workers, own.pause_s, own.attempts, own.options)
+    clips = musiccaps.clips(
+        table_path(own), fetcher, data.rate, data.seconds, own.validation_fraction, own.split_seed, reject
+    )
+    yield from track(clips, "fetch clips", unit="clip")
+
+
+def show(rejected: list[dict[str, str]]) -> None:
+    """How many were rejected for which kind of reason, and the first of them."""
+    for kind, count in Counter(row["reason"].split(":")[0] for row in rejected).most_common():
+        print(f"  rejected, {kind}: {count}")
+    for row in rejected[:SHOWN]:
+        print(f"  rejected {row['id']}: {row['reason']}")
+    if len(rejected) > SHOWN:
+        print(f"  and {len(rejected) - SHOWN} more in {CLIPS}/rejected.json")
+    if any(row["reason"].startswith(("not fetched", "not tried")) for row in rejected):
+        print(
+            "  what was not fetched may be there later: `dvc repro --force --single-item download` tries only that again"
+        )
+
+
 def main(params: Params) -> None:
     data = params.data
     rejected: list[dict[str, str]] = []
-    if data.source == "synthetic":
-        clips = composed(data, workers=params.compute.threads or os.cpu_count() or 1)
-    else:
-        own = data.folder
-        imported = folder.clips(
-            folder_path(own), data.rate, data.seconds, own.validation_fraction, own.test_fraction,
-            reject=lambda name, reason: rejected.append({"id": name, "reason": reason}),
-        )  # fmt: skip
-        clips = track(imported, "import clips", unit="clip")
+
+    def reject(name: str, reason: str) -> None:
+        rejected.append({"id": name, "reason": reason})
+
+    match data.source:
+        case "synthetic":
+            clips = composed(data, workers=params.compute.threads or os.cpu_count() or 1)
+        case "folder":
+            clips = imported(data, reject)
+        case "musiccaps":
+            clips = fetched(data, reject)
     with atomic_dir(CLIPS) as part:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)
@@ -48,14 +88,13 @@ def main(params: Params) -> None:
                 test_tracks.add(clip.track_id)
         writer.close(rejected)
         print(f"clips: {counts}, rejected: {len(rejected)}")
-        for row in rejected[:20]:
-            print(f"  rejected {row['id']}: {row['reason']}")
-        if writer.count < data.folder.min_clips or not all(counts.values()) or len(test_tracks) < 2:
+        show(rejected)
+        if writer.count < data.min_available or not all(counts.values()) or len(test_tracks) < 2:
             raise UserError(
                 f"data.source {data.source}: {counts} usable clips, {len(rejected)} rejected, {len(test_tracks)} test "
                 "track(s); each split needs at least one clip, the test split two tracks, of which one is the reference "
-                f"of the other, and all together data.folder.min_clips ({data.folder.min_clips}). Add tracks, set the "
-                "column split, or raise data.folder.test_fraction"
+                f"of the other, and all together data.min_available ({data.min_available}). Add tracks, set the column "
+                "split, or change data.folder.test_fraction or data.min_available"
             )
 
 

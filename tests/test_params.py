@@ -51,6 +51,13 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("train.steps", 0, "train.steps: found 0; input should be greater than or equal to 1"),
         ("sample.top_k", -1, "sample.top_k: found -1"),
         ("data.prompt_seconds", 9.0, "prompt_seconds (9) must be less than seconds (8)"),
+        (
+            "data.source",
+            "musiccap",
+            "data.source: found 'musiccap'; input should be 'synthetic', 'folder' or 'musiccaps'",
+        ),
+        ("data.musiccaps.url", "http://mirror", "found 'http://mirror'; it must hold {ytid}"),
+        ("data.musiccaps.worker", 2, "did you mean data.musiccaps.workers?"),
         ("model.a.d_model", 190, "d_model (190) must be an even multiple of heads (4)"),
         ("train.batch_size", 7, "must be a multiple of batch_size (7)"),
         ("train.batch_size", 0, "train.batch_size: found 0; allowed are auto and whole numbers from 1"),

@@ -10,6 +10,7 @@ import typer
 from musicgen_lite.errors import UserError
 
 MODEL = Path("data/model/model.safetensors")
+PARAMS = "params.yaml"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -91,6 +92,23 @@ def _generate(
     for number, score in enumerate(music.scores):
         print(f"candidate {number}: CLAP {score:.3f}{'  picked' if number == music.picked else ''}")
     print(f"{output}: {len(music.samples) / music.rate:.1f} s, {music.real_time_factor:.2f}x real time")
+
+
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="A file of presets/ without .yaml; default undoes the others.")],
+) -> None:
+    """Write a preset's parameters into params.yaml; its comments and all other keys stay."""
+    from musicgen_lite import presets
+
+    try:
+        changed = presets.write(name, Path("presets"), Path(PARAMS))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    for key, (old, new) in changed.items():
+        print(f"{key}: {old} -> {new}")
+    print(f"{PARAMS}: {len(changed)} parameters changed" if changed else f"{PARAMS}: nothing to change")
 
 
 if __name__ == "__main__":

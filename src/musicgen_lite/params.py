@@ -38,16 +38,38 @@ class FolderParams(Section):
     path: str
     validation_fraction: float = Fraction
     test_fraction: float = Fraction
-    min_clips: int = Count
+
+
+class MusicCapsParams(Section):
+    csv: str
+    dataset: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    validation_fraction: float = Fraction
+    split_seed: int = Field(ge=0)
+    cache: str = Field(min_length=1)
+    url: str
+    workers: int = Field(ge=1, le=64)
+    pause_s: float = Field(ge=0.0)
+    attempts: int = Count
+    options: dict[str, Any]
+
+    @field_validator("url")
+    @classmethod
+    def _url_takes_an_id(cls, url: str) -> str:
+        if "{ytid}" not in url:
+            raise ValueError(f"found {url!r}; it must hold {{ytid}}, where a video's id goes")
+        return url
 
 
 class DataParams(Section):
-    source: Literal["synthetic", "folder"]
+    source: Literal["synthetic", "folder", "musiccaps"]
     rate: int = Field(ge=8000, le=192000)
     seconds: float = Positive
     prompt_seconds: float = Positive
+    min_available: int = Count
     synthetic: SyntheticParams
     folder: FolderParams
+    musiccaps: MusicCapsParams
 
     @property
     def target_seconds(self) -> float:

@@ -1,53 +1,66 @@
-"""A folder of the user's own audio with a `metadata.csv`, in the manner of Hugging Face's AudioFolder.
+"""A folder of the user's own audio with a metadata table, in the manner of Hugging Face's AudioFolder.
 
-Columns: file_name (relative to the folder) and caption are required; start_s, end_s, track_id, split and aspect_list
-are optional. A window longer than a clip is cut into consecutive clips. Whatever cannot be used is reported with its
-reason and counted; it never stops the others.
+The table is `metadata.csv` or `metadata.jsonl`. Columns: file_name (relative to the folder) and caption are required;
+start_s, end_s, track_id, split and aspect_list are optional. A window longer than a clip is cut into consecutive clips.
+Whatever cannot be used is reported with its reason and counted; it never stops the others.
 """
 
-import ast
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from musicgen_lite import audio
 from musicgen_lite.errors import UserError
+from musicgen_lite.sources import ffmpeg, tables
 from musicgen_lite.sources.clips import SPLITS, Clip
+from musicgen_lite.sources.cutting import cut, needs_ffmpeg
+from musicgen_lite.sources.tables import Reject, Row
 
-METADATA = "metadata.csv"
+TABLES = ("metadata.csv", "metadata.jsonl")
 REQUIRED = ("file_name", "caption")
-MAX_CAPTION = 2_000
-Reject = Callable[[str, str], None]
 
 
-def read_metadata(folder: Path) -> pd.DataFrame:
-    """The rows of `metadata.csv`, all cells as text ('' where empty); UserError names a missing file or column."""
-    path = folder / METADATA
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; a folder source needs it with the columns {', '.join(REQUIRED)}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a CSV table in UTF-8 ({error})") from error
-    missing = [name for name in REQUIRED if name not in table.columns]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing; found {', '.join(table.columns)}")
-    return table
+@dataclass(frozen=True)
+class Entry:
+    """A usable row: its number among the rows, the file, the window in seconds, and the track it belongs to."""
+
+    number: int
+    row: Row
+    path: Path
+    start_s: float
+    end_s: float | None
+
+    @property
+    def track(self) -> str:
+        return self.row.get("track_id") or self.row.get("file_name")
+
+
+def table_path(folder: Path) -> Path:
+    """The folder's one metadata table; UserError where there is none, or two."""
+    found = [folder / name for name in TABLES if (folder / name).is_file()]
+    if not found:
+        raise UserError(
+            f"{folder / TABLES[0]}: no such file; a folder source needs it, or {TABLES[1]}, with the columns "
+            f"{', '.join(REQUIRED)}"
+        )
+    if len(found) > 1:
+        raise UserError(f"{folder}: holds both {' and '.join(TABLES)}; remove one")
+    return found[0]
 
 
 def digest(folder: Path) -> str:
     """A digest of the metadata and of every named file's size and time of change: equal means nothing to import again."""
-    table = read_metadata(folder)
-    state = hashlib.sha256((folder / METADATA).read_bytes())
-    for name in sorted(set(table["file_name"])):
-        path = folder / name
-        state.update(
-            f"{name}:{path.stat().st_size}:{path.stat().st_mtime_ns}".encode() if path.is_file() else b"missing"
-        )
+    table = table_path(folder)
+    state = hashlib.sha256(table.name.encode() + table.read_bytes())
+    rows = tables.read(table, REQUIRED, reject=lambda place, reason: None)
+    for name in sorted({row.get("file_name") for row in rows}):
+        path = _locate(folder, name)
+        if isinstance(path, Path):
+            status = path.stat()
+            state.update(f"{name}:{status.st_size}:{status.st_mtime_ns}".encode())
+        else:
+            state.update(path.encode())
     return state.hexdigest()[:16]
 
 
@@ -68,98 +81,78 @@ def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: 
     return dict(zip(order, names + ["train"] * (len(order) - len(names)), strict=True))
 
 
-def _seconds(row: dict[str, Any], column: str) -> float | None:
-    text = str(row.get(column, "")).strip()
-    return float(text) if text else None
-
-
-def _aspects(row: dict[str, Any]) -> tuple[str, ...]:
-    """MusicCaps writes a Python list literal; a plain comma list is taken as well."""
-    text = str(row.get("aspect_list", "")).strip()
-    if not text:
-        return ()
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text.split(",")
-    return tuple(str(item).strip() for item in value) if isinstance(value, list | tuple) else (str(value),)
-
-
-def _row_fault(folder: Path, row: dict[str, Any]) -> str | None:
-    """Why a row cannot be used, before its audio is opened."""
-    name = row["file_name"].strip()
-    path = (folder / name).resolve()
+def _locate(folder: Path, name: str) -> Path | str:
+    """The file of that name in the folder, or why there is none that may be read."""
     if not name:
-        return "file_name is empty"
-    if not path.is_relative_to(folder.resolve()):
-        return "file_name leads outside the folder"
-    if not path.is_file():
-        return "no such file"
-    if not row["caption"].strip():
-        return "caption is empty"
-    if len(row["caption"]) > MAX_CAPTION:
-        return f"caption has {len(row['caption'])} characters, at most {MAX_CAPTION} are allowed"
+        return "file: file_name is empty"
     try:
-        start, end = _seconds(row, "start_s") or 0.0, _seconds(row, "end_s")
-    except ValueError as error:
-        return f"start_s or end_s is not a number ({error})"
-    if not np.isfinite(start) or start < 0 or (end is not None and not end > start):
-        return f"window from {start} s to {end} s is empty or negative"
-    if row.get("split", "") and row["split"] not in SPLITS:
-        return f"split {row['split']!r} is none of {', '.join(SPLITS)}"
-    return None
+        path = (folder / name).resolve()
+        if Path(name).is_absolute() or not path.is_relative_to(folder.resolve()):
+            return "file: file_name leads outside the folder; name files relative to it"
+        return path if path.is_file() else "file: no such file"
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL byte, a loop of links
+        return f"file: file_name cannot be a file's ({error})"
+
+
+def _entries(folder: Path, reject: Reject) -> list[Entry]:
+    """Rows that can be used as far as the table says; the audio is not opened."""
+    table = table_path(folder)
+    entries: list[Entry] = []
+    seen: dict[tuple[Path, float, float | None], str] = {}
+    for number, row in enumerate(tables.read(table, REQUIRED, reject)):
+        path = _locate(folder, row.get("file_name"))
+        reason = path if isinstance(path, str) else tables.caption_fault(row)
+        if not reason and row.get("split") not in ("", *SPLITS):
+            reason = f"split: {row.get('split')!r} is none of {', '.join(SPLITS)}"
+        try:
+            start, end = tables.window(row)
+        except ValueError as error:
+            reason = reason or str(error)
+        if not reason:
+            assert isinstance(path, Path)
+            first = seen.setdefault((path, start, end), row.place)
+            if first == row.place:
+                entries.append(Entry(number, row, path, start, end))
+                continue
+            reason = f"duplicate: the same file and window as {first}"
+        reject(f"{row.place} ({row.get('file_name')[:100]})", reason)
+    return entries
+
+
+def _splits(table: Path, entries: list[Entry], validation_fraction: float, test_fraction: float) -> dict[str, str]:
+    """The split of each track. Raises UserError for a file in two tracks, or a track in two splits."""
+    tracks: dict[Path, str] = {}
+    for entry in entries:
+        if tracks.setdefault(entry.path, entry.track) != entry.track:
+            raise UserError(
+                f"{table}: {entry.row.get('file_name')} is in both track {tracks[entry.path]!r} and {entry.track!r}; "
+                "rows of one file share a track"
+            )
+    hashed: dict[str, str] = {}
+    if not all(entry.row.get("split") for entry in entries):
+        hashed = assign_splits([entry.track for entry in entries], validation_fraction, test_fraction)
+    splits: dict[str, str] = {}
+    for entry in entries:
+        split = entry.row.get("split") or hashed[entry.track]
+        if splits.setdefault(entry.track, split) != split:
+            raise UserError(f"{table}: track {entry.track!r} is in both {splits[entry.track]} and {split}")
+    return splits
 
 
 def clips(
     folder: Path, rate: int, seconds: float, validation_fraction: float, test_fraction: float, reject: Reject
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono from every usable row; `reject(id, reason)` hears of the rest."""
-    table = read_metadata(folder)
-    rows = [dict(row) for row in table.to_dict("records")]
-    usable = []
-    for number, row in enumerate(rows):
-        row["id"] = f"{number:06d}"
-        row["track"] = str(row.get("track_id", "")).strip() or row["file_name"]
-        reason = _row_fault(folder, row)
-        if reason:
-            reject(f"{METADATA} row {number + 2} ({row['file_name']})", reason)
-        else:
-            usable.append(row)
-    splits: dict[str, str] = {}
-    if not all(row.get("split") for row in usable):
-        splits = assign_splits([row["track"] for row in usable], validation_fraction, test_fraction)
-    by_track: dict[str, str] = {}
-    for row in usable:
-        split = row.get("split") or splits[row["track"]]
-        if by_track.setdefault(row["track"], split) != split:
-            raise UserError(
-                f"{folder / METADATA}: track {row['track']!r} is in both {by_track[row['track']]} and {split}"
-            )
-        yield from _cut(folder, row, split, rate, seconds, reject)
-
-
-def _cut(folder: Path, row: dict[str, Any], split: str, rate: int, seconds: float, reject: Reject) -> Iterator[Clip]:
-    """Cut one row's window into consecutive clips."""
-    name = row["file_name"].strip()
-    start, end = _seconds(row, "start_s") or 0.0, _seconds(row, "end_s")
-    try:
-        samples, rate_in = audio.read(folder / name, start, end, name=name)
-    except UserError as error:
-        reject(name, str(error))
-        return
-    mono = audio.resample(audio.to_mono(samples), rate_in, rate)
-    length = round(seconds * rate)
-    if len(mono) < length:
-        reject(name, audio.fault(mono, rate, seconds) or "too short")
-        return
-    for number in range(len(mono) // length):
-        piece = mono[number * length : (number + 1) * length]
-        clip_id = f"{row['id']}-{number:03d}"
-        reason = audio.fault(piece, rate, seconds)
-        if reason:
-            reject(f"{name} from {start + number * seconds:g} s", reason)
-            continue
-        # Resampling may overshoot full scale a little; only then is the level touched.
-        loudest = audio.peak(piece)
-        piece = piece / loudest if loudest > 1.0 else piece
-        yield Clip(clip_id, row["track"], split, row["caption"].strip(), _aspects(row), piece, rate, {"file": name})
+    entries = _entries(folder, reject)
+    splits = _splits(table_path(folder), entries, validation_fraction, test_fraction)
+    through = [entry.path for entry in entries if needs_ffmpeg(entry.path)]
+    if through:
+        ffmpeg.require(str(through[0]))
+    for entry in entries:
+        name = entry.row.get("file_name")
+        place = f"{entry.row.place} ({name})"
+        for piece, samples in cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place)):
+            yield Clip(
+                f"{entry.number:06d}-{piece:03d}", entry.track, splits[entry.track], entry.row.get("caption"),
+                tables.aspects(entry.row), samples, rate, {"file": name},
+            )  # fmt: skip

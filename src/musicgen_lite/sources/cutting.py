@@ -1,0 +1,140 @@
+"""A file's window cut into clips of one length, rate and channel, a block at a time: two hours take no more memory."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from musicgen_lite import audio
+from musicgen_lite.sources import ffmpeg
+
+BY_FFMPEG = (".m4a", ".mp4", ".aac", ".webm")
+# Cut points are rounded to samples and packets: a clip may miss this much at its end, which is filled with zeros.
+FORGIVEN_S = 0.01
+# Headers of compressed files may be wrong by this much without anything being lost.
+HEADER_S = 0.1
+MAX_DC = 0.1
+# Some formats say so where they do not know their own length.
+UNKNOWN_FRAMES = 2**48
+
+
+def needs_ffmpeg(path: Path) -> bool:
+    """Whether a file is read through ffmpeg, by its suffix."""
+    return path.suffix.lower() in BY_FFMPEG
+
+
+def fault(piece: np.ndarray, rate: int, seconds: float) -> str | None:
+    """Why a clip `[T]` cannot be learnt from, or None: what `audio.fault` names, and a constant offset."""
+    reason = audio.fault(piece, rate, seconds)
+    if reason:
+        return reason
+    offset = float(piece.mean(dtype=np.float64))
+    if audio.rms_db(piece - offset) < audio.SILENCE_DB:
+        return f"silent: nothing but a DC offset of {offset:.2f}"
+    if abs(offset) > MAX_DC:
+        return f"DC offset: {offset:.2f} of full scale, at most {MAX_DC:g} is allowed; filter it out of the file"
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, start_s: float, end_s: float | None) -> Iterator[tuple[soundfile.SoundFile, float]]:
+    """The file at `path`, or ffmpeg's copy of the window, and the second of the original at which it begins."""
+    if not needs_ffmpeg(path):
+        with soundfile.SoundFile(str(path)) as file:
+            yield file, 0.0
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "window.wav"
+        ffmpeg.cut(f"file:{path.absolute()}", copy, start_s, end_s)
+        with soundfile.SoundFile(str(copy)) as file:
+            yield file, start_s
+
+
+def cut(
+    path: Path, start_s: float, end_s: float | None, rate: int, seconds: float, reject: Callable[[str], None]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Consecutive clips, numbered and float32 `[T]` of exactly `seconds` at `rate` Hz, of the file's window.
+
+    What is left over at the window's end is shorter than a clip and not used. Loudness is left alone, but for peaks
+    beyond full scale. `reject(reason)` hears of every clip that cannot be used and of a window the file does not fill.
+    """
+    try:
+        with _opened(path, start_s, end_s) as (file, origin):
+            yield from _cut(file, origin, start_s, end_s, rate, seconds, reject)
+    except soundfile.LibsndfileError as error:
+        reject(f"not audio: {str(error).rsplit(':', 1)[-1].strip()} {audio.FORMATS} are read, m4a through ffmpeg")
+    except ffmpeg.FfmpegError as error:
+        reject(f"not audio: ffmpeg cannot read it ({error})")
+
+
+def _cut(
+    file: soundfile.SoundFile,
+    origin: float,
+    start_s: float,
+    end_s: float | None,
+    rate: int,
+    seconds: float,
+    reject: Callable[[str], None],
+) -> Iterator[tuple[int, np.ndarray]]:
+    rate_in, size, number = file.samplerate, round(seconds * file.samplerate), 0
+    frames = file.frames if file.frames < UNKNOWN_FRAMES else None
+    position = round((start_s - origin) * rate_in)
+    end = frames if end_s is None else round((end_s - origin) * rate_in)
+    if frames is not None and (position >= frames):
+        past = "it" if origin else f"{frames / rate_in:.2f} s"
+        reject("empty" if not start_s else f"window: starts at {start_s:g} s, but the file ends before {past}")
+        return
+    if position:
+        file.seek(position)
+    while end is None or position < end:
+        block = _read(file, size if end is None else min(size, end - position))
+        position += block.shape[1]
+        if block.shape[1] < size - FORGIVEN_S * rate_in:
+            break
+        piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(seconds * rate))
+        reason = fault(piece, rate, seconds)
+        if reason:
+            kind, _, more = reason.partition(":")
+            reject(f"{kind}: from {start_s + number * seconds:g} s on{':' if more else ''}{more}")
+        else:
+            yield number, piece
+        number += 1
+    _account(origin + position / rate_in, frames and origin + frames / rate_in, start_s, end_s, seconds, number, reject)
+
+
+def _read(file: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """The next at most `frames` as `[C, T]`; none where the data is damaged from here on."""
+    try:
+        return np.asarray(file.read(frames, dtype="float32", always_2d=True).T)
+    except soundfile.LibsndfileError:
+        return np.zeros((file.channels, 0), np.float32)
+
+
+def _fit(piece: np.ndarray, length: int) -> np.ndarray:
+    """`[T]` to exactly `length` samples; resampling may overshoot full scale, and only then is the level touched."""
+    piece = np.pad(piece[:length], (0, max(0, length - len(piece))))
+    loudest = audio.peak(piece)
+    return piece / loudest if np.isfinite(loudest) and loudest > 1.0 else piece
+
+
+def _account(
+    reached: float,
+    length: float | None,
+    start_s: float,
+    end_s: float | None,
+    seconds: float,
+    number: int,
+    reject: Callable[[str], None],
+) -> None:
+    """Say where a window gave less than it should: `reached` and `length` (by the header) in seconds of the file."""
+    due = length if end_s is None else end_s if length is None else min(end_s, length)
+    given = f"{number} whole clip(s) before that"
+    if due is not None and reached < due - HEADER_S:
+        reject(f"truncated: it should go on to {due:.2f} s, but can be read to {reached:.2f} s only; {given}")
+    elif end_s is not None and reached < end_s - HEADER_S:
+        reject(f"window: ends at {end_s:g} s, but the file at {reached:.2f} s; {given}")
+    elif not number:
+        reject(f"too short: {reached - start_s:.2f} s, at least {seconds:g} s are needed")

@@ -1,0 +1,58 @@
+"""The system's ffmpeg: cuts a window out of what soundfile cannot read, a file or an address."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from musicgen_lite.errors import UserError
+
+TIMEOUT_S = 600
+
+
+class FfmpegError(Exception):
+    """What ffmpeg said last."""
+
+
+def require(what: str) -> str:
+    """The path of ffmpeg; UserError says that `what` needs it and how to install it."""
+    found = shutil.which("ffmpeg")
+    if found is None:
+        raise UserError(
+            f"{what} needs the program ffmpeg, which is not on the PATH; install it (Debian and Ubuntu: apt-get install "
+            "ffmpeg, macOS: brew install ffmpeg, Windows: winget install ffmpeg) and run the same command again"
+        )
+    return found
+
+
+def cut(
+    source: str,
+    target: Path,
+    start_s: float,
+    end_s: float | None,
+    options: Sequence[str] = (),
+    timeout: float = TIMEOUT_S,
+) -> str:
+    """Decode `source` from `start_s` to `end_s` into `target`, at its own rate and channels; gives what ffmpeg remarked.
+
+    source: a file or an address; options: of ffmpeg for reading it; target: `.wav` (32-bit float) or `.flac` (16-bit).
+    Seeking is exact: what lies before the window is decoded and dropped. Raises FfmpegError with the reason, and after
+    `timeout` seconds.
+    """
+    sound = (
+        ["-c:a", "pcm_f32le", "-rf64", "auto"] if target.suffix == ".wav" else ["-c:a", "flac", "-sample_fmt", "s16"]
+    )
+    length = [] if end_s is None else ["-t", f"{end_s - start_s:.6f}"]
+    command = [
+        require(str(source)), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *options,
+        "-ss", f"{start_s:.6f}", *length, "-i", source, "-vn", "-map_metadata", "-1", *sound, str(target.absolute()),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise FfmpegError(f"ffmpeg took more than {timeout:g} s") from None
+    said = done.stderr.strip()
+    if done.returncode:
+        # The last line often only says that all failed; the first one says why.
+        raise FfmpegError(said.splitlines()[0] if said else f"ffmpeg ended with {done.returncode}")
+    return said

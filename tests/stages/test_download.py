@@ -1,0 +1,84 @@
+"""The stages check and download on outside sources: what lands where, and what stops them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from musicgen_lite import params
+from musicgen_lite.errors import UserError
+from musicgen_lite.sources.clips import ClipStore
+from stages import check, download
+from tests.sources.server import Server
+from tests.sources.test_musiccaps import marked, row, wav, write_table
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def parameters(**data: Any) -> params.Params:
+    """The shipped parameters with some of `data` changed; `musiccaps__url` stands for data.musiccaps.url."""
+    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    tree["data"] |= {"rate": 8000, "seconds": 2.0, "prompt_seconds": 1.0}
+    tree["train"]["crop_seconds"] = tree["sample"]["seconds"] = 1.0
+    for name, value in data.items():
+        section, _, key = name.rpartition("__")
+        (tree["data"][section] if section else tree["data"])[key] = value
+    return params.parse(tree)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A queued experiment's copy of the tree: it works there, and the repository is elsewhere."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    return tmp_path
+
+
+@pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed (apt-get install ffmpeg)"
+)
+def test_musiccaps_from_table_to_clips(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("yt_dlp", reason="the package yt-dlp is not installed (make env)")
+    (place / "repository").mkdir()
+    rows = [row(f"-v{n}", 1, 3, f"Caption {n}.", held_out=n < 6) for n in range(20)]
+    write_table(place / "repository" / "table.csv", rows)
+    data = wav(marked(4))
+    with Server(lambda name: 404 if name == "-v3.wav" else data) as server:
+        changes = {
+            "source": "musiccaps", "musiccaps__csv": "table.csv", "musiccaps__url": server.url + "/{ytid}.wav",
+            "musiccaps__pause_s": 0.0, "musiccaps__validation_fraction": 0.3,
+        }  # fmt: skip
+        chosen = parameters(**changes)
+        check.main(chosen)
+        assert json.loads(Path("data/source.json").read_text()).keys() == {"source", "digest"}
+        download.main(chosen)
+        assert "rejected, gone: 1" in capsys.readouterr().out
+        clips = ClipStore("data/clips")
+        assert len(clips) == 19
+        assert len(clips.split("test")) == 5
+        assert clips.index.set_index("track_id")["caption"]["-v7"] == "Caption 7."
+        ((one,),) = (clips.rejected,)
+        assert one["id"] == "table.csv row 5 (-v3)"
+        assert "404" in one["reason"]
+        # The cache is the repository's, so that another experiment asks for nothing.
+        assert len(list((place / "repository/cache/musiccaps").glob("*.flac"))) == 19
+        asked = server.requests.total()
+        with pytest.raises(UserError, match=r"data\.min_available \(20\)"):
+            download.main(parameters(**changes, min_available=20))
+        assert server.requests.total() == asked
+        assert len(ClipStore("data/clips")) == 19  # what was there stays whole
+
+
+def test_a_changed_table_is_a_changed_source(place: Path) -> None:
+    table = place / "table.csv"
+    found = set()
+    for caption in ("one", "two"):
+        write_table(table, [row("v", caption=caption)])
+        check.main(parameters(source="musiccaps", musiccaps__csv=str(table)))
+        found.add(Path("data/source.json").read_text())
+    assert len(found) == 2

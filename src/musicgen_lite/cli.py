@@ -36,7 +36,7 @@ def generate(
     candidates: Annotated[int, typer.Option(help="How many to make; CLAP picks the best.")] = 4,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal music.")] = 0,
     temperature: Annotated[float, typer.Option(help="Below 1 is safer, above is wilder.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 0 takes all.")] = 250,
+    top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 1 is greedy.")] = 250,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest codes of this mass; 0 takes all.")] = 0.0,
     model: Annotated[Path, typer.Option(help="A model that the pipeline trained.")] = MODEL,
     weights: Annotated[
@@ -74,6 +74,8 @@ def _generate(
         raise UserError(f"seed: found {seed}; 0 to 2**48 - 1 are allowed")
     if threads < 0:
         raise UserError(f"threads: found {threads}; 0 (all cores) or more are allowed")
+    if drawing[3] < 1:
+        raise UserError(f"top_k: found {drawing[3]}; 1 (greedy) or more, up to all codes of the codec, are allowed")
     # Heavy imports after the cheap checks: a mistyped option is answered at once.
     import torch
 

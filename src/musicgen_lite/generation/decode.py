@@ -70,7 +70,9 @@ def generate(
             f"1 to {config.max_frames} frames (up to {config.max_frames / config.frame_rate:g} s)"
         )
     if sampling.top_k > config.codebook_size:
-        raise UserError(f"top_k: found {sampling.top_k}; 0 (all codes) to {config.codebook_size} are allowed")
+        raise UserError(
+            f"top_k: found {sampling.top_k}; at most {config.codebook_size}, all codes of a codebook, are allowed"
+        )
     if len(seeds) != len(conditions):
         raise ValueError(f"{len(conditions)} rows of conditions, but {len(seeds)} seeds")
     if known is not None and (known.shape[:2] != (len(seeds), config.num_codebooks) or known.shape[2] >= frames):

@@ -6,7 +6,7 @@ import torch
 from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.params import Params
-from musicgen_lite.report.page import Entry, PageData, listening_page, sound
+from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import atomic_dir, read_json, write_table, write_text
@@ -22,10 +22,6 @@ from stages.corpus import window
 from stages.results import curves, details, tables
 
 SHOWN = 12  # test prompts on the page
-NAMES = {
-    "generated": "generated", "real": "real clip", "codec": "real clip through the codec", "prompt": "audio prompt",
-    "prompted": "generated with the audio prompt",
-}  # fmt: skip
 
 
 def facts(params: Params, record: dict) -> tuple[tuple[str, str], ...]:
@@ -43,7 +39,7 @@ def facts(params: Params, record: dict) -> tuple[tuple[str, str], ...]:
 
 
 def sounds(params: Params, decoder: Codec) -> pd.DataFrame:
-    """Every prompt's sounds as FLAC, one row a sound, in the order of `NAMES`: fixed prompts first, then test prompts.
+    """Every prompt's sounds as FLAC, one row a sound, in the order in which they are shown: fixed prompts first, then test prompts.
 
     Columns: prompt, caption, fixed, kind, flac; for generated ones the candidates' scores and which was picked.
     """
@@ -87,7 +83,7 @@ def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
             continue
         parts = tuple(
             sound(
-                NAMES[row["kind"]], row["flac"], seconds, top_hz,
+                SOUNDS[row["kind"]], row["flac"], seconds, top_hz,
                 note="the first seconds of the real clip" if row["kind"] == "prompt" else "",
                 main=row["kind"] in ("generated", "prompted"), candidates=tuple(row["candidates"]), picked=row["picked"],
             )

@@ -115,6 +115,11 @@ ACCENT = {"light": "#c2541b", "dark": "#ff9e64"}
 SECOND = {"light": "#2f6f8f", "dark": "#7cc4e8"}
 OTHERS = {"light": ("#77726b", "#a8a29a", "#c9c4bc"), "dark": ("#a8a4a0", "#77747a", "#55535a")}
 DASHES = ("--", ":", "-.")
+# One colour a run where runs are compared, told apart in both themes and by people who see few colours.
+RUNS = {
+    "light": ("#b1470f", "#1f6690", "#4b7a2b", "#7a4a96", "#94700a", "#a8326a"),
+    "dark": ("#ff9e64", "#7cc4e8", "#a4d27e", "#c9a3e6", "#e3c35a", "#f391b8"),
+}
 
 
 @contextmanager
@@ -184,6 +189,48 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
         axes.set_ylabel("NLL, nats per token")
         axes.grid(False, axis="x")
         axes.margins(y=0.1)
+        _legend(axes)
+    return data.getvalue()
+
+
+def run_curves(curves: Mapping[str, tuple[Series, Series]], baselines: Mapping[str, float], theme: Theme) -> bytes:
+    """NLL by step of several runs, each with (train, validation) series: training thin, validation with markers."""
+    with _chart(theme, height=2.9) as (axes, data):
+        for (name, level), dash in zip(baselines.items(), DASHES * 9, strict=False):
+            axes.axhline(level, color=OTHERS[theme][0], linestyle=dash, linewidth=1, label=f"{name} {level:.2f}")
+        for (name, (train, validation)), colour in zip(curves.items(), RUNS[theme], strict=False):
+            if train:
+                axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.9, linestyle="--", alpha=0.8)
+            if validation:
+                axes.plot(
+                    *zip(*validation, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6, label=name
+                )
+        axes.set_xlabel("step")
+        axes.set_ylabel("NLL, nats per code")
+        _legend(axes)
+    return data.getvalue()
+
+
+Interval = tuple[float, float, float]
+
+
+def run_codebooks(bars: Mapping[str, Sequence[Interval]], theme: Theme) -> bytes:
+    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high)."""
+    width = 0.8 / len(bars)
+    with _chart(theme, height=2.9) as (axes, data):
+        for number, ((name, values), colour) in enumerate(zip(bars.items(), RUNS[theme], strict=False)):
+            places = np.arange(len(values)) + (number + 0.5) * width - 0.4
+            value, low, high = np.array(values).T
+            axes.bar(
+                places, value, width * 0.92, color=colour, label=name, yerr=(value - low, high - value),
+                error_kw={"ecolor": INK[theme], "elinewidth": 0.9, "capsize": 2},
+            )  # fmt: skip
+        count = max(len(values) for values in bars.values())
+        axes.set_xticks(range(count), [f"codebook {number + 1}" for number in range(count)])
+        axes.set_ylabel("NLL, nats per code")
+        lowest = min(low for values in bars.values() for _, low, _ in values)
+        axes.set_ylim(bottom=np.floor(lowest * 2 - 1) / 2 if lowest > 1 else 0)
+        axes.grid(False, axis="x")
         _legend(axes)
     return data.getvalue()
 

@@ -12,6 +12,8 @@
   const show = (step) => {
     for (const part of box.querySelectorAll("[data-step]")) part.hidden = part.dataset.step !== step;
     for (const player of document.querySelectorAll("audio")) player.pause();
+    const { top } = box.getBoundingClientRect();
+    if (step !== "start" && (top < 0 || top > innerHeight / 2)) box.scrollIntoView();
   };
   const ready = () => {
     const both = heard.size === 2 || votes[at] !== undefined;

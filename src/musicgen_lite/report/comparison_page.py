@@ -78,29 +78,31 @@ def _charts(runs: "Sequence[Result]", labels: Sequence[str]) -> tuple[Chart, ...
     if any(figures.unlike(nll, runs[0], run) for run in runs[1:]):
         return ()
     found = []
-    curves = {
-        label: tuple([(p["step"], p[name]) for p in run.curves if name in p] for name in ("train_loss", "val_loss"))
-        for label, run in zip(labels, runs, strict=True)
-    }
+    curves = [(_curve(run, "train_loss"), _curve(run, "val_loss")) for run in runs]
     levels: dict[str, float] = {}
     for name in ("unigram", "bigram"):
         values = {score.value for run in runs if (score := figures.score(run, f"nll_{name}"))}
         if len(values) == 1:
             levels[name] = values.pop()
-    last = ", ".join(f"{label} {own[1][-1][1]:.3f}" for label, own in curves.items() if own[1])
+    last = ", ".join(f"{label} {own[-1][1]:.3f}" for label, (_, own) in zip(labels, curves, strict=True) if own)
     if last:
         found.append(
             chart("Training: validation with markers, training dashed", f"Last validation: {last}.",
-                  lambda theme: plots.run_curves(curves, levels, theme))  # type: ignore[arg-type]
+                  lambda theme: plots.run_curves(curves, levels, theme))
         )  # fmt: skip
-    bars = {label: _codebooks(run) for label, run in zip(labels, runs, strict=True)}
-    if all(bars.values()):
-        words = "; ".join(f"{label} " + ", ".join(f"{v:.2f}" for v, _, _ in own) for label, own in bars.items())
+    bars = [_codebooks(run) for run in runs]
+    if all(bars):
+        each = (", ".join(f"{value:.2f}" for value, _, _ in own) for own in bars)
+        words = "; ".join(f"{label} {values}" for label, values in zip(labels, each, strict=True))
         found.append(
             chart("Codebooks: NLL of the held-out clips, 95 % intervals", f"NLL per codebook: {words}.",
                   lambda theme: plots.run_codebooks(bars, theme))
         )  # fmt: skip
     return tuple(found)
+
+
+def _curve(run: "Result", name: str) -> list[tuple[float, float]]:
+    return [(point["step"], point[name]) for point in run.curves if name in point]
 
 
 def _codebooks(run: "Result") -> list[plots.Interval]:
@@ -113,8 +115,8 @@ def _spans(row: Row) -> list[tuple[int, float, float, float]]:
     """(run, left, width, place of the value) in percent of an axis that holds all runs of a row."""
     there = [(i, s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high)
              for i, s in enumerate(row.scores) if s]  # fmt: skip
-    low, high = min(one[2] for one in there), max(one[3] for one in there)
-    low, high = min(low, *(one[1] for one in there), high), max(high, *(one[1] for one in there), low)
+    # An interval may leave its own value out (the basic one of a biased figure).
+    low, high = (end(number for one in there for number in one[1:]) for end in (min, max))
     scale = 100 / (high - low) if high > low else 0.0
     return [(i, (a - low) * scale, (b - a) * scale, (value - low) * scale) for i, value, a, b in there]
 

@@ -145,7 +145,7 @@ def _parts(labels: Sequence[str], tables: Sequence[dict[str, bytes]]) -> list[_P
     for place, (label, table) in enumerate(zip(labels, tables, strict=True)):
         for kind in GENERATED:
             if kind in table:
-                name = label if kind == "generated" else f"{label}, with the audio prompt"
+                name = label if kind == "generated" else f"{label} + audio prompt"
                 found.append(part(name, kind, place, table[kind]))
     for kind in SHARED:
         owners: dict[bytes, list[str]] = {}

@@ -57,9 +57,9 @@ def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
     paired = any(row.paired for row in group.rows)
     grid.add_column(Text("figure"), no_wrap=True)
     for label in labels:
-        grid.add_column(Text(label), no_wrap=True)
+        grid.add_column(Text(label), justify="right", no_wrap=True)
     for label in labels[1:] if paired else ():
-        grid.add_column(Text(f"{label} − first"), no_wrap=True)
+        grid.add_column(Text(f"{label} − first"), justify="right", no_wrap=True)
     grid.add_column(Text("n"), justify="right", style="dim")
     for row in group.rows:
         cells = [_score(row, place, intervals) for place in range(len(labels))]

@@ -193,45 +193,45 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
     return data.getvalue()
 
 
-def run_curves(curves: Mapping[str, tuple[Series, Series]], baselines: Mapping[str, float], theme: Theme) -> bytes:
-    """NLL by step of several runs, each with (train, validation) series: training thin, validation with markers."""
+def run_curves(curves: Sequence[tuple[Series, Series]], baselines: Mapping[str, float], theme: Theme) -> bytes:
+    """NLL by step of several runs, each with (train, validation) series: training thin, validation with markers.
+
+    Runs are told by `RUNS`' colours; whoever shows the picture names them, because names may be longer than it is wide.
+    """
     with _chart(theme, height=2.9) as (axes, data):
         for (name, level), dash in zip(baselines.items(), DASHES * 9, strict=False):
             axes.axhline(level, color=OTHERS[theme][0], linestyle=dash, linewidth=1, label=f"{name} {level:.2f}")
-        for (name, (train, validation)), colour in zip(curves.items(), RUNS[theme], strict=False):
+        for (train, validation), colour in zip(curves, RUNS[theme], strict=False):
             if train:
                 axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.9, linestyle="--", alpha=0.8)
             if validation:
-                axes.plot(
-                    *zip(*validation, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6, label=name
-                )
+                axes.plot(*zip(*validation, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6)
         axes.set_xlabel("step")
         axes.set_ylabel("NLL, nats per code")
-        _legend(axes)
+        if baselines:
+            _legend(axes)
     return data.getvalue()
 
 
 Interval = tuple[float, float, float]
 
 
-def run_codebooks(bars: Mapping[str, Sequence[Interval]], theme: Theme) -> bytes:
-    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high)."""
-    width = 0.8 / len(bars)
+def run_codebooks(runs: Sequence[Sequence[Interval]], theme: Theme) -> bytes:
+    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high), told by colour.
+
+    Points and not bars, because the axis need not start at 0.
+    """
     with _chart(theme, height=2.9) as (axes, data):
-        for number, ((name, values), colour) in enumerate(zip(bars.items(), RUNS[theme], strict=False)):
-            places = np.arange(len(values)) + (number + 0.5) * width - 0.4
+        for number, (values, colour) in enumerate(zip(runs, RUNS[theme], strict=False)):
+            places = np.arange(len(values)) + (number + 0.5) * 0.5 / len(runs) - 0.25
             value, low, high = np.array(values).T
-            axes.bar(
-                places, value, width * 0.92, color=colour, label=name, yerr=(value - low, high - value),
-                error_kw={"ecolor": INK[theme], "elinewidth": 0.9, "capsize": 2},
-            )  # fmt: skip
-        count = max(len(values) for values in bars.values())
+            errors = np.maximum(0, (value - low, high - value))
+            axes.errorbar(places, value, yerr=errors, color=colour, fmt="o", markersize=5, elinewidth=2)
+        count = max(map(len, runs))
         axes.set_xticks(range(count), [f"codebook {number + 1}" for number in range(count)])
+        axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylabel("NLL, nats per code")
-        lowest = min(low for values in bars.values() for _, low, _ in values)
-        axes.set_ylim(bottom=np.floor(lowest * 2 - 1) / 2 if lowest > 1 else 0)
         axes.grid(False, axis="x")
-        _legend(axes)
     return data.getvalue()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Clips are turned down to the loudness that all of them reach without a sample beyond the peak, at most to this one.
 LOUDNESS, PEAK = -20.0, 0.95
+MP3_SCALE = 0.95  # LAME turns down what it encodes, so that it does not clip
 GENERATED = ("generated", "prompted")
 SHARED = ("real", "codec", "prompt")
 
@@ -162,7 +163,7 @@ def _mp3(samples: np.ndarray, rate: int) -> bytes:
     """Constant bit rate, so that browsers find every place in it; the same input gives the same bytes."""
     data = io.BytesIO()
     soundfile.write(
-        data, np.clip(samples, -1, 1), rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT",
+        data, np.clip(samples / MP3_SCALE, -1, 1), rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT",
         compression_level=0.5,
     )  # fmt: skip
     return data.getvalue()

@@ -1,14 +1,15 @@
 """The listening page and its pictures, from files alone: no tracking server is asked."""
 
+import pandas as pd
 import torch
 
 from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.params import Params
-from musicgen_lite.report.page import Entry, PageData, Sound, listening_page, sound
+from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import atomic_dir, read_json, write_text
+from musicgen_lite.store import atomic_dir, read_json, write_table, write_text
 from stages.common import (
     CLIPS,
     REPORT,
@@ -37,39 +38,58 @@ def facts(params: Params, record: dict) -> tuple[tuple[str, str], ...]:
     )
 
 
-def entries(params: Params, decoder: Codec) -> list[Entry]:
-    """Every shown prompt with its sounds: generated, real, through the codec; for B what the audio prompt adds."""
+def sounds(params: Params, decoder: Codec) -> pd.DataFrame:
+    """Every prompt's sounds as FLAC, one row a sound, in the order in which they are shown: fixed prompts first, then test prompts.
+
+    Columns: prompt, caption, fixed, kind, flac; for generated ones the candidates' scores and which was picked.
+    """
     samples, clips = ClipStore(SAMPLES), ClipStore(CLIPS)
     seconds, start = params.sample.seconds, params.data.prompt_seconds
     real, prompt = window(clips, decoder.rate, start, seconds), window(clips, decoder.rate, 0.0, start)
-    top_hz = decoder.rate / 2
 
-    def made(name: str, kind: str, prompt_id: str, main: bool) -> Sound:
+    def made(kind: str, prompt_id: str) -> dict:
         rows = samples.index[(samples.index["x_kind"] == kind) & (samples.index["track_id"] == prompt_id)]
         picked = rows[rows["x_picked"]].iloc[0]
-        scores = tuple(rows.sort_values("x_candidate")["x_score"])
-        data = samples.audio_bytes(picked["id"])
-        return sound(name, data, seconds, top_hz, main=main, candidates=scores, picked=int(picked["x_candidate"]))
+        scores = rows.sort_values("x_candidate")["x_score"].tolist()
+        return {"flac": samples.audio_bytes(picked["id"]), "candidates": scores, "picked": int(picked["x_candidate"])}
 
-    def given(name: str, samples_rate: tuple, note: str = "") -> Sound:
-        return sound(name, audio.encode_flac(*samples_rate), seconds, top_hz, note=note)
+    def given(samples_rate: tuple) -> dict:
+        return {"flac": audio.encode_flac(*samples_rate), "candidates": [], "picked": 0}
 
     def through_codec(clip: str) -> tuple:
         with torch.inference_mode():
             return decoder.decode(decoder.encode(torch.from_numpy(real(clip)[0])[None]))[0].numpy(), decoder.rate
 
     found = []
-    for kind, limit in (("fixed", None), ("text", SHOWN)):
-        rows = samples.index[(samples.index["x_kind"] == kind) & samples.index["x_picked"]].head(limit or len(samples))
-        for row in rows.to_dict("records"):
-            clip = row["track_id"]
-            sounds = [made("generated", kind, clip, main=True)]
+    for kind in ("fixed", "text"):
+        rows = samples.index[(samples.index["x_kind"] == kind) & samples.index["x_picked"]]
+        for clip, caption in zip(rows["track_id"], rows["caption"], strict=True):
+            parts = {"generated": made(kind, clip)}
             if kind == "text":
-                sounds += [given("real clip", real(clip)), given("real clip through the codec", through_codec(clip))]
+                parts |= {"real": given(real(clip)), "codec": given(through_codec(clip))}
                 if params.model.type == "b":
-                    sounds.append(given("audio prompt", prompt(clip), note="the first seconds of the real clip"))
-                    sounds.append(made("generated with the audio prompt", "prompt", clip, main=True))
-            found.append(Entry(clip, row["caption"], tuple(sounds), fixed=kind == "fixed"))
+                    parts |= {"prompt": given(prompt(clip)), "prompted": made("prompt", clip)}
+            same = {"prompt": clip, "caption": caption, "fixed": kind == "fixed"}
+            found += [{**same, "kind": name, **part} for name, part in parts.items()]
+    return pd.DataFrame(found)
+
+
+def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
+    """The fixed and the first test prompts with their sounds and spectrograms."""
+    tests = table.loc[~table["fixed"], "prompt"].drop_duplicates().head(SHOWN)
+    found = []
+    for (clip, caption, fixed), rows in table.groupby(["prompt", "caption", "fixed"], sort=False):
+        if not fixed and clip not in set(tests):
+            continue
+        parts = tuple(
+            sound(
+                SOUNDS[row["kind"]], row["flac"], seconds, top_hz,
+                note="the first seconds of the real clip" if row["kind"] == "prompt" else "",
+                main=row["kind"] in ("generated", "prompted"), candidates=tuple(row["candidates"]), picked=row["picked"],
+            )
+            for row in rows.to_dict("records")
+        )  # fmt: skip
+        found.append(Entry(str(clip), str(caption), parts, fixed=bool(fixed)))
     return found
 
 
@@ -77,13 +97,15 @@ def main(params: Params) -> None:
     set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks)
     record, (nll, _), count = read_json(RUN), details(), params.codec.num_codebooks
-    shown = entries(params, decoder)
+    heard = sounds(params, decoder)
+    shown = entries(heard, params.sample.seconds, decoder.rate / 2)
     page = PageData(
         title=record["name"], model=f"MusicGen-Lite model {params.model.type.upper()}", facts=facts(params, record),
         tables=tables(count), charts=charts(curves(), nll, count), entries=tuple(shown), prompts=params.sample.prompts,
     )  # fmt: skip
     with atomic_dir(REPORT) as part:
         write_text(part / "index.html", listening_page(page, limit=SHOWN))
+        write_table(part / "sounds.parquet", heard)
         for picture in page.charts:
             (part / f"{picture.title.lower()}.png").write_bytes(picture.light)
         for entry in shown:

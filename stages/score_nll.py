@@ -4,8 +4,20 @@ from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import baselines, nll
-from musicgen_lite.store import ArrayStore, write_json
-from stages.common import METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
+from musicgen_lite.scoring.intervals import rounded
+from musicgen_lite.scoring.summary import Scores
+from musicgen_lite.store import ArrayStore, write_json, write_text
+from stages.common import CODEBOOKS, METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
+
+
+def codebooks(scores: Scores, count: int) -> str:
+    """NLL of each codebook with its interval and the baselines', as the CSV that `dvc plots` draws as bars."""
+    lines = ["codebook,nll,low,high,bigram,unigram"]
+    for q in range(1, count + 1):
+        own, *baseline = (scores.estimates[f"nll_{name}_q{q}"] for name in ("caption", "bigram", "unigram"))
+        values = [own.value, own.low, own.high, *(one.value for one in baseline)]
+        lines.append(f"codebook {q}," + ",".join(str(rounded(value)) for value in values))
+    return "\n".join(lines) + "\n"
 
 
 def main(params: Params) -> None:
@@ -31,6 +43,7 @@ def main(params: Params) -> None:
     scores.notes["codec"] = tokens.meta["fingerprint"]
     write_scores(SCORES_NLL, scores)
     write_json(METRICS_NLL, scores.metrics)
+    write_text(CODEBOOKS, codebooks(scores, tokens.meta["num_codebooks"]))
 
 
 if __name__ == "__main__":

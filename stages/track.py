@@ -29,6 +29,7 @@ from stages.results import curves, tables
 
 DETAILS = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
 NEXT = (
+    ("musicgen-lite compare", "compare the newest runs by eye and ear, on a page of their own"),
     ("make ui", "compare all runs in MLflow"),
     ("dvc exp run -S model.type=b", "train and score the other model"),
     ("dvc exp run --queue -S model.type=a,b  and  dvc exp run --run-all -j 2", "queue both, run them side by side"),
@@ -48,7 +49,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
         name: value
         for file in (METRICS_NLL, METRICS_REFERENCE, METRICS_AUDIO)
         for name, value in read_json(file).items()
-    }
+    } | {"parameters": record["training"]["parameters"]}
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
@@ -59,7 +60,8 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
-        files={"listen.html": REPORT / "index.html", "model/model.safetensors": MODEL, **scores},
+        files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet"}
+        | {"model/model.safetensors": MODEL, **scores},
         tags={},
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback()
 def main() -> None:
-    """Small text-to-music models: generate from a trained one."""
+    """Small text-to-music models: generate from a trained one, compare several, write presets."""
 
 
 @app.command()
@@ -111,6 +111,72 @@ def preset(
     for key, (old, new) in changed.items():
         print(f"{key}: {old} -> {new}")
     print(f"{PARAMS}: {len(changed)} parameters changed" if changed else f"{PARAMS}: nothing to change")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]…",
+            help="A row's name (that of its DVC experiment), its MLflow id, or the beginning of its id. Without any: the "
+            "newest of each model type.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("compare.html"),
+    prompts: Annotated[int, typer.Option(help="Test prompts on the page and in its listening test.")] = 12,
+    seed: Annotated[int, typer.Option(help="Order and sides of the blind test.")] = 0,
+    votes: Annotated[
+        list[Path] | None,
+        typer.Option(help="A CSV of the blind test: give preferences instead of comparing. May be repeated."),
+    ] = None,
+    tracking: Annotated[
+        str,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="tracking.uri of the project; without it the database at the root of the repository.",
+        ),
+    ] = "",
+    experiment: Annotated[str, typer.Option(help="tracking.experiment of the project.")] = "musicgen-lite",
+) -> None:
+    """Compare finished runs: a table here, and one page with curves, players and a blind listening test."""
+    try:
+        if votes:
+            _votes(votes, runs or [])
+        else:
+            _compare(runs or [], output, prompts, seed, tracking, experiment)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _votes(files: list[Path], runs: list[str]) -> None:
+    if runs:
+        raise UserError(f"--votes: the file names its runs itself; leave out {', '.join(runs)}")
+    from musicgen_lite.report.votes import print_preferences, read_votes
+
+    print_preferences(read_votes(files))
+
+
+def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, experiment: str) -> None:
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{output}: the page is written as .html")
+    if prompts < 1:
+        raise UserError(f"prompts: found {prompts}; 1 or more are allowed")
+    from musicgen_lite import tracking
+    from musicgen_lite.params import TrackingParams
+    from musicgen_lite.report.comparison import compare as side_by_side
+    from musicgen_lite.report.comparison_page import comparison_page
+    from musicgen_lite.report.comparison_text import comparison_text
+    from musicgen_lite.store import write_text
+
+    place = TrackingParams(uri=uri, experiment=experiment, required=True)
+    comparison = side_by_side(tracking.read(place, Path.cwd(), runs))
+    comparison_text(comparison)
+    html = comparison_page(comparison, prompts, seed)
+    write_text(output, html)
+    print(f"\n{output}: {len(html) / 1e6:.1f} MB, opens from disk: figures, curves, players and a blind listening test")
 
 
 if __name__ == "__main__":

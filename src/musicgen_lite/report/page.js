@@ -1,5 +1,5 @@
 "use strict";
-const players = [...document.querySelectorAll("audio")];
+const players = [...document.querySelectorAll(".spectrogram ~ audio")];
 for (const player of players) {
   const picture = player.closest("figure").querySelector(".spectrogram");
   const seconds = Number(picture.dataset.seconds);
@@ -14,7 +14,7 @@ for (const player of players) {
   };
   player.addEventListener("play", () => {
     sounding = true;
-    for (const other of players) if (other !== player) other.pause();
+    for (const other of document.querySelectorAll("audio")) if (other !== player) other.pause();
     follow();
   });
   player.addEventListener("pause", () => {

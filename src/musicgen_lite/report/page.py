@@ -19,6 +19,11 @@ from musicgen_lite.report import plots
 HERE = Path(__file__).parent
 # Test prompts on a page beside the fixed ones. With five sounds of 5 s at 16 kHz each, a page has about 10 MB.
 PROMPTS = 12
+# The kinds of sounds that a prompt has, by what a page calls them.
+SOUNDS = {
+    "generated": "generated", "real": "real clip", "codec": "real clip through the codec", "prompt": "audio prompt",
+    "prompted": "generated with the audio prompt",
+}  # fmt: skip
 
 
 def number(value: float) -> str:
@@ -161,11 +166,14 @@ def _data_uri(kind: str) -> Callable[[bytes], Markup]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What templates are read and filled with: everything is escaped, bytes become data URIs."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, png=_data_uri("image/png"), flac=_data_uri("audio/flac"))
+    environment.filters.update(
+        number=number, png=_data_uri("image/png"), flac=_data_uri("audio/flac"), mp3=_data_uri("audio/mpeg")
+    )
     return environment
 
 
@@ -180,7 +188,7 @@ def listening_page(page: PageData, limit: int = PROMPTS) -> str:
     if fixed:
         heading = f"The {len(fixed)} fixed prompts, then {heading}"
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             page=page,

@@ -115,6 +115,11 @@ ACCENT = {"light": "#c2541b", "dark": "#ff9e64"}
 SECOND = {"light": "#2f6f8f", "dark": "#7cc4e8"}
 OTHERS = {"light": ("#77726b", "#a8a29a", "#c9c4bc"), "dark": ("#a8a4a0", "#77747a", "#55535a")}
 DASHES = ("--", ":", "-.")
+# One colour a run where runs are compared, told apart in both themes and by people who see few colours.
+RUNS = {
+    "light": ("#b1470f", "#1f6690", "#4b7a2b", "#7a4a96", "#94700a", "#a8326a"),
+    "dark": ("#ff9e64", "#7cc4e8", "#a4d27e", "#c9a3e6", "#e3c35a", "#f391b8"),
+}
 
 
 @contextmanager
@@ -185,6 +190,48 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
         axes.grid(False, axis="x")
         axes.margins(y=0.1)
         _legend(axes)
+    return data.getvalue()
+
+
+def run_curves(curves: Sequence[tuple[Series, Series]], baselines: Mapping[str, float], theme: Theme) -> bytes:
+    """NLL by step of several runs, each with (train, validation) series: training thin, validation with markers.
+
+    Runs are told by `RUNS`' colours; whoever shows the picture names them, because names may be longer than it is wide.
+    """
+    with _chart(theme, height=2.9) as (axes, data):
+        for (name, level), dash in zip(baselines.items(), DASHES * 9, strict=False):
+            axes.axhline(level, color=OTHERS[theme][0], linestyle=dash, linewidth=1, label=f"{name} {level:.2f}")
+        for (train, validation), colour in zip(curves, RUNS[theme], strict=False):
+            if train:
+                axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.9, linestyle="--", alpha=0.8)
+            if validation:
+                axes.plot(*zip(*validation, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6)
+        axes.set_xlabel("step")
+        axes.set_ylabel("NLL, nats per code")
+        if baselines:
+            _legend(axes)
+    return data.getvalue()
+
+
+Interval = tuple[float, float, float]
+
+
+def run_codebooks(runs: Sequence[Sequence[Interval]], theme: Theme) -> bytes:
+    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high), told by colour.
+
+    Points and not bars, because the axis need not start at 0.
+    """
+    with _chart(theme, height=2.9) as (axes, data):
+        for number, (values, colour) in enumerate(zip(runs, RUNS[theme], strict=False)):
+            places = np.arange(len(values)) + (number + 0.5) * 0.5 / len(runs) - 0.25
+            value, low, high = np.array(values).T
+            errors = np.maximum(0, (value - low, high - value))
+            axes.errorbar(places, value, yerr=errors, color=colour, fmt="o", markersize=5, elinewidth=2)
+        count = max(map(len, runs))
+        axes.set_xticks(range(count), [f"codebook {number + 1}" for number in range(count)])
+        axes.set_xlim(-0.5, count - 0.5)
+        axes.set_ylabel("NLL, nats per code")
+        axes.grid(False, axis="x")
     return data.getvalue()
 
 

@@ -4,6 +4,7 @@ Figures are nats per code: the sum over all (frame, codebook) cells of all clips
 Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,6 +89,15 @@ def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: Arr
     """The clips of one split, in stored order, as views into the stores; UserError where a store lacks one."""
     ids = tokens.index.loc[tokens.index["split"] == split, "key"].tolist()
     return [Example(i, tokens[i].T, text[i], None if prompts is None else prompts[i].T) for i in ids]
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """16 hex digits over ids and codes, whatever their order: two NLLs compare where these agree."""
+    one = hashlib.sha256()
+    for example in sorted(examples, key=lambda example: example.id):
+        one.update(f"{example.id}\0{example.codes.shape}\0".encode())
+        one.update(np.ascontiguousarray(example.codes, dtype=np.int64).tobytes())
+    return one.hexdigest()[:16]
 
 
 def evaluate(
@@ -226,6 +236,7 @@ def score(
     if baselines is not None:
         clips = add_baselines(clips, examples, baselines)
     scores = summarise(clips, frame_rate, bootstrap, seed)
+    scores.notes["nll"]["digest"] = digest(examples)
     if baselines is not None:
         scores.notes["baselines"] = {"bigram_weight": baselines.weights.tolist(), "first_frame": "unigram"}
     return scores

@@ -6,11 +6,13 @@ opened or written.
 - `begin` opens the row before a training, and gives the record that is kept beside the model (`run.json`).
 - `find` says in milliseconds whether a result has its complete row.
 - `close` writes that row: into the training's own, or into a new one that repeats the training's parameters and curve.
+- `read` gives finished rows back, by name or id, with their tables and sounds.
 - `ui` opens MLflow at the comparison of all rows.
 """
 
+from musicgen_lite.tracking.results import Result, read
 from musicgen_lite.tracking.rows import Row, close, find
 from musicgen_lite.tracking.training import Run, begin
 from musicgen_lite.tracking.ui import ui
 
-__all__ = ["Row", "Run", "begin", "close", "find", "ui"]
+__all__ = ["Result", "Row", "Run", "begin", "close", "find", "read", "ui"]

@@ -1,5 +1,6 @@
 """MLflow's own pages, started lightly and opened at the comparison of all rows."""
 
+import json
 import os
 import socket
 import subprocess
@@ -7,19 +8,55 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Literal
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, connect, locate
+from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, connect, first_line, locate
+from musicgen_lite.tracking.training import warn
 
 PORTS = range(5000, 5020)
 PATIENCE_S = 180.0
+VIEW = "musicgen-lite"
+PARAMS = ("model.type", "model.pattern", "train.steps")
+METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "tempo", "parameters")
 
 
-def comparison(address: str, connection: Connection) -> str:
-    """The link to charts of all rows side by side. MLflow would otherwise open its pages for language models."""
-    view = "workflowType=machine_learning&compareRunsMode=CHART"
+def _view() -> str:
+    """The view as MLflow itself stores one that is shared: the columns that matter, newest row first.
+
+    Columns are chosen per browser and cannot stand in a link, but a view that is kept with the experiment can.
+    """
+    columns = [f"params.`{name}`" for name in PARAMS] + [f"metrics.`{name}`" for name in METRICS]
+    state = {"selectedColumns": ["attributes.`Created`", *columns], "columnOrder": []}
+    return json.dumps({**state, "orderByKey": "attributes.start_time", "orderByAsc": False})
+
+
+def share_view(connection: Connection) -> bool:
+    """Keep the view with the experiment; False where the server does not let us, and its own columns are shown."""
+    from mlflow.exceptions import MlflowException
+
+    tag, view = f"mlflow.sharedViewState.{VIEW}", _view()
+    try:
+        experiment = connection.client.get_experiment(connection.experiment_id)
+        if experiment.tags.get(tag) != view:
+            connection.client.set_experiment_tag(connection.experiment_id, tag, view)
+    except MlflowException as error:
+        warn(f"the columns that matter could not be kept in MLflow ({first_line(error)}); choose them there")
+        return False
+    return True
+
+
+def comparison(address: str, connection: Connection, mode: Literal["TABLE", "CHART"], shared: bool = True) -> str:
+    """The link to all rows side by side. MLflow would otherwise open its pages for language models."""
+    view = f"workflowType=machine_learning&compareRunsMode={mode}" + (f"&viewStateShareKey={VIEW}" if shared else "")
     return f"{address}/#/experiments/{connection.experiment_id}/runs?{view}"
+
+
+def _links(address: str, connection: Connection) -> str:
+    shared = share_view(connection)
+    table, charts = (comparison(address, connection, mode, shared) for mode in ("TABLE", "CHART"))
+    return f"compare all rows:   {table}\nthe same as charts: {charts}"
 
 
 def _free_port() -> int:
@@ -52,7 +89,7 @@ def ui(tracking: TrackingParams, root: str | Path) -> None:
         raise UserError(f"{place.database}: no {DATABASE} yet; `dvc repro` writes the first row")
     connection = connect(place)
     if place.is_server:
-        print(comparison(place.uri, connection))
+        print(_links(place.uri, connection))
         return
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
@@ -68,7 +105,7 @@ def ui(tracking: TrackingParams, root: str | Path) -> None:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise UserError(f"{address}: MLflow did not start; its own messages are above")
             time.sleep(0.5)
-        print(f"compare all rows: {comparison(address, connection)}\nCtrl-C ends it", flush=True)
+        print(f"{_links(address, connection)}\nCtrl-C ends it", flush=True)
         server.wait()
     except KeyboardInterrupt:
         pass

@@ -1,0 +1,169 @@
+"""Runs side by side: figures with intervals, which is best, and paired differences to the first run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.report import figures
+from musicgen_lite.report.figures import Figure
+from musicgen_lite.report.page import Score
+from musicgen_lite.scoring import intervals
+
+if TYPE_CHECKING:
+    from musicgen_lite.tracking import Result
+
+BOOTSTRAP, SEED = 2000, 0
+MAX_RUNS = 6
+NOT_BY_PROMPT = "a figure of the whole set, without values by prompt"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run less the first run. `score` is None where it is withheld, and `reason` says why."""
+
+    score: Score | None
+    reason: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        one = self.score
+        return one is not None and one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure across the runs. `best` are the places of the best runs; `differences` has one entry a further run."""
+
+    figure: Figure
+    scores: tuple[Score | None, ...]
+    best: tuple[int, ...]
+    differences: tuple[Difference | None, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether a difference, or the reason why it is withheld, belongs beside the figures."""
+        return any(self.differences)
+
+    @property
+    def counts(self) -> str:
+        """The numbers of clips behind the figure, each once."""
+        return ", ".join(str(n) for n in dict.fromkeys(one.n for one in self.scores if one and one.n is not None))
+
+
+@dataclass(frozen=True)
+class Group:
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a page and the terminal show of several runs; `labels` are their names, with an id where two share one."""
+
+    runs: "tuple[Result, ...]"
+    labels: tuple[str, ...]
+    groups: tuple[Group, ...]
+    settings: tuple[tuple[str, tuple[str, ...]], ...]  # parameters in which the runs differ, and their values
+
+    @property
+    def withheld(self) -> tuple[tuple[str, str], ...]:
+        """(label of a run, "figures: reason") for every difference that is withheld though both runs have the figure."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for group in self.groups:
+            for row in group.rows:
+                for label, one in zip(self.labels[1:], row.differences, strict=True):
+                    if one and one.reason and one.reason != NOT_BY_PROMPT:
+                        found.setdefault((label, one.reason), []).append(row.figure.key)
+        return tuple((label, f"{', '.join(keys)}: {reason}") for (label, reason), keys in found.items())
+
+
+def compare(runs: "Sequence[Result]", bootstrap: int = BOOTSTRAP, seed: int = SEED) -> Comparison:
+    """Every figure of the rows beside each other. UserError for more runs than fit a page."""
+    if len(runs) > MAX_RUNS:
+        raise UserError(f"{len(runs)} runs: at most {MAX_RUNS} fit beside each other; name fewer")
+    shown = {title: list(known) for title, known in figures.GROUPS.items()}
+    shown["Likelihood"] += figures.codebooks(list(runs))
+    shown["Other figures"] = figures.others(list(runs))
+    shown["Size"] = [Figure("parameters", "parameters")]
+    groups = []
+    for title, known in shown.items():
+        rows = [_row(figure, runs, bootstrap, seed) for figure in known]
+        kept = tuple(row for row in rows if any(row.scores))
+        if kept:
+            groups.append(Group(title, kept))
+    return Comparison(tuple(runs), _labels(runs), tuple(groups), _settings(runs))
+
+
+def _labels(runs: "Sequence[Result]") -> tuple[str, ...]:
+    names = [run.name for run in runs]
+    return tuple(run.name if names.count(run.name) == 1 else f"{run.name} ({run.run_id[:8]})" for run in runs)
+
+
+def _settings(runs: "Sequence[Result]") -> tuple[tuple[str, tuple[str, ...]], ...]:
+    keys = dict.fromkeys(key for run in runs for key in run.params if key != "score.key")
+    values = {key: tuple(run.params.get(key, "–") for run in runs) for key in keys}
+    return tuple((key, found) for key, found in values.items() if len(set(found)) > 1)
+
+
+def _row(figure: Figure, runs: "Sequence[Result]", bootstrap: int, seed: int) -> Row:
+    scores = tuple(figures.score(run, figure.key) for run in runs)
+    differences = tuple(
+        difference(figure, runs[0], run, bootstrap, seed) if scores[0] and score else None
+        for run, score in zip(runs[1:], scores[1:], strict=True)
+    )
+    return Row(figure, scores, _best(figure, runs, scores), differences)
+
+
+def _best(figure: Figure, runs: "Sequence[Result]", scores: Sequence[Score | None]) -> tuple[int, ...]:
+    """The best among two runs or more; nothing where they were measured unlike or are all equal."""
+    there = [place for place, score in enumerate(scores) if score]
+    if not figure.better or len(there) < 2 or any(figures.unlike(figure, runs[there[0]], runs[i]) for i in there[1:]):
+        return ()
+    values = [score.value for score in scores if score]
+    best = Score(max(values) if figure.better == "higher" else min(values)).text
+    # Equal as printed is equal: nobody sees why one of the two would be marked.
+    winners = tuple(place for place, score in enumerate(scores) if score and score.text == best)
+    return winners if len(winners) < len(there) else ()
+
+
+def difference(
+    figure: Figure, first: "Result", other: "Result", bootstrap: int = BOOTSTRAP, seed: int = SEED
+) -> Difference | None:
+    """`other` less `first` over the same prompts with a paired bootstrap interval, or the reason why not.
+
+    None for figures that nobody would subtract: those without a direction.
+    """
+    if not figure.better:
+        return None
+    reason = figures.unlike(figure, first, other)
+    own = figure.by_prompt
+    if reason or own is None:
+        return Difference(None, reason or NOT_BY_PROMPT)
+    if own.table not in first.tables or own.table not in other.tables:
+        return Difference(None, f"no table {own.table} in one of the rows")
+    a, b = (_by_prompt(figure, run.tables[own.table]) for run in (first, other))
+    if set(a.index) != set(b.index):
+        shared = len(set(a.index) & set(b.index))
+        return Difference(None, f"not the same prompts ({len(a)} and {len(b)}, {shared} in both)")
+    b = b.loc[a.index]
+    if (a["weight"] != b["weight"]).any():
+        return Difference(None, "not the same lengths of clips")
+    if len(a) < 2:
+        return Difference(None, f"{len(a)} prompt: an interval needs at least 2")
+    weights = a["weight"].to_numpy()
+    found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap, seed)
+    return Difference(Score(found.value, found.low, found.high, found.n))
+
+
+def _by_prompt(figure: Figure, table: pd.DataFrame) -> pd.DataFrame:
+    """Value and weight of every prompt that has a value, indexed by id."""
+    own = figure.by_prompt
+    assert own is not None
+    weights = table[own.weights] if own.weights else np.ones(len(table))
+    values = pd.DataFrame({"value": own.values(table).astype(float), "weight": weights}).set_index(table["id"])
+    return values.dropna()

@@ -1,0 +1,143 @@
+"""The comparison page: one HTML file with figures, curves, players and a blind listening test of several runs."""
+
+import itertools
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from musicgen_lite.report import figures, plots
+from musicgen_lite.report.comparison import Comparison, Row
+from musicgen_lite.report.comparison_sounds import Prompt, Sounds, gather
+from musicgen_lite.report.figures import CODEBOOK, Figure
+from musicgen_lite.report.page import Chart, chart, environment
+
+if TYPE_CHECKING:
+    from musicgen_lite.tracking import Result
+
+HERE = Path(__file__).parent
+
+
+def comparison_page(comparison: Comparison, prompts: int = 12, seed: int = 0) -> str:
+    """The whole page as HTML, with at most `prompts` test prompts; `seed` orders the blind test and draws its sides.
+
+    All text is escaped, and the page's own policy forbids it any request.
+    """
+    sounds = gather(comparison, prompts)
+    runs, labels = comparison.runs, comparison.labels
+    text = {
+        name: (HERE / name).read_text(encoding="utf-8")
+        for name in ("page.css", "comparison.css", "page.js", "comparison.js")
+    }
+    return (
+        environment()
+        .get_template("comparison.html")
+        .render(
+            comparison=comparison,
+            colours=list(zip(plots.RUNS["light"], plots.RUNS["dark"], strict=True))[: len(runs)],
+            cards=[_facts(run) for run in runs],
+            charts=_charts(runs, labels),
+            spans=_spans,
+            sounds=sounds,
+            test=Markup(_json({"labels": labels, "seed": seed, "trials": trials(sounds, len(runs), seed)})),
+            css=Markup(text["page.css"] + text["comparison.css"]),
+            js=Markup(text["page.js"] + text["comparison.js"]),
+            width=plots.WIDTH,
+            height=plots.HEIGHT,
+            left=plots.LEFT / plots.WIDTH,
+            right=plots.RIGHT / plots.WIDTH,
+        )
+    )
+
+
+def _facts(run: "Result") -> list[tuple[str, str]]:
+    """What a reader must know of a run, beside the parameters in which the runs differ."""
+    p = run.params
+    size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size not in its row"
+    return [
+        ("model", f"{p.get('model.type', '?').upper()}, {p.get('model.pattern', '?')}"),
+        ("size", size),
+        ("trained", f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"),
+        ("data", p.get("data.source", "?")),
+        ("row", run.run_id[:8]),
+        (
+            "commit",
+            run.tags.get("score.commit", "none")[:10]
+            + (" (changed files)" if run.tags.get("score.dirty") == "true" else ""),
+        ),
+        ("written", f"{run.started:%Y-%m-%d %H:%M}"),
+    ]
+
+
+def _charts(runs: "Sequence[Result]", labels: Sequence[str]) -> tuple[Chart, ...]:
+    """Training curves and codebooks of all runs; not drawn together where the codes differ."""
+    nll = Figure("nll", "", ruler=figures.NLL)
+    if any(figures.unlike(nll, runs[0], run) for run in runs[1:]):
+        return ()
+    found = []
+    curves = [(_curve(run, "train_loss"), _curve(run, "val_loss")) for run in runs]
+    levels: dict[str, float] = {}
+    for name in ("unigram", "bigram"):
+        values = {score.value for run in runs if (score := figures.score(run, f"nll_{name}"))}
+        if len(values) == 1:
+            levels[name] = values.pop()
+    last = ", ".join(f"{label} {own[-1][1]:.3f}" for label, (_, own) in zip(labels, curves, strict=True) if own)
+    if last:
+        found.append(
+            chart("Training: validation with markers, training dashed", f"Last validation: {last}.",
+                  lambda theme: plots.run_curves(curves, levels, theme))
+        )  # fmt: skip
+    bars = [_codebooks(run) for run in runs]
+    if all(bars):
+        each = (", ".join(f"{value:.2f}" for value, _, _ in own) for own in bars)
+        words = "; ".join(f"{label} {values}" for label, values in zip(labels, each, strict=True))
+        found.append(
+            chart("Codebooks: NLL of the held-out clips, 95 % intervals", f"NLL per codebook: {words}.",
+                  lambda theme: plots.run_codebooks(bars, theme))
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _curve(run: "Result", name: str) -> list[tuple[float, float]]:
+    return [(point["step"], point[name]) for point in run.curves if name in point]
+
+
+def _codebooks(run: "Result") -> list[plots.Interval]:
+    keys = sorted((key for key in figures.columns(run) if CODEBOOK.match(key)), key=lambda key: int(key[5:]))
+    scores = [score for key in keys if (score := figures.score(run, key))]
+    return [(s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high) for s in scores]
+
+
+def _spans(row: Row) -> list[tuple[int, float, float, float]]:
+    """(run, left, width, place of the value) in percent of an axis that holds all runs of a row."""
+    there = [(i, s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high)
+             for i, s in enumerate(row.scores) if s]  # fmt: skip
+    # An interval may leave its own value out (the basic one of a biased figure).
+    low, high = (end(number for one in there for number in one[1:]) for end in (min, max))
+    scale = 100 / (high - low) if high > low else 0.0
+    return [(i, (a - low) * scale, (b - a) * scale, (value - low) * scale) for i, value, a, b in there]
+
+
+def trials(sounds: Sounds, runs: int, seed: int) -> list[dict[str, Any]]:
+    """The blind test in its order: every prompt with every pair of runs, sides drawn; what the runs made from the text."""
+    draw = random.Random(seed)
+    found = []
+    for prompt, (a, b) in itertools.product(sounds.prompts, itertools.combinations(range(runs), 2)):
+        made = {clip.run: clip.id for clip in prompt.clips if clip.kind == "generated"}
+        if a in made and b in made:
+            sides = draw.sample([a, b], 2)
+            found.append({**_told(prompt), "runs": sides, "clips": [made[one] for one in sides]})
+    draw.shuffle(found)
+    return found
+
+
+def _told(prompt: Prompt) -> dict[str, Any]:
+    return {"prompt": prompt.id, "caption": prompt.caption}
+
+
+def _json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")

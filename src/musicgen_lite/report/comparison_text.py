@@ -1,0 +1,95 @@
+"""A comparison in the terminal: one column a run, one row a figure, intervals where there is room."""
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from musicgen_lite.report.comparison import Comparison, Difference, Group, Row
+from musicgen_lite.report.page import Score
+from musicgen_lite.report.summary import ARROWS, PLAIN_WIDTH
+
+BEST = "*"
+FOOT = (
+    f"{BEST} best; (low to high) 95 % bootstrap intervals over clips. A difference is the run less the first one over the same",
+    "prompts, with its own paired interval, and ! where that leaves out 0. Distances (FAD, KAD) belong to whole sets and",
+    "have none. With this many figures at 95 %, one in twenty leaves out 0 by chance.",
+)
+
+
+def _interval(score: Score, shown: bool) -> tuple[str, str]:
+    return (f"  ({score.interval})" if shown and score.interval else "", "dim")
+
+
+def _score(row: Row, place: int, shown: bool) -> Text:
+    score = row.scores[place]
+    if score is None:
+        return Text("–", style="dim")
+    best = place in row.best
+    return Text.assemble(
+        (f"{score.value:,.0f}" if row.figure.key == "parameters" else score.text, "bold" if best else ""),
+        BEST if best else " ", _interval(score, shown),
+    )  # fmt: skip
+
+
+def _difference(one: Difference | None) -> Text:
+    if one is None or one.score is None:
+        return Text("–", style="dim")
+    sign = "+" if one.score.value > 0 else ""
+    return Text.assemble(
+        (f"{sign}{one.score.text}", "bold" if one.sure else ""), "!" if one.sure else " ", _interval(one.score, True)
+    )
+
+
+def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
+    """The figures of one group; the differences keep their intervals, because without one they say nothing."""
+    labels = comparison.labels
+    grid = Table(
+        box=None,
+        title=Text(group.title),
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    paired = any(row.paired for row in group.rows)
+    grid.add_column(Text("figure"), no_wrap=True)
+    for label in labels:
+        grid.add_column(Text(label), justify="right", no_wrap=True)
+    for label in labels[1:] if paired else ():
+        grid.add_column(Text(f"{label} − first"), justify="right", no_wrap=True)
+    grid.add_column(Text("n"), justify="right", style="dim")
+    for row in group.rows:
+        cells = [_score(row, place, intervals) for place in range(len(labels))]
+        cells += [_difference(one) for one in row.differences] if paired else []
+        name = Text.assemble(row.figure.key, (ARROWS[row.figure.better], "dim"))
+        grid.add_row(name, *cells, Text(row.counts))
+    return grid
+
+
+def comparison_text(comparison: Comparison, file: TextIO | None = None) -> None:
+    """Print the comparison: coloured in a terminal, plain aligned text elsewhere."""
+    console = Console(file=file or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    for place, (label, run) in enumerate(zip(comparison.labels, comparison.runs, strict=True)):
+        kind = f"model {run.params.get('model.type', '?').upper()}, {run.params.get('model.pattern', '?')}"
+        first = "  (the first)" if not place and len(comparison.runs) > 1 else ""
+        console.print(
+            Text.assemble((label, "bold"), f"  {kind}, {run.run_id[:8]}, {run.started:%Y-%m-%d %H:%M}{first}")
+        )
+    for group in comparison.groups:
+        for intervals in (True, False):
+            grid = _grid(comparison, group, intervals)
+            needed = console.measure(grid, options=console.options.update(width=9999)).maximum
+            if needed <= console.width:
+                break
+        console.print()
+        console.print(grid, width=max(needed, console.width), crop=False)
+    console.print()
+    for line in FOOT if len(comparison.runs) > 1 else FOOT[:0]:
+        console.print(Text(line, style="dim"))
+    for label, reason in comparison.withheld:
+        console.print(Text(f"withheld for {label}: {reason}"))

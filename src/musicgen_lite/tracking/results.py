@@ -1,0 +1,157 @@
+"""Finished rows read back, with everything that a comparison shows: scores, curves, tables by prompt, sounds."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import TrackingParams
+from musicgen_lite.store import read_json
+from musicgen_lite.tracking.connection import DATABASE, Connection, connect, faults_named, locate
+from musicgen_lite.tracking.rows import COMPLETE
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+CURVES = ("train_loss", "val_loss")
+SCORES = ("nll", "reference", "audio")
+SOUNDS = "sounds.parquet"
+NAMED = 8  # rows that a message names
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished row.
+
+    `scores` holds the details of the stages by name (nll, reference, audio), `tables` one table a score with a row a
+    clip, `curves` one mapping a step with `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind,
+    flac), or None where the row was written before rows kept their sounds.
+    """
+
+    run_id: str
+    name: str
+    started: datetime
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    scores: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    curves: tuple[dict[str, float], ...]
+    sounds: pd.DataFrame | None
+
+
+def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ()) -> list[Result]:
+    """The finished rows that `wanted` names, in that order; without names the newest of each model type.
+
+    A row is named by its name, its id, or the beginning of its id that no other row has. Raises UserError, naming
+    candidates, where a name is unknown or stands for several rows, and Unreachable where tracking does not answer.
+    """
+    place = locate(tracking, root)
+    if place.database and not place.database.exists():
+        raise UserError(
+            f"{place.database}: no {DATABASE} here; run in the root of the repository after `dvc repro`, or give the "
+            "server of tracking.uri with --tracking"
+        )
+    connection = connect(place)
+    with faults_named(place):
+        return [_load(connection, run) for run in choose(_finished(connection), wanted)]
+
+
+def _finished(connection: Connection) -> "list[MlflowRun]":
+    """Every complete row, newest first."""
+    condition, found, token = f"attributes.status = 'FINISHED' and tags.{COMPLETE} = 'true'", [], None
+    while True:
+        page = connection.client.search_runs(
+            [connection.experiment_id], condition, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found += list(page)
+        token = page.token
+        if not token:
+            return found
+
+
+def choose(rows: "Sequence[MlflowRun]", wanted: Sequence[str]) -> "list[MlflowRun]":
+    """The rows that `wanted` names among `rows`, which are given newest first; see `read`."""
+    if not rows:
+        raise UserError("no finished row to compare yet: `dvc repro` writes the first")
+    if not wanted:
+        newest = list({row.data.params.get("model.type"): row for row in reversed(rows)}.values())
+        newest = newest if len(newest) > 1 else list(rows[:2])
+        return sorted(newest, key=lambda row: row.info.start_time)
+    chosen = [_named(rows, name) for name in wanted]
+    ids = [row.info.run_id for row in chosen]
+    for name, run_id in zip(wanted, ids, strict=True):
+        if ids.count(run_id) > 1:
+            raise UserError(f"{name!r}: the row {run_id[:8]} is named twice; a run is compared with others")
+    return chosen
+
+
+def _named(rows: "Sequence[MlflowRun]", name: str) -> "MlflowRun":
+    same_id = [row for row in rows if row.info.run_id == name]
+    same_name = [row for row in rows if row.info.run_name == name]
+    found = same_id or same_name or [row for row in rows if name and row.info.run_id.startswith(name.lower())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{name!r}: {len(found)} rows are meant by it, give more of an id: {_listed(found)}")
+    raise UserError(f"{name!r}: no finished row has this name or id; the newest are {_listed(rows)}")
+
+
+def _listed(rows: "Sequence[MlflowRun]") -> str:
+    parts = [
+        f"{row.info.run_name} ({row.info.run_id[:8]}, model {row.data.params.get('model.type', '?')}, "
+        f"{_started(row):%Y-%m-%d %H:%M})"
+        for row in rows[:NAMED]
+    ]
+    return ", ".join(parts) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+
+
+def _started(row: "MlflowRun") -> datetime:
+    return datetime.fromtimestamp(row.info.start_time / 1000).astimezone()
+
+
+def _load(connection: Connection, row: "MlflowRun") -> Result:
+    client, run_id = connection.client, row.info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+
+        def fetched(path: str) -> Path:
+            return Path(client.download_artifacts(run_id, path, folder))
+
+        present = {item.path for item in client.list_artifacts(run_id)}
+        if not {"scores", "tables"} <= present:
+            raise UserError(
+                f"row {row.info.run_name} ({run_id[:8]}): its artifacts hold no scores or no tables; delete the row in "
+                "MLflow, and `dvc repro` on its commit writes it again"
+            )
+        scores, tables = fetched("scores"), fetched("tables")
+        return Result(
+            run_id=run_id,
+            name=row.info.run_name,
+            started=_started(row),
+            params=dict(row.data.params),
+            tags=dict(row.data.tags),
+            metrics=dict(row.data.metrics),
+            scores={name: read_json(scores / f"{name}.json") for name in SCORES},
+            tables={file.stem: _table(file) for file in sorted(tables.glob("*.json"))},
+            curves=_curves(connection, run_id),
+            sounds=pd.read_parquet(fetched(SOUNDS)) if SOUNDS in present else None,
+        )
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """What `entries.log_files` wrote."""
+    content = read_json(file)
+    return pd.DataFrame(content["data"], columns=content["columns"])
+
+
+def _curves(connection: Connection, run_id: str) -> tuple[dict[str, float], ...]:
+    points: dict[int, dict[str, float]] = {}
+    for name in CURVES:
+        for point in connection.client.get_metric_history(run_id, name):
+            points.setdefault(point.step, {"step": float(point.step)})[name] = point.value
+    return tuple(points[step] for step in sorted(points))

@@ -1,0 +1,136 @@
+"""Differences are paired by prompt, and withheld where two rows were not measured alike."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.report.comparison import NOT_BY_PROMPT, Comparison, Row, compare
+from musicgen_lite.report.comparison_text import comparison_text
+from musicgen_lite.tracking import Result
+from tests.report.rows import clap_table, nll_table, result
+
+
+def row(comparison: Comparison, key: str) -> Row:
+    (found,) = [row for group in comparison.groups for row in group.rows if row.figure.key == key]
+    return found
+
+
+def noted(run: Result, stage: str, **notes: object) -> Result:
+    """The row with other notes in one stage's details."""
+    details = {**run.scores[stage], "notes": {**run.scores[stage]["notes"], **notes}}
+    return dataclasses.replace(run, scores={**run.scores, stage: details})
+
+
+def test_a_constant_shift_is_found_exactly_whatever_the_order_of_the_tables() -> None:
+    other = result("other", shift=0.25)
+    other.tables["clap"] = other.tables["clap"].sample(frac=1, random_state=1)
+    comparison = compare([result("first"), other])
+    for key in ("clap", "nll"):
+        (one,) = row(comparison, key).differences
+        assert one
+        assert one.score
+        assert one.sure
+        assert (one.score.value, one.score.low, one.score.high) == pytest.approx((0.25, 0.25, 0.25))
+        assert one.score.n == 8
+    assert row(comparison, "clap").best == (1,)
+    assert row(comparison, "nll").best == (0,)
+
+
+def test_nll_differences_are_sums_over_sums_and_intervals_hold_them() -> None:
+    first, other = result("first"), result("other")
+    jitter = np.random.default_rng(0).normal(0.01, 0.05, 8)
+    table = nll_table()
+    other.tables["nll"] = table.assign(caption=table["caption"] + jitter)
+    (one,) = row(compare([first, other]), "nll").differences
+    expected = (jitter * table["frames"]).sum() / table["frames"].sum()
+    assert one
+    assert one.score
+    assert one.score.low is not None
+    assert one.score.high is not None
+    assert one.score.value == pytest.approx(expected)
+    assert one.score.low < expected < one.score.high
+    assert abs(expected - jitter.mean()) > 1e-5, "the mean of means would pass too"
+
+
+def test_a_tempo_counts_only_where_the_caption_states_one() -> None:
+    other = result("other")
+    other.tables["signals"].loc[2, "tempo_hit"] = True
+    (one,) = row(compare([result("first"), other]), "tempo").differences
+    assert one
+    assert one.score
+    assert (one.score.value, one.score.n) == (pytest.approx(1 / 3), 3)
+
+
+def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() -> None:
+    first, other = result("first"), result("other", shift=0.1)
+    fewer = dataclasses.replace(other, tables={**other.tables, "clap": clap_table(0.1).iloc[:6]})
+    (one,) = row(compare([first, fewer]), "clap").differences
+    assert one
+    assert one.score is None
+    assert one.reason == "not the same prompts (8 and 6, 6 in both)"
+
+    cases = {
+        "clap": (noted(other, "audio", clap_model={"fingerprint": "cd"}), "not the same clap model (ab and cd)"),
+        "nll": (noted(other, "nll", codec="other"), "not the same codec (c0dec and other)"),
+        "fad": (
+            noted(other, "audio", clap={**other.scores["audio"]["notes"]["clap"], "reference": {"digest": "x"}}),
+            "not the same reference (ref and x)",
+        ),
+    }
+    for key, (changed, reason) in cases.items():
+        comparison = compare([first, changed])
+        (one,) = row(comparison, key).differences
+        assert one
+        assert one.score is None
+        assert one.reason == reason
+        assert row(comparison, key).best == ()
+        assert any(key in told and reason in told for _, told in comparison.withheld)
+    silent = noted(other, "nll", nll={})
+    (one,) = row(compare([first, silent]), "nll").differences
+    assert one
+    assert one.reason == "other does not say its held-out codes"
+
+
+def test_distances_have_no_difference_and_a_best() -> None:
+    comparison = compare([result("first"), result("other", shift=0.1)])
+    (one,) = row(comparison, "fad").differences
+    assert one
+    assert one.reason == NOT_BY_PROMPT
+    assert row(comparison, "fad").best == (0,)
+    assert comparison.withheld == ()
+
+
+def test_figures_that_nobody_knows_are_shown_and_codebooks_are_told() -> None:
+    comparison = compare([result("first"), result("other")])
+    titles = {row.figure.key: group.title for group in comparison.groups for row in group.rows}
+    assert titles["newcomer"] == "Other figures"
+    assert titles["nll_q1"] == "Likelihood"
+    assert row(comparison, "nll_q1").figure.label == "NLL, codebook 1"
+
+
+def test_equal_names_are_told_apart_and_only_what_differs_is_listed() -> None:
+    twin = result("same", run_id="f" * 32, params={"model.type": "b", "model.pattern": "delay", "seed": "0"})
+    comparison = compare([result("same"), twin])
+    assert comparison.labels[1] == "same (ffffffff)"
+    assert comparison.settings == (("model.type", ("a", "b")),)
+
+
+def test_more_runs_than_fit_are_refused() -> None:
+    with pytest.raises(UserError, match="7 runs: at most 6"):
+        compare([result(str(number)) for number in range(7)])
+
+
+def test_the_terminal_shows_every_figure_difference_and_reason() -> None:
+    out = io.StringIO()
+    comparison = compare([result("first"), noted(result("other", 0.25), "nll", codec="x")])
+    comparison_text(comparison, out)
+    lines = out.getvalue().splitlines()
+    (clap,) = [line for line in lines if line.startswith("clap ")]
+    assert "+0.250!  (0.250 to 0.250)" in clap
+    assert clap.count("*") == 1
+    assert any(line.startswith("withheld for other: nll, nll_q1: not the same codec") for line in lines)
+    assert not any("\x1b" in line for line in lines)
+    assert {"newcomer", "fad", "tempo", "parameters"} <= {line.split()[0] for line in lines if line}

@@ -5,7 +5,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import baselines, nll
 from musicgen_lite.store import ArrayStore, write_json
-from stages.common import METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
+from stages.common import MEASURE_SEED, METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
 
 
 def main(params: Params) -> None:
@@ -26,7 +26,7 @@ def main(params: Params) -> None:
         baseline,
         frame_rate=tokens.meta["frame_rate"],
         bootstrap=params.score.bootstrap,
-        seed=params.seed,
+        seed=MEASURE_SEED,
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
     write_scores(SCORES_NLL, scores)

@@ -72,8 +72,8 @@ def seed_of(*parts: str | int) -> int:
 
 
 def write_scores(folder: Path, scores: "Scores") -> None:
-    """Everything behind the metric columns: intervals, n and notes as JSON, one Parquet table a score with a row an item."""
+    """Everything behind the metric columns: intervals, n and notes as JSON, Parquet tables with a row an item, resamples."""
     with atomic_dir(folder) as part:
         write_json(part / "details.json", scores.details)
-        for name, table in scores.tables.items():
-            write_table(part / f"{name}.parquet", table)
+        for place, table in scores.files.items():
+            write_table(part / place, table)

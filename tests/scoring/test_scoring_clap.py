@@ -75,7 +75,7 @@ def test_candidates_are_paired_by_id_and_their_spread_measured() -> None:
     assert values[:, 0] == pytest.approx(1, abs=1e-3)
     # An octave is half a radian on the stand-in's circle.
     assert values[:, 1] == pytest.approx(np.cos(0.5), abs=0.01)
-    assert clap.diversity(TEXT, audio, 2, 50, 0).value == pytest.approx(1 - np.cos(0.5), abs=0.01)
+    assert clap.diversity(TEXT, audio, 2) == pytest.approx(1 - np.cos(0.5), abs=0.01)
     with pytest.raises(UserError, match="no entry for 12 id"):
         clap.of_candidates(TEXT, audio, 3)
 

@@ -9,7 +9,7 @@ import torch
 from musicgen_lite.codec import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.progress import track
-from musicgen_lite.scoring import clap, signals
+from musicgen_lite.scoring import clap, intervals, signals
 from musicgen_lite.scoring.chroma import chroma_likeness
 from musicgen_lite.scoring.contrast import likeness_to_prompts
 from musicgen_lite.scoring.distances import audio_distances, noise_like
@@ -125,6 +125,7 @@ def score_reference(
         scores.columns |= {f"clap_{short}": f"clap_{name}", f"fad_{short}": f"clap_fad_{name}"}
         if f"tempo_{name}" in scores.estimates:
             scores.columns[f"tempo_{short}"] = f"tempo_{name}"
+    scores.draws.clear()
     return scores
 
 
@@ -169,6 +170,7 @@ def score_generated(
         scores.update(near)
     scores.update(signals.signal_scores(generated.chosen(), generated.captions))
     scores.columns = _columns(scores, list(own))
+    scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     return scores.renamed(suffix)
 
 
@@ -185,7 +187,9 @@ def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Cla
         picked=picked, **{f"candidate_{k}": values[:, k] for k in range(generated.count)}
     )
     if name == "clap" and generated.count > 1:
-        scores.add({"diversity": clap.diversity(text, candidates, generated.count, bootstrap, seed)})
+        apart = clap.diversity(text, candidates, generated.count)
+        scores.add({"diversity": intervals.mean(apart, bootstrap, seed)})
+        scores.tables[name]["diversity"] = apart
     scores.notes[f"{name}_model"] = {
         "fingerprint": model.fingerprint,
         "candidates": generated.count,

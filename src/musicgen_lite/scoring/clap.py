@@ -98,10 +98,10 @@ def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: in
     }
 
 
-def diversity(text: TextSpace, candidates: Embeddings, count: int, bootstrap: int, seed: int) -> Estimate:
-    """1 - cosine between candidates of one prompt, mean over their pairs, then over prompts. 0: all alike."""
+def diversity(text: TextSpace, candidates: Embeddings, count: int) -> np.ndarray:
+    """1 - cosine between the candidates of each prompt, mean over their pairs: `[n]` by sorted id. 0: all alike."""
     expected = [candidate_id(clip, k) for clip in text.ids for k in range(count)]
     vectors = unit(candidates.select(expected).means()).reshape(len(text.ids), count, -1)
     pairs = np.triu_indices(count, 1)
     similarity = np.einsum("nid,njd->nij", vectors, vectors)[:, pairs[0], pairs[1]]
-    return intervals.mean(1 - similarity.mean(axis=1), bootstrap, seed)
+    return np.asarray(1 - similarity.mean(axis=1))

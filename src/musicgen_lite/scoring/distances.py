@@ -48,6 +48,7 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         fad = intervals.centred(fads[i], fad_draws[:, i], n)
         scores.add({f"{space}_fad_{name}": replace(fad, low=max(fad.low, 0.0))})
         scores.add({f"{space}_kad_{name}": intervals.basic(kads[i], kad_draws[:, i], n)})
+        scores.draws |= {f"{space}_fad_{name}": fad_draws[:, i], f"{space}_kad_{name}": kad_draws[:, i]}
         notes[name] = {"silent": list(sets[name].silent), "digest": sets[name].digest}
         notes[name]["fad_basic"] = _basic_fad(fads[i], fad_draws[:, i], n)
         withheld = frechet.infinity_withheld(base, clips[i])

@@ -29,6 +29,7 @@ SAMPLES = Path("data/samples")
 SCORES_NLL = Path("data/scores/nll")
 SCORES_REFERENCE = Path("data/scores/reference")
 SCORES_AUDIO = Path("data/scores/audio")
+DRAWS = SCORES_AUDIO / "draws" / "distances.parquet"
 METRICS_NLL = Path("metrics/nll.json")
 METRICS_REFERENCE = Path("metrics/reference.json")
 METRICS_AUDIO = Path("metrics/audio.json")
@@ -75,5 +76,7 @@ def write_scores(folder: Path, scores: "Scores") -> None:
     """Everything behind the metric columns: intervals, n and notes as JSON, Parquet tables with a row an item, resamples."""
     with atomic_dir(folder) as part:
         write_json(part / "details.json", scores.details)
-        for place, table in scores.files.items():
-            write_table(part / place, table)
+        for name, table in scores.tables.items():
+            write_table(part / f"{name}.parquet", table)
+        if scores.draws:
+            write_table(part / DRAWS.relative_to(SCORES_AUDIO), scores.draws_table)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.pairing import from_half_of_the_groups, split_halves
+from musicgen_lite.scoring.pairing import from_few_groups, split_halves
 from musicgen_lite.sources.clips import ClipStore
 from stages.common import MEASURE_SEED
 
@@ -24,13 +24,13 @@ def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[reference], rows[~reference].head(limit)
 
 
-def half_of_the_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
+def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
     """Training clips of a half of the genres to stand for `ids`; or none, and why not."""
     train = clips.split("train")
     if GENRE not in train or train[GENRE].isna().any():
         return {}, "the source does not name every clip's genre"
     try:
-        return from_half_of_the_groups(ids, dict(zip(train["id"], train[GENRE], strict=True)), MEASURE_SEED), ""
+        return from_few_groups(ids, dict(zip(train["id"], train[GENRE], strict=True)), MEASURE_SEED), ""
     except UserError as error:
         return {}, str(error)
 

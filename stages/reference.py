@@ -17,7 +17,7 @@ from stages.common import (
     set_up_torch,
     write_scores,
 )
-from stages.corpus import GENRE, half_of_the_genres, halves, some_training_clips, window
+from stages.corpus import GENRE, few_genres, halves, some_training_clips, window
 from stages.rulers import embedders
 
 
@@ -29,7 +29,7 @@ def main(params: Params) -> None:
     read, heard = window(clips, decoder.rate, start, params.sample.seconds), window(clips, decoder.rate, 0.0, start)
     reference, prompted = halves(clips, params.sample.prompts)
     ids = prompted["id"].tolist()
-    others, why_not = half_of_the_genres(clips, ids)
+    others, why_not = few_genres(clips, ids)
     wrong = Audio(ids, lambda clip: read(others[clip])) if others else None
     audio = reference_audio(Audio(reference["id"].tolist(), read), Audio(ids, read), decoder, MEASURE_SEED, wrong)
     in_clap = {"training": Audio(some_training_clips(clips, params.score.training_clips), read)}
@@ -39,7 +39,7 @@ def main(params: Params) -> None:
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
     scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, MEASURE_SEED)
     genres = clips.index.set_index("id")[GENRE] if others else {}
-    scores.notes["half_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
+    scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
     scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)

@@ -20,10 +20,10 @@ from musicgen_lite.scoring.pairing import check_same, check_unique
 from musicgen_lite.scoring.summary import Scores
 
 Sets = Mapping[str, Mapping[str, Embeddings]]
-"""Set → embedder → embeddings: reference, real, reconstruction, noise and, where genres are known, half_genres in every
+"""Set → embedder → embeddings: reference, real, reconstruction, noise and, where genres are known, few_genres in every
 space; training (clips that a model may have learnt by heart) and prompts (audio prompts of the real clips) in CLAP's."""
 
-NEAR, FAR = ("real", "reconstruction"), ("half_genres", "noise")
+NEAR, FAR = ("real", "reconstruction"), ("few_genres", "noise")
 IN_CLAP_ONLY = ("training", "prompts")
 
 
@@ -75,11 +75,11 @@ class Generated:
 
 
 def reference_audio(
-    reference: Audio, real: Audio, codec: Codec, seed: int, half_genres: Audio | None = None
+    reference: Audio, real: Audio, codec: Codec, seed: int, few_genres: Audio | None = None
 ) -> dict[str, Audio]:
     """What does not depend on a model: the reference half, and the other half real, through the codec, and as noise.
 
-    Noise has each clip's level and is seeded by the clip's place among the sorted ids. `half_genres` are real clips of
+    Noise has each clip's level and is seeded by the clip's place among the sorted ids. `few_genres` are real clips of
     a part of the genres, under the ids of `real`: how far music lies that is good but not what was asked for.
     """
     place = {clip: i for i, clip in enumerate(sorted(real.ids))}
@@ -97,7 +97,7 @@ def reference_audio(
         return noise_like(samples, seed * 1_000_003 + place[clip]), rate
 
     sets = {"reference": reference, "real": real, "reconstruction": Audio(real.ids, through_codec)}
-    sets |= {} if half_genres is None else {"half_genres": half_genres}
+    sets |= {} if few_genres is None else {"few_genres": few_genres}
     return sets | {"noise": Audio(real.ids, as_noise)}
 
 
@@ -216,14 +216,14 @@ def _ordered(sets: Sets, space: str, generated: Embeddings | None = None) -> dic
 
 
 def _columns(scores: Scores, spaces: Sequence[str]) -> dict[str, str | float]:
-    """Short names of the figures to compare runs by. FAD and KAD without a space are those of CLAP."""
+    """Short names of the figures to compare runs by, few enough to read; FAD and KAD without a space are those of CLAP."""
     shown = {
         "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r10": "clap_r10", "clap_n1": "clap_first",
         "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
         "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain", "chroma_gain": "chroma_gain",
-        "memorised": "memorised", "tempo": "tempo", "tempo_octaves": "tempo_octaves", "silent": "silent", "clipping": "clipping",
+        "memorised": "memorised", "tempo": "tempo", "silent": "silent", "clipping": "clipping",
     }  # fmt: skip
     for space in spaces:
-        for title in ("fad", "fad_inf", "kad"):
+        for title in ("fad", "fad_inf", "kad") if space == "clap" else ("fad", "fad_inf"):
             shown[title if space == "clap" else f"{title}_{space}"] = f"{space}_{title}_generated"
     return {column: name for column, name in shown.items() if name in scores.estimates}

@@ -58,20 +58,18 @@ def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
     return np.isin(labels, names[order[taken]])
 
 
-def from_half_of_the_groups(ids: Sequence[str], pool: Mapping[str, str], seed: int) -> dict[str, str]:
-    """A different clip of the pool (id → group, such as its genre) for each of `ids`, all from a half of the groups.
+def from_few_groups(ids: Sequence[str], pool: Mapping[str, str], seed: int) -> dict[str, str]:
+    """A different clip of the pool (id → group, such as its genre) for each of `ids`, from a quarter of the groups.
 
     Groups and clips are drawn by seed. Raises UserError where there are too few of either.
     """
     groups = sorted(set(pool.values()))
     if len(groups) < 2:
-        raise UserError(f"{len(groups)} genre(s) among {len(pool)} training clips: a half of them needs at least 2")
+        raise UserError(f"{len(groups)} genre among {len(pool)} training clips: a part of them needs at least 2")
     rng = np.random.default_rng(seed)
-    chosen = {groups[i] for i in rng.permutation(len(groups))[: len(groups) // 2]}
+    chosen = {groups[i] for i in rng.permutation(len(groups))[: max(1, len(groups) // 4)]}
     clips = sorted(clip for clip, group in pool.items() if group in chosen)
     if len(clips) < len(ids):
-        raise UserError(
-            f"{len(clips)} training clips of {len(chosen)} genres: {len(ids)} are needed; add training clips"
-        )
+        raise UserError(f"{len(clips)} training clips of {', '.join(sorted(chosen))}: {len(ids)} are needed; add some")
     drawn = rng.permutation(len(clips))[: len(ids)]
     return {clip: clips[i] for clip, i in zip(sorted(ids), drawn, strict=True)}

@@ -9,16 +9,14 @@ import pandas as pd
 
 from musicgen_lite.scoring.intervals import Estimate, rounded
 
-# Where the draws lie in a folder of scores.
-DRAWS = "draws/distances.parquet"
-
 
 @dataclass
 class Scores:
     """Estimates by name, tables with a row per item, and notes (embedders, baselines, counts, what was withheld and why).
 
     `columns` maps the short names of the metric columns to estimates; plain counts go in as numbers. `draws` holds the
-    bootstrap replicates `[B]` of estimates that cannot be resampled again from a table, for paired differences.
+    bootstrap replicates `[B]` of estimates that no table can be resampled for. Two results on one reference were
+    resampled alike: the difference of their draws gives the interval of A - B (`intervals.centred`).
     """
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
@@ -55,10 +53,9 @@ class Scores:
         return {name: rounded(value) for name, value in values.items()}
 
     @property
-    def files(self) -> dict[str, pd.DataFrame]:
-        """Tables and draws by the place of their Parquet file in a folder of scores."""
-        files = {f"{name}.parquet": table for name, table in self.tables.items()}
-        return files | ({DRAWS: pd.DataFrame(self.draws)} if self.draws else {})
+    def draws_table(self) -> pd.DataFrame:
+        """The draws, a column an estimate."""
+        return pd.DataFrame(self.draws)
 
     @property
     def details(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every result is measured against: real test clips, their way through the codec, and noise, embedded once."""
+"""What every result is measured against: real clips, through the codec, of few genres, noise and training clips, embedded once."""
 
 from musicgen_lite import codec
 from musicgen_lite.params import Params

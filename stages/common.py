@@ -30,10 +30,14 @@ SCORES_NLL = Path("data/scores/nll")
 SCORES_REFERENCE = Path("data/scores/reference")
 SCORES_AUDIO = Path("data/scores/audio")
 CODEBOOKS = Path("metrics/codebooks.csv")
+DRAWS = SCORES_AUDIO / "draws" / "distances.parquet"
 METRICS_NLL = Path("metrics/nll.json")
 METRICS_REFERENCE = Path("metrics/reference.json")
 METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
+# Fixed, not a parameter: all results of one corpus are measured against the same reference, and with the same resamples
+# of clips, so that two results can be compared in pairs.
+MEASURE_SEED = 0
 
 
 def run(stage: Callable[[Params], None]) -> None:
@@ -70,8 +74,10 @@ def seed_of(*parts: str | int) -> int:
 
 
 def write_scores(folder: Path, scores: "Scores") -> None:
-    """Everything behind the metric columns: intervals, n and notes as JSON, one Parquet table a score with a row an item."""
+    """Everything behind the metric columns: intervals, n and notes as JSON, Parquet tables with a row an item, resamples."""
     with atomic_dir(folder) as part:
         write_json(part / "details.json", scores.details)
         for name, table in scores.tables.items():
             write_table(part / f"{name}.parquet", table)
+        if scores.draws:
+            write_table(part / DRAWS.relative_to(SCORES_AUDIO), scores.draws_table)

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from musicgen_lite import audio
-from musicgen_lite.scoring.pairing import split_halves
+from musicgen_lite.errors import UserError
+from musicgen_lite.scoring.pairing import from_few_groups, split_halves
 from musicgen_lite.sources.clips import ClipStore
+from stages.common import MEASURE_SEED
 
-# Fixed, not a parameter: all results of one corpus are measured against the same reference.
-HALVES_SEED = 0
+GENRE = "x_genre"
 
 
 def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -19,8 +20,26 @@ def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     Both in stored order; no track is in both.
     """
     rows = clips.split("test")
-    reference = split_halves(rows["track_id"].tolist(), HALVES_SEED)
+    reference = split_halves(rows["track_id"].tolist(), MEASURE_SEED)
     return rows[reference], rows[~reference].head(limit)
+
+
+def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
+    """Training clips of a half of the genres to stand for `ids`; or none, and why not."""
+    train = clips.split("train")
+    if GENRE not in train or train[GENRE].isna().any():
+        return {}, "the source does not name every clip's genre"
+    try:
+        return from_few_groups(ids, dict(zip(train["id"], train[GENRE], strict=True)), MEASURE_SEED), ""
+    except UserError as error:
+        return {}, str(error)
+
+
+def some_training_clips(clips: ClipStore, limit: int) -> list[str]:
+    """Ids of at most `limit` training clips, drawn by seed, in stored order."""
+    ids = clips.split("train")["id"].to_numpy()
+    drawn = np.random.default_rng(MEASURE_SEED).permutation(len(ids))[:limit]
+    return list(ids[np.sort(drawn)])
 
 
 def window(clips: ClipStore, rate: int, start_s: float, seconds: float) -> Callable[[str], tuple[np.ndarray, int]]:

@@ -1,4 +1,4 @@
-"""What every result is measured against: real test clips, their way through the codec, and noise, embedded once."""
+"""What every result is measured against: real clips, through the codec, of few genres, noise and training clips, embedded once."""
 
 from musicgen_lite import codec
 from musicgen_lite.params import Params
@@ -7,8 +7,17 @@ from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import write_json
-from stages.common import CLIPS, METRICS_REFERENCE, REFERENCE, SCORES_REFERENCE, run, set_up_torch, write_scores
-from stages.corpus import halves, window
+from stages.common import (
+    CLIPS,
+    MEASURE_SEED,
+    METRICS_REFERENCE,
+    REFERENCE,
+    SCORES_REFERENCE,
+    run,
+    set_up_torch,
+    write_scores,
+)
+from stages.corpus import GENRE, few_genres, halves, some_training_clips, window
 from stages.rulers import embedders
 
 
@@ -16,15 +25,22 @@ def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
     clap = load_clap(params.score.clap)
-    clips = ClipStore(CLIPS)
-    read = window(clips, decoder.rate, params.data.prompt_seconds, params.sample.seconds)
+    clips, start = ClipStore(CLIPS), params.data.prompt_seconds
+    read, heard = window(clips, decoder.rate, start, params.sample.seconds), window(clips, decoder.rate, 0.0, start)
     reference, prompted = halves(clips, params.sample.prompts)
-    audio = reference_audio(
-        Audio(reference["id"].tolist(), read), Audio(prompted["id"].tolist(), read), decoder, params.seed
-    )
-    sets = embed_all(audio, embedders(decoder, clap))
+    ids = prompted["id"].tolist()
+    others, why_not = few_genres(clips, ids)
+    wrong = Audio(ids, lambda clip: read(others[clip])) if others else None
+    audio = reference_audio(Audio(reference["id"].tolist(), read), Audio(ids, read), decoder, MEASURE_SEED, wrong)
+    in_clap = {"training": Audio(some_training_clips(clips, params.score.training_clips), read)}
+    in_clap["prompts"] = Audio(ids, heard)
+    spaces = embedders(decoder, clap)
+    sets = embed_all(audio, spaces) | embed_all(in_clap, spaces[:1])
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
-    scores = score_reference(audio, sets, captions, clap, params.score.bootstrap, params.seed)
+    scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, MEASURE_SEED)
+    genres = clips.index.set_index("id")[GENRE] if others else {}
+    scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
+    scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)
     write_json(METRICS_REFERENCE, scores.metrics)

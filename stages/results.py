@@ -18,7 +18,7 @@ def curves() -> list[dict[str, float]]:
 def details() -> tuple[dict[str, Any], dict[str, Any]]:
     """Details of the likelihood, and of the audio with those of the reference sets beside."""
     nll, reference, own = (read_json(f / "details.json") for f in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO))
-    return nll, {"estimates": {**reference["estimates"], **own["estimates"]}}
+    return nll, {"estimates": {**reference["estimates"], **own["estimates"]}, "notes": own["notes"]}
 
 
 def tables(num_codebooks: int) -> tuple[ScoreTable, ...]:

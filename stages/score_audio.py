@@ -1,25 +1,41 @@
 """Scores of the generated audio: distances to the real half, fit to the captions, what reranking brings, signal faults."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from musicgen_lite import codec
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import embeddings
-from musicgen_lite.scoring.audio_scores import Audio, Generated, Sets, score_generated
+from musicgen_lite.scoring.audio_scores import FAR, IN_CLAP_ONLY, NEAR, Audio, Generated, Sets, score_generated
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.scoring.embeddings import Embedder
+from musicgen_lite.scoring.pairing import check_unique
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import write_json
-from stages.common import CLIPS, METRICS_AUDIO, REFERENCE, SAMPLES, SCORES_AUDIO, run, set_up_torch, write_scores
+from stages.common import (
+    CLIPS,
+    MEASURE_SEED,
+    METRICS_AUDIO,
+    REFERENCE,
+    SAMPLES,
+    SCORES_AUDIO,
+    run,
+    set_up_torch,
+    write_scores,
+)
 from stages.corpus import window
 from stages.rulers import embedders, load_judge
+
+Reader = Callable[[str], tuple[np.ndarray, int]]
 
 
 def generated(samples: ClipStore, kind: str, count: int, prompts: Audio | None = None) -> Generated:
     """The samples of one kind, as the scores take them."""
     rows = samples.index[samples.index["x_kind"] == kind]
     picked = rows[rows["x_picked"]]
+    check_unique(picked["track_id"].tolist(), f"picked samples of kind {kind}")
 
     def read(clip: str, candidate: int) -> tuple[np.ndarray, int]:
         return samples.samples(f"{kind}-{clip}-{candidate}")
@@ -28,28 +44,32 @@ def generated(samples: ClipStore, kind: str, count: int, prompts: Audio | None =
     return Generated(captions, dict(zip(picked["track_id"], picked["x_candidate"], strict=True)), count, read, prompts)
 
 
-def stored_sets(spaces: list[Embedder]) -> Sets:
-    """The reference stage's sets; a set that another ruler made is refused."""
-    names = ("reference", "real", "reconstruction", "noise")
-    return {name: {space.name: embeddings.load(REFERENCE, name, space) for space in spaces} for name in names}
+def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
+    """The reference stage's sets; a set that another ruler made, or of other clips, is refused."""
+    names = ["reference", *NEAR, *(name for name in FAR if (REFERENCE / name).exists())]
+    sets = {name: {space.name: embeddings.load(REFERENCE, name, space) for space in spaces} for name in names}
+    for name in ("reference", "real"):
+        embeddings.check_clips(sets[name]["clap"], real, f"{REFERENCE / name}")
+    return sets | {name: {"clap": embeddings.load(REFERENCE, name, spaces[0])} for name in IN_CLAP_ONLY}
 
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
     clap, judge = load_clap(params.score.clap), load_judge(params.score)
-    spaces = embedders(decoder, clap)
-    sets, samples = stored_sets(spaces), ClipStore(SAMPLES)
-    draws, seed, count = params.score.bootstrap, params.seed, params.sample.candidates
+    spaces, clips, start = embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
+    sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))
+    samples, count = ClipStore(SAMPLES), params.sample.candidates
+
+    def score(made: Generated, suffix: str = "") -> Scores:
+        draws = params.score.bootstrap
+        return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=MEASURE_SEED, suffix=suffix)
+
     by_text = generated(samples, "text", count)
-    scores: Scores = score_generated(by_text, sets, spaces, clap, judge, bootstrap=draws, seed=seed)
+    scores = score(by_text)
     if params.model.type == "b":
-        read = window(ClipStore(CLIPS), decoder.rate, 0.0, params.data.prompt_seconds)
-        prompts = Audio(sorted(by_text.captions), read)
-        prompted = generated(samples, "prompt", count, prompts)
-        scores.update(
-            score_generated(prompted, sets, spaces, clap, judge, bootstrap=draws, seed=seed, suffix="_prompted")
-        )
+        prompts = Audio(sorted(by_text.captions), window(clips, decoder.rate, 0.0, start))
+        scores.update(score(generated(samples, "prompt", count, prompts), "_prompted"))
     write_scores(SCORES_AUDIO, scores)
     write_json(METRICS_AUDIO, scores.metrics)
 

@@ -7,7 +7,18 @@ from musicgen_lite.scoring import baselines, nll
 from musicgen_lite.scoring.intervals import rounded
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.store import ArrayStore, write_json, write_text
-from stages.common import CODEBOOKS, METRICS_NLL, MODEL, SCORES_NLL, TEXT, TOKENS, run, set_up_torch, write_scores
+from stages.common import (
+    CODEBOOKS,
+    MEASURE_SEED,
+    METRICS_NLL,
+    MODEL,
+    SCORES_NLL,
+    TEXT,
+    TOKENS,
+    run,
+    set_up_torch,
+    write_scores,
+)
 
 
 def codebooks(scores: Scores, count: int) -> str:
@@ -38,7 +49,7 @@ def main(params: Params) -> None:
         baseline,
         frame_rate=tokens.meta["frame_rate"],
         bootstrap=params.score.bootstrap,
-        seed=params.seed,
+        seed=MEASURE_SEED,
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
     write_scores(SCORES_NLL, scores)

@@ -12,6 +12,7 @@ from musicgen_lite.params import Params
 from musicgen_lite.report.summary import terminal_summary
 from musicgen_lite.store import read_json
 from stages.common import (
+    DRAWS,
     METRICS_AUDIO,
     METRICS_NLL,
     METRICS_REFERENCE,
@@ -53,7 +54,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
-    scores = {f"scores/{file.parent.name}.json": file for file in DETAILS}
+    scores = {f"scores/{file.parent.name}.json": file for file in DETAILS} | {"scores/draws.parquet": DRAWS}
     return tracking.close(
         params.tracking, root(), record,
         curves=curves(), scoring_params=scoring, key_parts=key_parts(), metrics=metrics, tables=tables,

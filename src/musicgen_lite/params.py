@@ -187,6 +187,7 @@ class ScoreParams(Section):
     clap: str = Field(min_length=1)
     judge: str
     bootstrap: int = Field(ge=100)
+    training_clips: int = Field(ge=2)
 
 
 class TrackingParams(Section):

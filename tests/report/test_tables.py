@@ -52,6 +52,21 @@ def test_audio_of_each_set_stands_in_its_column() -> None:
     assert "KAD, CLAP" not in [row.name for row in table.rows]
 
 
+def test_music_of_few_genres_and_the_nearest_training_clip_have_their_places() -> None:
+    names = ["clap_fad_generated", "clap_fad_few_genres", "memorised", "nearest", "nearest_real", "chroma_gain_prompted",
+             "chroma_real_gain"]  # fmt: skip
+    found = details(*names)
+    table = tables.audio_table(found)
+    assert cell(table, "FAD, CLAP", "few genres") == 1.0
+    assert cell(table, "nearer to it than 95 % of real clips", "generated") == 2.0
+    assert cell(table, "CLAP with the nearest training clip", "real") == 4.0
+    chroma = "chroma with the audio prompt, own over another's"
+    assert [cell(table, chroma, column) for column in ("generated", "with audio prompt", "real")] == [None, 5.0, 6.0]
+    assert "FAD-infinity" not in table.note
+    notes = {"clap": {"sets": {"generated": {"fad_inf": "withheld: 9 clips are few"}}}}
+    assert tables.audio_table({**found, "notes": notes}).note.endswith("FAD-infinity is withheld: 9 clips are few.")
+
+
 def test_gains_are_shown_where_they_were_measured() -> None:
     table = tables.gains_table(details("clap_gain", "nll_caption_gain"))
     assert cell(table, "NLL, its caption over another's", "gain") == 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring import embeddings, signals
+from musicgen_lite.scoring import embeddings, intervals, signals
 from musicgen_lite.scoring.audio_scores import (
     Audio,
     Generated,
@@ -26,6 +26,7 @@ from tests.scoring.standins import RATE, RoundingCodec, ToneClap, sine
 rng = np.random.default_rng(0)
 PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
 EMBEDDERS: list[Embedder] = [ClapEmbedder(PICKER), CodecLatentEmbedder(CODEC), MelEmbedder()]
+FAD_SETS = ("real", "reconstruction", "generated", "few_genres", "noise")
 HZ = {f"t{i:02d}": 200.0 * 2 ** (i / 6) for i in range(16)}
 REFERENCE, OTHER = sorted(HZ)[::2], sorted(HZ)[1::2]
 CAPTIONS = {i: str(HZ[i]) for i in OTHER}
@@ -41,12 +42,18 @@ def candidate(clip: str, k: int) -> tuple[np.ndarray, int]:
     return wave + noise_like(wave, int(clip[1:])) * np.float32(0.1 * (1 + k)), RATE
 
 
-AUDIO = reference_audio(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, seed=0)
+def other_genre(clip: str) -> tuple[np.ndarray, int]:
+    return sine(3 * HZ[clip]) + sine(7 * HZ[clip], level=0.2), RATE
+
+
+AUDIO = reference_audio(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, 0, Audio(OTHER, other_genre))
+PROMPTS = Audio(OTHER, read)
+TRAINING = Audio([f"train{i}" for i in range(9)], lambda clip: (sine(190 * 1.3 ** int(clip[5:])), RATE))
 
 
 @pytest.fixture(scope="module")
 def sets() -> dict[str, dict[str, embeddings.Embeddings]]:
-    return embed_all(AUDIO, EMBEDDERS)
+    return embed_all(AUDIO, EMBEDDERS) | embed_all({"training": TRAINING, "prompts": PROMPTS}, EMBEDDERS[:1])
 
 
 def generated(**changes: object) -> Generated:
@@ -72,6 +79,19 @@ def test_sets_are_in_order_and_differences_are_paired() -> None:
     assert table["n"].tolist() == [40, 40, 40]
     # 40 clips are enough for six dimensions: what is left of the bias is small beside the shift of 6.
     assert scores.estimates["space_fad_inf_far"].value == pytest.approx(6, abs=2.5)
+
+
+def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
+    rows = rng.normal(size=(40, 6))
+    reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
+    sets = {"a": standins.embeddings(rows + 0.4), "b": standins.embeddings(rows + 0.5)}
+    together = audio_distances(reference, sets, 200, 0)
+    apart = {name: audio_distances(reference, {"generated": one}, 200, 0) for name, one in sets.items()}
+    for title in ("fad", "kad"):
+        name = f"space_{title}_generated"
+        value = apart["b"].estimates[name].value - apart["a"].estimates[name].value
+        draws = apart["b"].draws[name] - apart["a"].draws[name]
+        assert intervals.centred(value, draws, 40) == together.estimates[f"space_{title}_b_over_a"]
 
 
 def test_the_order_of_clips_does_not_matter() -> None:
@@ -119,15 +139,21 @@ def test_noise_has_the_level_of_its_clip() -> None:
 
 def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
     assert sets["real"]["mel"].ids == tuple(OTHER)
-    scores = score_reference(AUDIO, sets, CAPTIONS, PICKER, 100, 0)
+    scores = score_reference({**AUDIO, "prompts": PROMPTS}, sets, CAPTIONS, PICKER, 100, 0)
     values = {name: estimate.value for name, estimate in scores.estimates.items()}
     assert values["clap_real"] > 0.99
-    assert values["mel_fad_real"] < values["mel_fad_reconstruction"] < values["mel_fad_noise"]
+    order = ("real", "reconstruction", "few_genres", "noise")
+    assert sorted(order, key=lambda name: values[f"mel_fad_{name}"]) == list(order)
+    assert scores.estimates["mel_fad_noise_over_few_genres"].low > 0
+    # The stand-in prompts are the clips themselves.
+    assert values["chroma_real"] == pytest.approx(1)
+    assert values["prompt_similarity_real"] == pytest.approx(1)
+    assert values["prompt_similarity_real_gain"] > 0
     assert set(scores.metrics) == {"clap_real", "clap_recon", "fad_real", "fad_recon"}
 
 
 def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.Embeddings]], tmp_path: Path) -> None:
-    given = generated(prompts=Audio(OTHER, read))
+    given = generated(prompts=PROMPTS)
     scores = score_generated(given, sets, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
     metrics = scores.metrics
     wanted = {
@@ -140,9 +166,9 @@ def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.E
         "kad",
         "fad_codec",
         "fad_mel",
-        "kad_mel",
     }
-    assert wanted | {"diversity", "silent", "clipping", "prompt_sim", "prompt_sim_gain"} <= set(metrics)
+    prompted = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
+    assert wanted | prompted | {"diversity", "silent", "clipping", "memorised"} <= set(metrics)
     assert "tempo" not in metrics
     assert metrics["clap"] > 0.99 > metrics["clap_shuffled"]
     assert metrics["judge_gain"] > 0
@@ -150,8 +176,14 @@ def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.E
     assert scores.estimates["mel_fad_noise_over_generated"].low > 0
     table = scores.tables["clap"]
     assert table["own"].to_numpy() == pytest.approx(table["candidate_0"].to_numpy())
+    assert scores.tables["nearest"]["id"].tolist() == OTHER
+    assert scores.notes["memorisation"]["training_clips"] == 9
+    assert scores.tables["mel_clips"].columns.tolist() == ["id", *(f"fad_{name}" for name in FAD_SETS)]
     embeddings.save(tmp_path / "reference", sets)
-    stored = {name: {e.name: embeddings.load(tmp_path / "reference", name, e) for e in EMBEDDERS} for name in sets}
+    stored = {
+        name: {e.name: embeddings.load(tmp_path / "reference", name, e) for e in EMBEDDERS if e.name in spaces}
+        for name, spaces in sets.items()
+    }
     again = score_generated(given, stored, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
     assert again.details == scores.details
 

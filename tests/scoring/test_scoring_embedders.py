@@ -127,3 +127,23 @@ def test_stored_sets_come_back_and_other_weights_are_refused(tmp_path: Path) -> 
         embeddings.load(tmp_path / "reference", "real", ClapEmbedder(ToneClap(1.0)))
     with pytest.raises(UserError, match="missing"):
         embeddings.load(tmp_path / "reference", "noise", MEL)
+
+
+def test_a_stored_set_of_other_clips_versions_or_embedder_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = {"a": sine(440), "b": sine(300)}
+    folder = tmp_path / "reference"
+    embeddings.save(folder, {"real": embed(items(**waves), [MEL], "real")})
+    stored = embeddings.load(folder, "real", MEL)
+    embeddings.check_clips(stored, lambda clip: (waves[clip], RATE), "real")
+    with pytest.raises(UserError, match=f"real: made from clips of digest {stored.digest}, but now they have"):
+        embeddings.check_clips(stored, lambda clip: (waves[clip] * np.float32(0.99), RATE), "real")
+    now = embeddings.versions()
+    monkeypatch.setattr(embeddings, "versions", lambda: now | {"torch": "9.9"})
+    with pytest.raises(UserError, match=rf"real.mel: made with torch {now['torch']}, now 9\.9; run `dvc repro -f"):
+        embeddings.load(folder, "real", MEL)
+    monkeypatch.undo()
+    (folder / "real" / "mel").rename(folder / "real" / "codec")
+    with pytest.raises(UserError, match="made by mel, not codec"):
+        embeddings.load(folder, "real", CodecLatentEmbedder(RoundingCodec()))

@@ -72,6 +72,17 @@ def test_all_windows_of_a_clip_are_drawn_together() -> None:
     assert np.array_equal(clips.take(np.array([2, 0])).rows, clips.rows[[0, 4, 5]])
 
 
+def test_each_clip_alone_is_measured_by_its_own_windows() -> None:
+    reference = rng.normal(size=(50, 4))
+    clips = ClipRows(rng.normal(size=(9, 4)) * 2, np.array([5, 1, 3]))
+    found = frechet.per_clip(moments(reference), clips)
+    assert found[0] == pytest.approx(distance(moments(reference), moments(clips.rows[:5])))
+    assert found[2] == pytest.approx(distance(moments(reference), moments(clips.rows[6:])))
+    # A single window: a point has no spread.
+    from_mean = np.square(clips.rows[5] - reference.mean(0)).sum()
+    assert found[1] == pytest.approx(from_mean + np.trace(np.cov(reference.T)))
+
+
 def test_replicates_are_distances_of_resampled_clips() -> None:
     reference, one = (ClipRows(rng.normal(size=(20, 3)), np.full(10, 2)) for _ in range(2))
     draws = frechet.replicates(reference, [one, one], 5, seed=3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.pairing import check_same, check_unique, derangement, split_halves
+from musicgen_lite.scoring.pairing import check_same, check_unique, derangement, from_few_groups, split_halves
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])
@@ -43,3 +43,18 @@ def test_halves_share_no_track_and_are_about_equal() -> None:
 def test_one_track_cannot_be_halved() -> None:
     with pytest.raises(UserError, match=r"1 track.*test_fraction"):
         split_halves(["a", "a"], seed=0)
+
+
+def test_few_groups_stand_for_every_id_without_repetition() -> None:
+    pool = {f"p{i:02d}": f"genre{i % 8}" for i in range(80)}
+    ids = [f"c{i}" for i in range(18)]
+    found = from_few_groups(ids, pool, 0)
+    assert set(found) == set(ids)
+    assert len(set(found.values())) == 18
+    assert len({pool[clip] for clip in found.values()}) == 2
+    assert found == from_few_groups(ids[::-1], dict(reversed(pool.items())), 0)
+    assert found != from_few_groups(ids, pool, 1)
+    with pytest.raises(UserError, match=r"10 training clips of genre\d: 18 are needed"):
+        from_few_groups(ids, {clip: g for clip, g in pool.items() if g < "genre4"}, 0)
+    with pytest.raises(UserError, match="1 genre among 80"):
+        from_few_groups(ids, dict.fromkeys(pool, "pop"), 0)

@@ -21,18 +21,23 @@ AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
     ("CLAP with another's caption", "", "clap_shuffled", "clap_{}_shuffled"),
     ("CLAP R@10", "higher", "clap_r10", "clap_{}_r10"),
     ("FAD, CLAP", "lower", "clap_fad_generated", "clap_fad_{}"),
+    ("FAD-infinity, CLAP", "lower", "clap_fad_inf_generated", "clap_fad_inf_{}"),
     ("FAD, codec latents", "lower", "codec_fad_generated", "codec_fad_{}"),
     ("FAD, mel statistics", "lower", "mel_fad_generated", "mel_fad_{}"),
     ("KAD, CLAP", "lower", "clap_kad_generated", "clap_kad_{}"),
     ("stated tempo kept within 5 %", "higher", "tempo", "tempo_{}"),
     ("the same, its half or double too", "higher", "tempo_octaves", "tempo_octaves_{}"),
+    ("CLAP with the audio prompt, own over another's", "higher", "prompt_similarity_gain", "prompt_similarity_{}_gain"),
+    ("chroma with the audio prompt, own over another's", "higher", "chroma_gain", "chroma_{}_gain"),
+    ("CLAP with the nearest training clip", "", "nearest", "nearest_{}"),
+    ("nearer to it than 95 % of real clips", "lower", "memorised", "memorised_{}"),
 )
 GAINS = {
     "NLL, its caption over another's": "nll_caption_gain", "NLL, its caption over none": "nll_text_gain",
     "NLL, its audio prompt over another's": "nll_prompt_gain", "NLL, its audio prompt over none": "nll_prompt_over_none",
     "NLL, its caption over the bigram": "nll_bigram_gain", "CLAP, its caption over another's": "clap_gain",
 }  # fmt: skip
-SETS = {"real": "real", "through the codec": "reconstruction", "noise": "noise"}
+SETS = {"real": "real", "through the codec": "reconstruction", "few genres": "few_genres", "noise": "noise"}
 RERANKING = {"CLAP, which picked": "clap", "judge, which did not": "judge"}
 
 
@@ -67,7 +72,9 @@ def audio_table(audio: Details) -> ScoreTable:
         scores = [_score(audio, own), _score(audio, f"{own}_prompted")]
         scores += [_score(audio, other.format(key)) for key in SETS.values()]
         rows.append(ScoreRow(name, tuple(scores), better))
-    note = "Distances are to one half of the test tracks; all sets hold clips of the other half, as many and as long."
+    note = "Distances are to one half of the test tracks; all sets hold as many and as long clips."
+    withheld = audio.get("notes", {}).get("clap", {}).get("sets", {}).get("generated", {}).get("fad_inf", "")
+    note += f" FAD-infinity is {withheld}." if withheld else ""
     return _table("Generated audio", columns, rows, note)
 
 

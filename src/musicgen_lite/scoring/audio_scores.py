@@ -9,15 +9,22 @@ import torch
 from musicgen_lite.codec import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.progress import track
-from musicgen_lite.scoring import clap, signals
+from musicgen_lite.scoring import clap, intervals, signals
+from musicgen_lite.scoring.chroma import chroma_likeness
+from musicgen_lite.scoring.contrast import likeness_to_prompts
 from musicgen_lite.scoring.distances import audio_distances, noise_like
 from musicgen_lite.scoring.embedders import Clap, ClapEmbedder
 from musicgen_lite.scoring.embeddings import Embedder, Embeddings, Item, embed
+from musicgen_lite.scoring.memorisation import memorisation
 from musicgen_lite.scoring.pairing import check_same, check_unique
 from musicgen_lite.scoring.summary import Scores
 
 Sets = Mapping[str, Mapping[str, Embeddings]]
-"""Set (reference, real, reconstruction, noise) → embedder → embeddings."""
+"""Set → embedder → embeddings: reference, real, reconstruction, noise and, where genres are known, few_genres in every
+space; training (clips that a model may have learnt by heart) and prompts (audio prompts of the real clips) in CLAP's."""
+
+NEAR, FAR = ("real", "reconstruction"), ("few_genres", "noise")
+IN_CLAP_ONLY = ("training", "prompts")
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,13 @@ class Generated:
                 raise UserError(f"sample {clip!r}: candidate {k} was picked, but there are {self.count}")
 
 
-def reference_audio(reference: Audio, real: Audio, codec: Codec, seed: int) -> dict[str, Audio]:
+def reference_audio(
+    reference: Audio, real: Audio, codec: Codec, seed: int, few_genres: Audio | None = None
+) -> dict[str, Audio]:
     """What does not depend on a model: the reference half, and the other half real, through the codec, and as noise.
 
-    Noise has each clip's level and is seeded by the clip's place among the sorted ids.
+    Noise has each clip's level and is seeded by the clip's place among the sorted ids. `few_genres` are real clips of
+    a part of the genres, under the ids of `real`: how far music lies that is good but not what was asked for.
     """
     place = {clip: i for i, clip in enumerate(sorted(real.ids))}
 
@@ -86,10 +96,9 @@ def reference_audio(reference: Audio, real: Audio, codec: Codec, seed: int) -> d
         samples, rate = real.read(clip)
         return noise_like(samples, seed * 1_000_003 + place[clip]), rate
 
-    return {
-        "reference": reference, "real": real,
-        "reconstruction": Audio(real.ids, through_codec), "noise": Audio(real.ids, as_noise),
-    }  # fmt: skip
+    sets = {"reference": reference, "real": real, "reconstruction": Audio(real.ids, through_codec)}
+    sets |= {} if few_genres is None else {"few_genres": few_genres}
+    return sets | {"noise": Audio(real.ids, as_noise)}
 
 
 def embed_all(audio: Mapping[str, Audio], embedders: Sequence[Embedder]) -> dict[str, dict[str, Embeddings]]:
@@ -100,18 +109,23 @@ def embed_all(audio: Mapping[str, Audio], embedders: Sequence[Embedder]) -> dict
 def score_reference(
     audio: Mapping[str, Audio], sets: Sets, captions: Mapping[str, str], scorer: Clap, bootstrap: int, seed: int
 ) -> Scores:
-    """The ends of every scale: FAD and KAD of real, reconstruction and noise, CLAP and tempo with their captions."""
+    """The ends of every scale: FAD and KAD of every set, CLAP and tempo with their captions, likeness to the prompts.
+
+    `audio` and `sets` hold what `reference_audio` gave, and the audio prompts of the real clips as "prompts".
+    """
     scores = Scores()
     for space in sets["reference"]:
         scores.update(audio_distances(sets["reference"][space], _ordered(sets, space), bootstrap, seed))
     text = clap.embed_captions(captions, scorer)
     for name in ("real", "reconstruction", "noise"):
         scores.update(clap.text_audio(text, sets[name]["clap"], f"clap_{name}", bootstrap, seed))
+    scores.update(_like_prompts(audio["real"], sets["real"]["clap"], audio["prompts"], sets, bootstrap, seed, "_real"))
     for name, short in (("real", "real"), ("reconstruction", "recon")):
         scores.update(signals.signal_scores(audio[name], captions).renamed(f"_{name}"))
         scores.columns |= {f"clap_{short}": f"clap_{name}", f"fad_{short}": f"clap_fad_{name}"}
         if f"tempo_{name}" in scores.estimates:
             scores.columns[f"tempo_{short}"] = f"tempo_{name}"
+    scores.draws.clear()
     return scores
 
 
@@ -126,7 +140,8 @@ def score_generated(
     seed: int = 0,
     suffix: str = "",
 ) -> Scores:
-    """Score the samples of one model: CLAP with and without picking, FAD and KAD in every space, signals, diversity.
+    """Score the samples of one model: CLAP with and without picking, FAD and KAD in every space, signals, diversity,
+    nearness to training clips, and, where there were audio prompts, likeness to them.
 
     `scorer` is the CLAP that picked, `judge` one that did not. `embedders` are those that `sets` were made with; the one
     named "clap" must wrap `scorer`. `suffix` is put behind the names of all figures, to keep a second kind of samples
@@ -149,11 +164,13 @@ def score_generated(
         ordered = _ordered(sets, space, one)
         scores.update(audio_distances(sets["reference"][space], ordered, bootstrap, seed))
     if generated.prompts is not None:
-        check_same(ids, generated.prompts.ids, "audio prompts of generated samples")
-        heard = embed(generated.prompts, rulers[:1], "audio prompts")
-        scores.update(clap.prompt_similarity(own["clap"], heard["clap"], "prompt_similarity", bootstrap, seed))
+        scores.update(_like_prompts(generated.chosen(), own["clap"], generated.prompts, sets, bootstrap, seed))
+    if "training" in sets:
+        near = memorisation(own["clap"], sets["real"]["clap"], sets["training"]["clap"], bootstrap, seed)
+        scores.update(near)
     scores.update(signals.signal_scores(generated.chosen(), generated.captions))
     scores.columns = _columns(scores, list(own))
+    scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     return scores.renamed(suffix)
 
 
@@ -170,7 +187,9 @@ def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Cla
         picked=picked, **{f"candidate_{k}": values[:, k] for k in range(generated.count)}
     )
     if name == "clap" and generated.count > 1:
-        scores.add({"diversity": clap.diversity(text, candidates, generated.count, bootstrap, seed)})
+        apart = clap.diversity(text, candidates, generated.count)
+        scores.add({"diversity": intervals.mean(apart, bootstrap, seed)})
+        scores.tables[name]["diversity"] = apart
     scores.notes[f"{name}_model"] = {
         "fingerprint": model.fingerprint,
         "candidates": generated.count,
@@ -179,21 +198,32 @@ def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Cla
     return scores
 
 
+def _like_prompts(
+    clips: Audio, own: Embeddings, prompts: Audio, sets: Sets, bootstrap: int, seed: int, suffix: str = ""
+) -> Scores:
+    """Likeness of clips to their audio prompts, by CLAP and by chroma; the prompts are not part of the clips."""
+    check_same(clips.ids, prompts.ids, "audio prompts")
+    scores = likeness_to_prompts(own, sets["prompts"]["clap"], f"prompt_similarity{suffix}", bootstrap, seed)
+    scores.update(chroma_likeness(clips.ids, clips.read, prompts.read, f"chroma{suffix}", bootstrap, seed))
+    return scores
+
+
 def _ordered(sets: Sets, space: str, generated: Embeddings | None = None) -> dict[str, Embeddings]:
     """The sets in one space, from near to far."""
-    near = {name: sets[name][space] for name in ("real", "reconstruction")}
-    return near | ({} if generated is None else {"generated": generated}) | {"noise": sets["noise"][space]}
+    near = {name: sets[name][space] for name in NEAR}
+    far = {name: sets[name][space] for name in FAR if name in sets}
+    return near | ({} if generated is None else {"generated": generated}) | far
 
 
 def _columns(scores: Scores, spaces: Sequence[str]) -> dict[str, str | float]:
-    """Short names of the figures to compare runs by. FAD and KAD without a space are those of CLAP."""
+    """Short names of the figures to compare runs by, few enough to read; FAD and KAD without a space are those of CLAP."""
     shown = {
         "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r10": "clap_r10", "clap_n1": "clap_first",
         "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
-        "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain",
-        "tempo": "tempo", "tempo_octaves": "tempo_octaves", "silent": "silent", "clipping": "clipping",
+        "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain", "chroma_gain": "chroma_gain",
+        "memorised": "memorised", "tempo": "tempo", "silent": "silent", "clipping": "clipping",
     }  # fmt: skip
     for space in spaces:
-        for title in ("fad", "kad"):
+        for title in ("fad", "fad_inf", "kad") if space == "clap" else ("fad", "fad_inf"):
             shown[title if space == "clap" else f"{title}_{space}"] = f"{space}_{title}_generated"
     return {column: name for column, name in shown.items() if name in scores.estimates}

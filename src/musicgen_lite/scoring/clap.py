@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring import intervals
+from musicgen_lite.scoring.contrast import contrast, unit
 from musicgen_lite.scoring.embedders import Clap
 from musicgen_lite.scoring.embeddings import Embeddings
 from musicgen_lite.scoring.intervals import Estimate
-from musicgen_lite.scoring.pairing import check_same, derangement
+from musicgen_lite.scoring.pairing import check_same
 from musicgen_lite.scoring.summary import Scores
 
 RANKS = (1, 10)
@@ -57,20 +57,16 @@ def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: int, 
     """Own caption, another's, their paired difference, and R@1 and R@10, as `{prefix}`, `{prefix}_shuffled`, …"""
     similarity = cosines(text, audio)
     n = len(similarity)
-    own = np.diag(similarity)
-    wrong = similarity[derangement(n, seed), np.arange(n)]
     same = np.array(list(text.captions.values()))
     others = same[:, None] != same[None, :]
-    ranks = 1 + ((similarity >= own[None]) & others).sum(axis=0)
-    scores = Scores(tables={prefix: pd.DataFrame({"id": text.ids, "own": own, "shuffled": wrong, "rank": ranks})})
-    scores.add(
-        {
-            prefix: intervals.mean(own, bootstrap, seed),
-            f"{prefix}_shuffled": intervals.mean(wrong, bootstrap, seed),
-            f"{prefix}_gain": intervals.mean(own - wrong, bootstrap, seed),
-        }
-    )
-    scores.add({f"{prefix}_r{k}": intervals.proportion(int((ranks <= k).sum()), n) for k in RANKS if k < n})
+    ranks = 1 + ((similarity >= np.diag(similarity)[None]) & others).sum(axis=0)
+    scores = contrast(similarity, text.ids, prefix, bootstrap, seed)
+    scores.tables[prefix]["rank"] = ranks
+    for k in RANKS:
+        if k < n:
+            scores.add({f"{prefix}_r{k}": intervals.proportion(int((ranks <= k).sum()), n)})
+        else:
+            scores.notes[f"{prefix}_r{k}"] = f"withheld: among {n} captions every one is in the first {k}"
     return scores
 
 
@@ -102,32 +98,10 @@ def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: in
     }
 
 
-def diversity(text: TextSpace, candidates: Embeddings, count: int, bootstrap: int, seed: int) -> Estimate:
-    """1 - cosine between candidates of one prompt, mean over their pairs, then over prompts. 0: all alike."""
+def diversity(text: TextSpace, candidates: Embeddings, count: int) -> np.ndarray:
+    """1 - cosine between the candidates of each prompt, mean over their pairs: `[n]` by sorted id. 0: all alike."""
     expected = [candidate_id(clip, k) for clip in text.ids for k in range(count)]
-    unit = candidates.select(expected).means()
-    unit = (unit / np.linalg.norm(unit, axis=1, keepdims=True)).reshape(len(text.ids), count, -1)
+    vectors = unit(candidates.select(expected).means()).reshape(len(text.ids), count, -1)
     pairs = np.triu_indices(count, 1)
-    similarity = np.einsum("nid,njd->nij", unit, unit)[:, pairs[0], pairs[1]]
-    return intervals.mean(1 - similarity.mean(axis=1), bootstrap, seed)
-
-
-def prompt_similarity(generated: Embeddings, prompts: Embeddings, prefix: str, bootstrap: int, seed: int) -> Scores:
-    """Cosine of generated audio (the prompt itself cut off) to its own audio prompt and to another's, paired by id."""
-    if generated.fingerprint != prompts.fingerprint:
-        raise UserError(f"audio by {generated.fingerprint}, prompts by {prompts.fingerprint}: not one CLAP")
-    check_same(generated.ids, prompts.ids, "audio prompts")
-    ids = sorted(generated.ids)
-    a, b = (one.select(ids).means() for one in (generated, prompts))
-    similarity = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
-    own = np.diag(similarity)
-    wrong = similarity[np.arange(len(ids)), derangement(len(ids), seed)]
-    scores = Scores(tables={prefix: pd.DataFrame({"id": ids, "own": own, "shuffled": wrong})})
-    scores.add(
-        {
-            prefix: intervals.mean(own, bootstrap, seed),
-            f"{prefix}_shuffled": intervals.mean(wrong, bootstrap, seed),
-            f"{prefix}_gain": intervals.mean(own - wrong, bootstrap, seed),
-        }
-    )
-    return scores
+    similarity = np.einsum("nid,njd->nij", vectors, vectors)[:, pairs[0], pairs[1]]
+    return np.asarray(1 - similarity.mean(axis=1))

@@ -25,8 +25,9 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
     """FAD and KAD of each set to the reference, and the paired difference of each set to every nearer one.
 
     `sets` are given from near to far (real, reconstruction, generated, noise): where
-    `{space}_fad_generated_over_reconstruction` is above 0, the two are in order. Clips are resampled, reference and sets apart, all sets alike. The interval of FAD is for
-    FAD at this n; the notes hold the basic interval too, which aims at n → infinity and is right from n = 2 d on.
+    `{space}_fad_generated_over_reconstruction` is above 0, the two are in order. Clips are resampled, reference and
+    sets apart, all sets alike. The interval of FAD is for FAD at this n; the notes hold the basic interval too, which
+    aims at n → infinity and is right from n = 2 d on. The table `{space}_clips` has FAD clip by clip, to rank by.
 
     Raises UserError where a set has another embedder, other ids or another length, or shares clips with the reference.
     """
@@ -36,7 +37,8 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
     base = reference.select(sorted(reference.ids)).clips
     clips = [sets[name].select(ids).clips for name in names]
     space, n = reference.embedder, len(ids)
-    fads = np.array([frechet.distance(base.moments(), one.moments()) for one in clips])
+    at = base.moments()
+    fads = np.array([frechet.distance(at, one.moments()) for one in clips])
     fad_draws = frechet.replicates(base, clips, bootstrap, seed)
     kads, kad_draws = kernel.distances(base, clips, bootstrap, seed)
 
@@ -46,6 +48,7 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         fad = intervals.centred(fads[i], fad_draws[:, i], n)
         scores.add({f"{space}_fad_{name}": replace(fad, low=max(fad.low, 0.0))})
         scores.add({f"{space}_kad_{name}": intervals.basic(kads[i], kad_draws[:, i], n)})
+        scores.draws |= {f"{space}_fad_{name}": fad_draws[:, i], f"{space}_kad_{name}": kad_draws[:, i]}
         notes[name] = {"silent": list(sets[name].silent), "digest": sets[name].digest}
         notes[name]["fad_basic"] = _basic_fad(fads[i], fad_draws[:, i], n)
         withheld = frechet.infinity_withheld(base, clips[i])
@@ -60,6 +63,8 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         for title, values, draws in (("fad", fads, fad_draws), ("kad", kads, kad_draws)):
             difference = intervals.centred(values[far] - values[near], draws[:, far] - draws[:, near], n)
             scores.add({f"{space}_{title}_{names[far]}_over_{names[near]}": difference})
+    alone = {f"fad_{name}": frechet.per_clip(at, one) for name, one in zip(names, clips, strict=True)}
+    scores.tables[f"{space}_clips"] = pd.DataFrame({"id": ids, **alone})
     scores.tables[f"{space}_distances"] = _table(scores.estimates, space, names)
     scores.notes[space] = {
         "embedder": reference.embedder, "fingerprint": reference.fingerprint, "dim": reference.rows.shape[1],

@@ -1,12 +1,14 @@
 """Sets of clips as embeddings: checked while they are read, kept with what they were made from.
 
-An embedder turns a waveform into one row per window. What is stored carries the embedder's fingerprint and a digest of
-the audio, and is refused where the fingerprint is another: a distance between embeddings of two rulers means nothing.
+An embedder turns a waveform into one row per window. What is stored carries the embedder's fingerprint, a digest of the
+audio and the versions of what computed it, and is refused where one of them is another: a distance between embeddings of
+two rulers means nothing.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +19,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.frechet import ClipRows
 from musicgen_lite.scoring.pairing import check_unique
 from musicgen_lite.store import ArrayStore, ArrayWriter, atomic_dir
+
+# What may change an embedding without changing weights or settings.
+PACKAGES = ("librosa", "numpy", "soxr", "torch", "transformers")
 
 Item = tuple[str, np.ndarray, int]
 """A clip's id, samples `[T]` and rate in Hz."""
@@ -98,8 +103,7 @@ def embed(items: Iterable[Item], embedders: Sequence[Embedder], what: str) -> di
         ids.append(clip)
         if audio.rms_db(samples) < audio.SILENCE_DB:
             silent.append(clip)
-        digest.update(f"{clip}\0{rate}\0{len(samples)}\0".encode())
-        digest.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+        _count(digest, clip, samples, rate)
         for embedder in embedders:
             vectors = np.asarray(embedder.embed(samples, rate), dtype=np.float32)
             if (
@@ -121,6 +125,28 @@ def embed(items: Iterable[Item], embedders: Sequence[Embedder], what: str) -> di
         )
         for e in embedders
     }  # fmt: skip
+
+
+def _count(digest: "hashlib._Hash", clip: str, samples: np.ndarray, rate: int) -> None:
+    digest.update(f"{clip}\0{rate}\0{len(samples)}\0".encode())
+    digest.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+
+
+def check_clips(one: Embeddings, read: Callable[[str], tuple[np.ndarray, int]], what: str) -> None:
+    """Raise UserError where the clips of a stored set are no longer those that were embedded."""
+    digest = hashlib.sha256()
+    for clip in one.ids:
+        _count(digest, clip, *read(clip))
+    if digest.hexdigest()[:16] != one.digest:
+        raise UserError(
+            f"{what}: made from clips of digest {one.digest}, but now they have {digest.hexdigest()[:16]}; "
+            "run `dvc repro`, which makes it anew"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute embeddings, without what tells builds apart (such as +cpu)."""
+    return {name: version(name).split("+")[0] for name in PACKAGES}
 
 
 def _check(clip: str, samples: np.ndarray, rate: int, first: tuple[str, int, int] | None, what: str) -> None:
@@ -154,19 +180,31 @@ def save(directory: str | Path, sets: Mapping[str, Mapping[str, Embeddings]]) ->
                 for clip, end, size in zip(one.ids, ends, one.windows, strict=True):
                     writer.add(clip, one.rows[end - size : end], silent=clip in one.silent)
                 meta = {k: getattr(one, k) for k in ("embedder", "fingerprint", "digest", "seconds")}
-                writer.close(meta)
+                writer.close({**meta, "versions": versions()})
 
 
 def load(directory: str | Path, set_name: str, embedder: Embedder) -> Embeddings:
-    """Read one set in one embedder's space; UserError by name where it is missing or was made by another fingerprint."""
+    """Read one set in one embedder's space.
+
+    Raises UserError by name where it is missing, or was made by another embedder, other weights or preprocessing, or
+    other versions of what computes it.
+    """
     place = Path(directory) / set_name / embedder.name
     store = ArrayStore(place)
     made_by = store.meta["fingerprint"]
+    if store.meta["embedder"] != embedder.name:
+        raise UserError(
+            f"{place}: made by {store.meta['embedder']}, not {embedder.name}; run `dvc repro -f -s reference`"
+        )
     if made_by != embedder.fingerprint:
         raise UserError(
             f"{place}: made by {embedder.name} {made_by}, but now it is {embedder.fingerprint} (weights or preprocessing "
             "changed); run `dvc repro`, which makes it anew"
         )
+    found, now = store.meta["versions"], versions()
+    changed = [f"{name} {found.get(name)}, now {now[name]}" for name in PACKAGES if found.get(name) != now[name]]
+    if changed:
+        raise UserError(f"{place}: made with {'; '.join(changed)}; run `dvc repro -f -s reference` to make it anew")
     parts = [store[key] for key in store.keys]
     silent = tuple(store.index.loc[store.index["silent"], "key"])
     return Embeddings(

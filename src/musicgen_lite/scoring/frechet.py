@@ -80,6 +80,20 @@ class ClipRows:
         return ClipRows(self.rows[np.repeat(chosen, self.windows)], self.windows[chosen])
 
 
+def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
+    """FAD of each clip alone `[n]`, to rank the clips of a set by (Gui et al., 2024): its windows against the reference.
+
+    A clip of one window has no covariance of its own: then the ranking is by distance from the reference's mean.
+    Compare clips of as many windows only.
+    """
+    values = np.empty(one.n)
+    for i, (end, size) in enumerate(zip(np.cumsum(one.windows), one.windows, strict=True)):
+        rows = np.asarray(one.rows[end - size : end], np.float64)
+        single = Moments(rows[0], np.zeros((1, rows.shape[1])))
+        values[i] = distance(reference, moments(rows) if size > 1 else single)
+    return values
+
+
 def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: int) -> np.ndarray:
     """FAD of each set to the reference in each resample of clips: `[bootstrap, len(sets)]`.
 

@@ -58,24 +58,19 @@ def distances(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: i
 
     A pair drawn twice from one clip is left out as well: it would count a clip's likeness to itself.
     """
-    sigma = bandwidth(reference)
-    base = clip_kernel(reference, reference, sigma)
-    own = [clip_kernel(one, one, sigma) for one in sets]
-    cross = [clip_kernel(reference, one, sigma) for one in sets]
-
-    def mmd(for_reference: np.ndarray, for_sets: np.ndarray) -> np.ndarray:
-        spread = _within(base, for_reference)
-        between = for_reference.sum(axis=1) * for_sets.sum(axis=1)
-        columns = [
-            spread + _within(k, for_sets) - 2 * np.einsum("bi,bi->b", for_reference @ c, for_sets) / between
-            for k, c in zip(own, cross, strict=True)
-        ]
-        return np.stack(columns, axis=1)
-
-    n = sets[0].n
-    values = mmd(np.ones((1, reference.n)), np.ones((1, n)))[0]
-    drawn = [
-        np.concatenate(list(intervals.resamples(size, bootstrap, s))).astype(np.float64)
+    sigma, n = bandwidth(reference), sets[0].n
+    # The first row counts every clip once: the value itself.
+    for_reference, for_sets = (
+        np.concatenate([np.ones((1, size)), *intervals.resamples(size, bootstrap, s)])
         for size, s in ((reference.n, seed), (n, seed + 1))
-    ]
-    return values, mmd(*drawn)
+    )
+    between = for_reference.sum(axis=1) * for_sets.sum(axis=1)
+    # One kernel at a time: they are what grows with the square of the clips.
+    spread = _within(clip_kernel(reference, reference, sigma), for_reference)
+    columns = []
+    for one in sets:
+        own = _within(clip_kernel(one, one, sigma), for_sets)
+        cross = np.einsum("bi,bi->b", for_reference @ clip_kernel(reference, one, sigma), for_sets) / between
+        columns.append(spread + own - 2 * cross)
+    values = np.stack(columns, axis=1)
+    return values[0], values[1:]

@@ -1,6 +1,6 @@
 """What belongs together: ids are checked, never lined up by position, and wrong partners are drawn by seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -56,3 +56,20 @@ def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
     taken = (before + counts[order] / 2) <= len(labels) / 2
     taken[0], taken[-1] = True, False
     return np.isin(labels, names[order[taken]])
+
+
+def from_few_groups(ids: Sequence[str], pool: Mapping[str, str], seed: int) -> dict[str, str]:
+    """A different clip of the pool (id → group, such as its genre) for each of `ids`, from a quarter of the groups.
+
+    Groups and clips are drawn by seed. Raises UserError where there are too few of either.
+    """
+    groups = sorted(set(pool.values()))
+    if len(groups) < 2:
+        raise UserError(f"{len(groups)} genre among {len(pool)} training clips: a part of them needs at least 2")
+    rng = np.random.default_rng(seed)
+    chosen = {groups[i] for i in rng.permutation(len(groups))[: max(1, len(groups) // 4)]}
+    clips = sorted(clip for clip, group in pool.items() if group in chosen)
+    if len(clips) < len(ids):
+        raise UserError(f"{len(clips)} training clips of {', '.join(sorted(chosen))}: {len(ids)} are needed; add some")
+    drawn = rng.permutation(len(clips))[: len(ids)]
+    return {clip: clips[i] for clip, i in zip(sorted(ids), drawn, strict=True)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from musicgen_lite.scoring.intervals import Estimate, rounded
@@ -13,13 +14,16 @@ from musicgen_lite.scoring.intervals import Estimate, rounded
 class Scores:
     """Estimates by name, tables with a row per item, and notes (embedders, baselines, counts, what was withheld and why).
 
-    `columns` maps the short names of the metric columns to estimates; plain counts go in as numbers.
+    `columns` maps the short names of the metric columns to estimates; plain counts go in as numbers. `draws` holds the
+    bootstrap replicates `[B]` of estimates that no table can be resampled for. Two results on one reference were
+    resampled alike: the difference of their draws gives the interval of A - B (`intervals.centred`).
     """
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
     columns: dict[str, str | float] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, estimates: Mapping[str, Estimate], columns: Mapping[str, str | float] | None = None) -> None:
         """Add estimates, and the columns that show some of them."""
@@ -28,7 +32,7 @@ class Scores:
 
     def update(self, other: "Scores") -> None:
         """Take over everything from `other`."""
-        for name in ("estimates", "columns", "tables", "notes"):
+        for name in ("estimates", "columns", "tables", "notes", "draws"):
             getattr(self, name).update(getattr(other, name))
 
     def renamed(self, suffix: str) -> "Scores":
@@ -38,13 +42,20 @@ class Scores:
             return {f"{name}{suffix}": value for name, value in values.items()}
 
         columns = {k: f"{v}{suffix}" if isinstance(v, str) else v for k, v in self.columns.items()}
-        return Scores(rename(self.estimates), rename(columns), rename(self.tables), rename(self.notes))
+        return Scores(
+            rename(self.estimates), rename(columns), rename(self.tables), rename(self.notes), rename(self.draws)
+        )
 
     @property
     def metrics(self) -> dict[str, float]:
         """The columns: short name to a value of 6 significant digits."""
         values = {k: self.estimates[v].value if isinstance(v, str) else float(v) for k, v in self.columns.items()}
         return {name: rounded(value) for name, value in values.items()}
+
+    @property
+    def draws_table(self) -> pd.DataFrame:
+        """The draws, a column an estimate."""
+        return pd.DataFrame(self.draws)
 
     @property
     def details(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from musicgen_lite import audio
+from musicgen_lite.errors import UserError
 from musicgen_lite.store import read_json, write_json
 
 SPLITS = ("train", "validation", "test")
@@ -74,12 +75,22 @@ class ClipWriter:
         write_json(self.directory / "rejected.json", list(rejected))
 
 
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run `dvc repro`") from error
+
+
 class ClipStore:
-    """Reads the shards that `ClipWriter` wrote; the audio stays on disk until it is asked for."""
+    """Reads the shards that `ClipWriter` wrote; the audio stays on disk until it is asked for.
+
+    Raises UserError naming a shard that cannot be read, an id that occurs twice, and an id that is asked for in vain.
+    """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
-        self._files = [pq.ParquetFile(path, memory_map=True) for path in sorted(self.directory.glob("clips-*.parquet"))]
+        self._files = [_open(path) for path in sorted(self.directory.glob("clips-*.parquet"))]
         parts = []
         for number, file in enumerate(self._files):
             columns = [name for name in file.schema_arrow.names if name != "audio"]
@@ -91,6 +102,9 @@ class ClipStore:
         if parts:
             places = zip(self.index["_file"], self.index["_row"], strict=True)
             self._place = dict(zip(self.index["id"], places, strict=True))
+        twice = self.index["id"][self.index["id"].duplicated()]
+        if len(twice):
+            raise UserError(f"{self.directory}: the id {twice.iloc[0]!r} occurs twice; run `dvc repro` to make it anew")
         self._group: tuple[int, int, list[bytes]] | None = None
 
     @property
@@ -107,6 +121,10 @@ class ClipStore:
 
     def audio_bytes(self, clip_id: str) -> bytes:
         """The stored FLAC bytes of one clip."""
+        if clip_id not in self._place:
+            raise UserError(
+                f"{self.directory}: no clip {clip_id!r} among its {len(self)}; run `dvc repro` to make it anew"
+            )
         number, row = self._place[clip_id]
         group, within = divmod(int(row), CLIPS_PER_GROUP)
         # Reading in stored order touches each row group once.

@@ -1,0 +1,73 @@
+"""Likeness to the audio prompt, by CLAP and by chroma: own against another's."""
+
+import numpy as np
+import pytest
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.scoring import chroma
+from musicgen_lite.scoring.contrast import contrast, likeness_to_prompts, unit
+from musicgen_lite.scoring.pairing import derangement
+from tests.scoring.standins import RATE, embeddings, sine
+
+C4 = 261.6256
+SEMITONE = 2 ** (1 / 12)
+
+
+def chord(*semitones: int, seconds: float = 3.0) -> np.ndarray:
+    """Sines above middle C."""
+    return np.sum([sine(C4 * SEMITONE**step, seconds, level=0.2) for step in semitones], axis=0)
+
+
+def test_own_and_another_are_read_from_one_matrix() -> None:
+    similarity = np.arange(16.0).reshape(4, 4)
+    scores = contrast(similarity, ["a", "b", "c", "d"], "s", 100, 0)
+    table = scores.tables["s"].set_index("id")
+    assert table["own"].tolist() == [0, 5, 10, 15]
+    assert table["shuffled"].tolist() == [similarity[row, i] for i, row in enumerate(derangement(4, 0))]
+    values = {name: estimate.value for name, estimate in scores.estimates.items()}
+    assert values["s_gain"] == pytest.approx(values["s"] - values["s_shuffled"])
+
+
+def test_likeness_to_the_own_audio_prompt_exceeds_that_to_anothers() -> None:
+    rows = np.eye(5, dtype=np.float32)
+    generated = embeddings(rows + 0.1, name="clap")
+    scores = likeness_to_prompts(generated, embeddings(2 * rows, name="clap"), "similarity", 200, 0)
+    assert scores.estimates["similarity"].value == pytest.approx(1.1 / np.sqrt(1.1**2 + 4 * 0.1**2))
+    assert scores.estimates["similarity_shuffled"].value == pytest.approx(0.1 / np.sqrt(1.1**2 + 4 * 0.1**2))
+    assert scores.estimates["similarity_gain"].low > 0
+    with pytest.raises(ValueError, match="not one space"):
+        likeness_to_prompts(generated, embeddings(rows, fingerprint="g"), "s", 50, 0)
+    with pytest.raises(UserError, match="audio prompts: no entry for 1"):
+        likeness_to_prompts(generated, embeddings(rows[:4]), "s", 50, 0)
+
+
+def test_rows_get_length_one_and_zeros_stay() -> None:
+    assert unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [[0.6, 0.8], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("octave", [0.5, 1.0, 4.0])
+def test_chroma_finds_the_pitch_class_in_any_octave(octave: float) -> None:
+    for step in range(12):
+        assert chroma.profile(sine(octave * C4 * SEMITONE**step, 2.0), RATE).argmax() == step
+
+
+def test_chroma_knows_chords_and_not_their_level_or_silence() -> None:
+    major, up = chroma.profile(chord(0, 4, 7), RATE), chroma.profile(chord(1, 5, 8), RATE)
+    assert sorted(np.argsort(major)[-3:]) == [0, 4, 7]
+    assert np.roll(major, 1) == pytest.approx(up, abs=0.1)
+    assert chroma.profile(0.1 * chord(0, 4, 7), RATE) == pytest.approx(major, abs=1e-3)
+    assert chroma.profile(np.zeros(RATE, np.float32), RATE).tolist() == [0.0] * 12
+
+
+def test_a_clip_in_the_key_of_its_prompt_is_nearer_to_it_than_to_anothers() -> None:
+    steps = {f"c{i}": i for i in range(6)}
+    heard = {clip: chord(step, step + 4, step + 7) for clip, step in steps.items()}
+    made = {clip: chord(step, step + 7, step + 16, seconds=5.0) for clip, step in steps.items()}
+    made["c5"] = np.zeros(RATE, np.float32)
+    scores = chroma.chroma_likeness(
+        list(steps)[::-1], lambda clip: (made[clip], RATE), lambda clip: (heard[clip], RATE), "chroma", 100, 0
+    )
+    table = scores.tables["chroma"].set_index("id")
+    assert (table["own"].to_numpy()[:5] > 0.95).all()
+    assert table.loc["c5", "own"] == 0
+    assert scores.estimates["chroma_gain"].value > 0.3

@@ -36,6 +36,11 @@ def signals_table() -> pd.DataFrame:
                          "silent": False, "clipped": 0.0})  # fmt: skip
 
 
+def draws(shift: float) -> pd.DataFrame:
+    """Resamples of FAD that move with the shift."""
+    return pd.DataFrame({"clap_fad_generated": 0.3 + 0.05 * np.sin(np.arange(40)) + shift * np.linspace(0.5, 1.5, 40)})
+
+
 def sounds(hz: float) -> pd.DataFrame:
     """One fixed and three test prompts; the real clips are the same for every run, what is generated is not."""
     rows = []
@@ -78,6 +83,6 @@ def result(name: str, shift: float = 0.0, **changes: Any) -> Result:
     given: dict[str, Any] = {
         "run_id": f"{abs(hash(name)):032x}"[:32], "name": name, "started": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
         "params": {"model.type": "a", "model.pattern": "delay", "seed": "0"}, "tags": {}, "metrics": {"parameters": 1234.0},
-        "scores": scores, "tables": tables, "curves": curves, "sounds": sounds(180 + 100 * abs(shift)),
+        "scores": scores, "tables": tables, "draws": draws(shift), "curves": curves, "sounds": sounds(180 + 100 * abs(shift)),
     }  # fmt: skip
     return Result(**{**given, **changes})

@@ -4,13 +4,14 @@ import dataclasses
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.report.comparison import NOT_BY_PROMPT, Comparison, Row, compare
 from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.tracking import Result
-from tests.report.rows import clap_table, nll_table, result
+from tests.report.rows import clap_table, draws, nll_table, result
 
 
 def row(comparison: Comparison, key: str) -> Row:
@@ -94,13 +95,30 @@ def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() ->
     assert one.reason == "other does not say its held-out codes"
 
 
-def test_distances_have_no_difference_and_a_best() -> None:
-    comparison = compare([result("first"), result("other", shift=0.1)])
+def test_distances_are_compared_draw_by_draw() -> None:
+    """Both runs drew the same clips: what moves both alike cancels, and 0.1 x (0.5 to 1.5) is left."""
+    first, other = result("first"), result("other", shift=0.1)
+    comparison = compare([first, other])
+    (one,) = row(comparison, "fad").differences
+    assert one
+    assert one.score
+    assert one.score.value == pytest.approx(0.1)
+    assert (one.score.low, one.score.high) == (pytest.approx(0.0525, abs=0.001), pytest.approx(0.1475, abs=0.001))
+    assert one.sure
+    assert row(comparison, "fad").best == (0,)
+
+
+def test_distances_without_draws_have_a_best_but_no_difference() -> None:
+    comparison = compare([result("first"), result("other", shift=0.1, draws=pd.DataFrame())])
     (one,) = row(comparison, "fad").differences
     assert one
     assert one.reason == NOT_BY_PROMPT
     assert row(comparison, "fad").best == (0,)
     assert comparison.withheld == ()
+    fewer = result("other", shift=0.1, draws=draws(0.1).head(30))
+    (one,) = row(compare([result("first"), fewer]), "fad").differences
+    assert one
+    assert one.reason == "not as many clips or resamples (8 and 8, 40 and 30)"
 
 
 def test_figures_that_nobody_knows_are_shown_and_codebooks_are_told() -> None:

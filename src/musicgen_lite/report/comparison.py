@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP, SEED = 2000, 0
 MAX_RUNS = 6
-NOT_BY_PROMPT = "a figure of the whole set, without values by prompt"
+NOT_BY_PROMPT = "a figure of the whole set, without values by prompt or resamples"
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,18 @@ def _best(figure: Figure, runs: "Sequence[Result]", scores: Sequence[Score | Non
 def difference(
     figure: Figure, first: "Result", other: "Result", bootstrap: int = BOOTSTRAP, seed: int = SEED
 ) -> Difference | None:
-    """`other` less `first` over the same prompts with a paired bootstrap interval, or the reason why not.
+    """`other` less `first` over the same clips with a paired bootstrap interval, or the reason why not.
 
     None for figures that nobody would subtract: those without a direction.
     """
     if not figure.better:
         return None
     reason = figures.unlike(figure, first, other)
+    if reason:
+        return Difference(None, reason)
     own = figure.by_prompt
-    if reason or own is None:
-        return Difference(None, reason or NOT_BY_PROMPT)
+    if own is None:
+        return _of_draws(figure, first, other)
     if own.table not in first.tables or own.table not in other.tables:
         return Difference(None, f"no table {own.table} in one of the rows")
     a, b = (_by_prompt(figure, run.tables[own.table]) for run in (first, other))
@@ -157,6 +159,20 @@ def difference(
         return Difference(None, f"{len(a)} prompt: an interval needs at least 2")
     weights = a["weight"].to_numpy()
     found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap, seed)
+    return Difference(Score(found.value, found.low, found.high, found.n))
+
+
+def _of_draws(figure: Figure, first: "Result", other: "Result") -> Difference:
+    """From the resamples of both runs, which draw the same clips: distances have no values by prompt."""
+    a, b = (figures.score(run, figure.key) for run in (first, other))
+    drawn = [run.draws.get(run.scores["audio"]["columns"].get(figure.key)) for run in (first, other)]
+    if a is None or b is None or any(draws is None for draws in drawn):
+        return Difference(None, NOT_BY_PROMPT)
+    if a.n != b.n or a.n is None or len(drawn[0]) != len(drawn[1]):
+        return Difference(
+            None, f"not as many clips or resamples ({a.n} and {b.n}, {len(drawn[0])} and {len(drawn[1])})"
+        )
+    found = intervals.centred(b.value - a.value, drawn[1].to_numpy() - drawn[0].to_numpy(), a.n)
     return Difference(Score(found.value, found.low, found.high, found.n))
 
 

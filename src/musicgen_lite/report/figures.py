@@ -91,9 +91,11 @@ AUDIO = (
     Figure("prompt_sim", "CLAP with the audio prompt", "higher", _model("clap"), ByPrompt("prompt_similarity", _own)),
     Figure("prompt_sim_gain", "the same, own over another's", "higher", _model("clap"),
            ByPrompt("prompt_similarity", lambda t: t["own"] - t["shuffled"])),
+    Figure("chroma_gain", "chroma of the audio prompt, own over another's", "higher", CLIPS,
+           ByPrompt("chroma", lambda t: t["own"] - t["shuffled"])),
     *(
         Figure(f"{title}{suffix}", f"{title.upper()}, {label}", "lower", _space(space))
-        for title in ("fad", "kad")
+        for title in ("fad", "fad_inf", "kad")
         for space, suffix, label in (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"),
                                      ("mel", "_mel", "mel statistics"))
     ),
@@ -101,6 +103,7 @@ AUDIO = (
     Figure("tempo_octaves", "the same, its half or double too", "higher", CLIPS,
            ByPrompt("signals", _stated("tempo_hit_octaves"))),
     Figure("diversity", "diversity of the candidates", "", _model("clap")),
+    Figure("memorised", "share nearer to a training clip than real ones", "lower", _model("clap")),
     Figure("silent", "share of silent clips", "lower", CLIPS, ByPrompt("signals", lambda t: t["silent"].astype(float))),
     Figure("clipping", "share of clipping clips", "lower", CLIPS,
            ByPrompt("signals", lambda t: (t["clipped"] > 0).astype(float))),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CURVES = ("train_loss", "val_loss")
 SCORES = ("nll", "reference", "audio")
 SOUNDS = "sounds.parquet"
+DRAWS = "draws.parquet"
 NAMED = 8  # rows that a message names
 
 
@@ -29,7 +30,7 @@ class Result:
     """One finished row.
 
     `scores` holds the details of the stages by name (nll, reference, audio), `tables` one table a score with a row a
-    clip, `curves` one mapping a step with `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind,
+    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind,
     flac), or None where the row was written before rows kept their sounds.
     """
 
@@ -41,6 +42,7 @@ class Result:
     metrics: dict[str, float]
     scores: dict[str, Any]
     tables: dict[str, pd.DataFrame]
+    draws: pd.DataFrame
     curves: tuple[dict[str, float], ...]
     sounds: pd.DataFrame | None
 
@@ -129,6 +131,7 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
                 "MLflow, and `dvc repro` on its commit writes it again"
             )
         scores, tables = fetched("scores"), fetched("tables")
+        draws = scores / DRAWS
         return Result(
             run_id=run_id,
             name=row.info.run_name,
@@ -138,6 +141,7 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
             metrics=dict(row.data.metrics),
             scores={name: read_json(scores / f"{name}.json") for name in SCORES},
             tables={file.stem: _table(file) for file in sorted(tables.glob("*.json"))},
+            draws=pd.read_parquet(draws) if draws.exists() else pd.DataFrame(),
             curves=_curves(connection, run_id),
             sounds=pd.read_parquet(fetched(SOUNDS)) if SOUNDS in present else None,
         )

@@ -9,13 +9,13 @@ from rich.text import Text
 
 from musicgen_lite.report.comparison import Comparison, Difference, Group, Row
 from musicgen_lite.report.page import Score
-from musicgen_lite.report.summary import ARROWS, PLAIN_WIDTH
+from musicgen_lite.report.summary import ARROWS, PLAIN_WIDTH, bare_table
 
 BEST = "*"
 FOOT = (
     f"{BEST} best; (low to high) 95 % bootstrap intervals over clips. A difference is the run less the first one over the same",
-    "prompts, with its own paired interval, and ! where that leaves out 0. Distances (FAD, KAD) belong to whole sets and",
-    "have none. With this many figures at 95 %, one in twenty leaves out 0 by chance.",
+    "prompts, with its own paired interval, and ! where that leaves out 0; for distances (FAD, KAD) both draw",
+    "the same clips. With this many figures at 95 %, one in twenty leaves out 0 by chance.",
 )
 
 
@@ -46,14 +46,7 @@ def _difference(one: Difference | None) -> Text:
 def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
     """The figures of one group; the differences keep their intervals, because without one they say nothing."""
     labels = comparison.labels
-    grid = Table(
-        box=None,
-        title=Text(group.title),
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    grid = bare_table(group.title)
     paired = any(row.paired for row in group.rows)
     grid.add_column(Text("figure"), no_wrap=True)
     for label in labels:

@@ -23,6 +23,18 @@ def _cell(score: Score | None, interval: bool) -> Text:
     return Text.assemble(score.text, (f"  ({score.interval})" if interval and score.interval else "", "dim"))
 
 
+def bare_table(title: str) -> Table:
+    """A table without lines, its title above at the left."""
+    return Table(
+        box=None,
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+
+
 def _grid(scores: ScoreTable, intervals: int) -> Table:
     """The table with intervals in its first `intervals` columns; headers wrap to the width of their figures."""
     rows = [
@@ -33,14 +45,7 @@ def _grid(scores: ScoreTable, intervals: int) -> Table:
         ]
         for row in scores.rows
     ]
-    grid = Table(
-        box=None,
-        title=Text(scores.title),
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    grid = bare_table(scores.title)
     for position, name in enumerate(("score", *scores.columns, "n")):
         width = max((len(row[position]) for row in rows), default=1)
         header = textwrap.fill(name, max(width, HEADER_WIDTH), break_long_words=False)

@@ -1,0 +1,55 @@
+"""Whether guidance makes samples fit their captions better: CLAP of all candidates at two scales, paired by caption.
+
+`python -m benchmarks.guidance` takes about 8 minutes on the clips and the model of a run. No candidate is picked: picking
+by CLAP would hide what guidance does. The judge is a second CLAP.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from musicgen_lite.generation import Sampling
+from musicgen_lite.generator import Generator, load
+from musicgen_lite.progress import track
+from musicgen_lite.scoring import intervals
+from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.sources.clips import ClipStore
+
+
+def fits(generator: Generator, rulers: list[ClapScorer], caption: str, guidance: float, candidates: int) -> list[float]:
+    """The mean cosine of the candidates with their caption, by each ruler."""
+    sampling = Sampling(top_k=250, guidance=guidance)
+    music = generator.generate(caption, seconds=5.0, candidates=candidates, sampling=sampling)
+    owners = [0] * candidates
+    return [float(ruler.fit([caption], music.rate, music.candidates, owners).mean()) for ruler in rulers]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("data/model/model.safetensors"))
+    parser.add_argument("--clips", type=Path, default=Path("data/clips"))
+    parser.add_argument("--scales", type=float, nargs=2, default=(1.0, 3.0))
+    parser.add_argument("--candidates", type=int, default=4)
+    given = parser.parse_args()
+    generator = load(given.model, clap="")
+    rulers = [load_clap("embedded"), load_clap("judge")]
+    captions = ClipStore(given.clips).split("test")["caption"].tolist()
+    found = [
+        [fits(generator, rulers, caption, scale, given.candidates) for scale in given.scales]
+        for caption in track(captions, "guidance")
+    ]
+    values = np.array(found)  # [captions, scales, rulers]
+    low, high = given.scales
+    for number, name in enumerate(("CLAP", "judge")):
+        at_low, at_high = values[:, 0, number], values[:, 1, number]
+        gain = intervals.mean(at_high - at_low, 2000, 0)
+        print(
+            f"{name}: {at_low.mean():.3f} at guidance {low:g}, {at_high.mean():.3f} at {high:g}; difference "
+            f"{gain.value:.3f} ({gain.low:.3f} to {gain.high:.3f}), {gain.n} captions of {given.candidates} candidates",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

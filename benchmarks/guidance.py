@@ -1,6 +1,6 @@
 """Whether guidance makes samples fit their captions better: CLAP of all candidates at two scales, paired by caption.
 
-`python -m benchmarks.guidance` takes about 3 minutes on the clips and the model of a run. No candidate is picked: picking
+`python -m benchmarks.guidance` takes about 3 minutes (4 candidates) on the clips and the model of a run. No candidate is picked: picking
 by CLAP would hide what guidance does. The judge is a second CLAP.
 """
 

@@ -1,15 +1,13 @@
 """A comparison in the terminal: one column a run, one row a figure, intervals where there is room."""
 
-import sys
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.report.comparison import Comparison, Difference, Group, Row
 from musicgen_lite.report.page import Score
-from musicgen_lite.report.summary import ARROWS, PLAIN_WIDTH, bare_table
+from musicgen_lite.report.summary import ARROWS, bare_table, open_console, print_fitting
 
 BEST = "*"
 FOOT = (
@@ -64,9 +62,7 @@ def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
 
 def comparison_text(comparison: Comparison, file: TextIO | None = None) -> None:
     """Print the comparison: coloured in a terminal, plain aligned text elsewhere."""
-    console = Console(file=file or sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console = open_console(file)
     for place, (label, run) in enumerate(zip(comparison.labels, comparison.runs, strict=True)):
         kind = f"model {run.params.get('model.type', '?').upper()}, {run.params.get('model.pattern', '?')}"
         first = "  (the first)" if not place and len(comparison.runs) > 1 else ""
@@ -74,13 +70,8 @@ def comparison_text(comparison: Comparison, file: TextIO | None = None) -> None:
             Text.assemble((label, "bold"), f"  {kind}, {run.run_id[:8]}, {run.started:%Y-%m-%d %H:%M}{first}")
         )
     for group in comparison.groups:
-        for intervals in (True, False):
-            grid = _grid(comparison, group, intervals)
-            needed = console.measure(grid, options=console.options.update(width=9999)).maximum
-            if needed <= console.width:
-                break
         console.print()
-        console.print(grid, width=max(needed, console.width), crop=False)
+        print_fitting(console, [_grid(comparison, group, intervals) for intervals in (True, False)])
     console.print()
     for line in FOOT if len(comparison.runs) > 1 else FOOT[:0]:
         console.print(Text(line, style="dim"))

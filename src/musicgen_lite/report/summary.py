@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -55,23 +55,34 @@ def _grid(scores: ScoreTable, intervals: int) -> Table:
     return grid
 
 
+def open_console(file: TextIO | None) -> Console:
+    """Coloured in a terminal, plain text of a fixed width elsewhere; stdout without a file."""
+    console = Console(file=file or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def print_fitting(console: Console, grids: Iterable[Table]) -> None:
+    """Print the first table that fits the console, else the last one, which is then wider than the console."""
+    needed, grid = 0, Table()
+    for grid in grids:
+        needed = console.measure(grid, options=console.options.update(width=9999)).maximum
+        if needed <= console.width:
+            break
+    console.print(grid, width=max(needed, console.width), crop=False)
+
+
 def terminal_summary(
     title: str, tables: Sequence[ScoreTable], commands: Sequence[tuple[str, str]], file: TextIO | None = None
 ) -> None:
     """Print score tables, then (command, what it does) pairs: coloured in a terminal, plain aligned text elsewhere."""
-    console = Console(file=file or sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console = open_console(file)
     console.print(Text(title, style="bold"))
     for scores in tables:
         # Where a line is short, the baselines' intervals go first, then the run's own; a figure never goes.
-        for intervals in (len(scores.columns), 1, 0):
-            grid = _grid(scores, intervals)
-            needed = console.measure(grid, options=console.options.update(width=9999)).maximum
-            if needed <= console.width:
-                break
         console.print()
-        console.print(grid, width=max(needed, console.width), crop=False)
+        print_fitting(console, [_grid(scores, intervals) for intervals in (len(scores.columns), 1, 0)])
     console.print()
     console.print(Text("Next", style="bold"))
     steps = Table.grid(padding=(0, 3, 0, 0))

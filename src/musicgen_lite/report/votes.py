@@ -1,19 +1,17 @@
 """What listeners preferred in the blind test, with exact binomial intervals."""
 
 import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.report.page import number
-from musicgen_lite.report.summary import PLAIN_WIDTH
+from musicgen_lite.report.summary import open_console
 from musicgen_lite.scoring.intervals import Estimate, proportion
 
 COLUMNS = ("prompt", "first", "second", "preferred")
@@ -123,9 +121,7 @@ def _verdict(one: Preference) -> str:
 
 def print_preferences(votes: Sequence[Vote], file: TextIO | None = None) -> None:
     """Print the preference of every pair, and whether the order of playing mattered."""
-    console = Console(file=file or sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console = open_console(file)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("pair", "preferred", "share of the first named", "no preference", "prompts", "at 95 %"):
         grid.add_column(name, justify="left", no_wrap=name == "pair")

@@ -10,7 +10,7 @@ from stages.common import CLIPS, TEXT, run, set_up_torch
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    encoder = text.load(params.text.name)
+    encoder = text.load(params.text.name, params.trusted_pickles)
     rows = ClipStore(CLIPS).index[["id", "caption"]].to_dict("records")
     size, limit = params.text.batch_size, params.text.max_tokens
     truncated = 0

@@ -14,9 +14,9 @@ from musicgen_lite.params import Params
 
 def previewer(params: Params, folder: Path) -> Callable[[LanguageModel, int], None]:
     """A function that generates every fixed prompt at one training step and writes them into `folder`."""
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks)
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks, trusted=params.trusted_pickles)
     prompts = list(params.sample.fixed_prompts)
-    embeddings = text.load(params.text.name).encode(prompts, params.text.max_tokens)
+    embeddings = text.load(params.text.name, params.trusted_pickles).encode(prompts, params.text.max_tokens)
     conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance)

@@ -95,7 +95,7 @@ def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks)
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks, trusted=params.trusted_pickles)
     record, (nll, _), count = read_json(RUN), details(), params.codec.num_codebooks
     heard = sounds(params, decoder)
     shown = entries(heard, params.sample.seconds, decoder.rate / 2)

@@ -41,7 +41,9 @@ def items(params: Params) -> Iterator[Item]:
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
     fixed = list(params.sample.fixed_prompts)
-    for number, embedding in enumerate(text.load(params.text.name).encode(fixed, params.text.max_tokens)):
+    for number, embedding in enumerate(
+        text.load(params.text.name, params.trusted_pickles).encode(fixed, params.text.max_tokens)
+    ):
         yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
 
 
@@ -55,8 +57,8 @@ def conditions(group: Sequence[Item]) -> Conditions:
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
-    clap = load_clap(params.score.clap)
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
+    clap = load_clap(params.score.clap, params.trusted_pickles)
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
     frames = round(own.seconds * decoder.frame_rate)

@@ -55,8 +55,8 @@ def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
-    clap, judge = load_clap(params.score.clap), load_judge(params.score)
+    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
+    clap, judge = load_clap(params.score.clap, params.trusted_pickles), load_judge(params)
     spaces, clips, start = embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
     sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))
     samples, count = ClipStore(SAMPLES), params.sample.candidates

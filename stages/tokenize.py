@@ -28,7 +28,7 @@ def describe(model: Codec) -> dict[str, str | int | float]:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    model = codec.load(params.codec.name, params.codec.num_codebooks, device=device)
+    model = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
     clips = ClipStore(CLIPS)
     prompt, total = (round(seconds * model.rate) for seconds in (params.data.prompt_seconds, params.data.seconds))
     rows = clips.index[["id", "split", "track_id"]].to_dict("records")

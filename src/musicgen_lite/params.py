@@ -5,6 +5,7 @@ with what is allowed.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,8 +206,17 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     sample: SampleParams
+    trusted_pickles: tuple[str, ...] = Field(strict=False)
     score: ScoreParams
     tracking: TrackingParams
+
+    @field_validator("trusted_pickles")
+    @classmethod
+    def _digests(cls, digests: tuple[str, ...]) -> tuple[str, ...]:
+        for digest in digests:
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise ValueError(f"found {digest!r}; a sha256 is 64 hexadecimal digits, in lower case")
+        return digests
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> "Params":

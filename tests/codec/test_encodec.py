@@ -105,11 +105,11 @@ def test_wrong_shapes_and_codes_are_refused(directory: Path) -> None:
 def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) -> None:
     cut = tiny.save(tmp_path / "cut") / "model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"cut.*weights cannot be read"):
+    with pytest.raises(UserError, match=r"codec\.name.*cut.*cannot be loaded"):
         codec.load(str(cut.parent), 3)
     gone = tiny.save(tmp_path / "gone")
     (gone / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"gone.*weights cannot be read"):
+    with pytest.raises(UserError, match=r"gone.*no weights in it"):
         codec.load(str(gone), 3)
     foreign = tiny.save(tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
@@ -117,10 +117,10 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
     with pytest.raises(UserError, match=r"model_type is 'dac', expected 'encodec'"):
         codec.load(str(foreign), 3)
     (foreign / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"foreign.*configuration cannot be read"):
+    with pytest.raises(UserError, match=r"foreign.*cannot be loaded"):
         codec.load(str(foreign), 3)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty.*no config\.json"):
+    with pytest.raises(UserError, match=r"empty.config\.json: this file is missing; codec\.name"):
         codec.load(str(tmp_path / "empty"), 3)
 
 
@@ -131,7 +131,7 @@ def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
     tensors = load_file(place)
     tensors.pop("decoder.layers.0.conv.bias")
     save_file(tensors, place, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 tensors, first decoder\.layers\.0\.conv\.bias"):
+    with pytest.raises(UserError, match=r"lack 1 of what EncodecModel needs, such as decoder\.layers\.0\.conv\.bias"):
         codec.load(str(place.parent), 3)
 
 
@@ -155,7 +155,7 @@ def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPa
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"codec\.name 'nobody/no-such-codec'.*`embedded`"):
+    with pytest.raises(UserError, match=r"codec\.name: 'nobody/no-such-codec' is none of embedded"):
         codec.load("nobody/no-such-codec", 4)
 
 

@@ -94,6 +94,17 @@ def test_every_import_is_declared_and_every_declaration_is_used(stage: str) -> N
     assert not unused, f"dvc.yaml declares these for {stage}, but it does not import them"
 
 
+@pytest.mark.parametrize("stage", [name for name in STAGES if not STAGES[name].get("always_changed")])
+def test_every_parameter_that_a_stage_reads_is_declared(stage: str) -> None:
+    # Neither where results are computed nor where they are recorded changes them; `relevant` hashes its own.
+    text = (ROOT / "stages" / f"{stage}.py").read_text()
+    read = {".".join(filter(None, found)) for found in re.findall(r"\bparams\.([a-z]\w*)(?:\.(\w+))?", text)}
+    own = {name for name in read if not name.startswith(("compute", "tracking", "load", "model_dump", "model.decoder"))}
+    named = STAGES[stage].get("params", [])
+    missing = {name for name in own if not any(name == one or name.startswith(f"{one}.") for one in named)}
+    assert not missing, f"dvc.yaml does not declare these parameters for {stage}"
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_its_script_and_depends_on_it(stage: str) -> None:
     assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
@@ -123,7 +134,7 @@ ALLOWED_ABOVE = {
     "scoring": {"models", "patterns", "codec", "text"},
     "codec": set(), "text": set(), "sources": set(), "report": {"scoring"},
 }  # fmt: skip
-BASE = {"errors", "progress", "store", "audio", "weights", "sources", "__init__"}
+BASE = {"errors", "progress", "pretrained", "store", "audio", "weights", "sources", "__init__"}
 
 
 @pytest.mark.parametrize("area", ALLOWED_ABOVE)

@@ -1,18 +1,17 @@
 """EnCodec (Défossez et al. 2022) on transformers' EncodecModel."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
-from transformers.utils import logging
 
 from musicgen_lite import store
 from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import Source, damaged, load_model, locate
 
 # What of a configuration changes codes or waveforms; names, versions and file types don't.
 _IDENTITY = (
@@ -22,48 +21,30 @@ _IDENTITY = (
 )  # fmt: skip
 
 
-def _model(name: str, source: str, revision: str | None) -> EncodecModel:
+PARAMETER = "codec.name"
+
+
+def _model(source: Source) -> EncodecModel:
     """The model at `source` in float32, every weight of it read from the file."""
-    logging.disable_progress_bar()
-    here = Path(source).is_dir()
-    where = f"codec.name {name!r}" + (f" ({source})" if here and name != source else "")
-    hint = (
-        "give a directory with config.json and model.safetensors of an EncodecModel"
-        if here
-        else "give `embedded`, an existing directory, or a hub name that is cached or can be downloaded "
-        "(with HF_HUB_OFFLINE=1 nothing is)"
-    )
-    if here and not (Path(source) / "config.json").is_file():
-        raise UserError(f"{where}: there is no config.json in it; {hint}")
     try:
-        found, _ = EncodecConfig.get_config_dict(source, revision=revision)
+        found, _ = EncodecConfig.get_config_dict(source.folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"{where}: its configuration cannot be read ({_first_line(error)}); {hint}") from error
+        raise damaged(error, source) from error
     if found.get("model_type") != "encodec":
-        raise UserError(f"{where}: model_type is {found.get('model_type')!r}, expected 'encodec'; {hint}")
-    try:
-        # A half-precision file would otherwise load in half precision, and give other codes.
-        model, report = EncodecModel.from_pretrained(
-            source, revision=revision, dtype=torch.float32, output_loading_info=True
+        raise UserError(
+            f"{source}: model_type is {found.get('model_type')!r}, expected 'encodec'; name the directory or the hub's "
+            "model of an EncodecModel"
         )
-    except Exception as error:  # the loaders raise OSError, RuntimeError, ValueError and safetensors' own errors
-        raise UserError(f"{where}: its weights cannot be read ({_first_line(error)}); {hint}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise UserError(f"{where}: the weight file lacks {len(missing)} tensors, first {missing[0]}; {hint}")
-    return model.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return load_model(EncodecModel, source)
 
 
 class TransformersEncodec:
     """A mono EncodecModel without chunks or level normalisation, as MusicGen's 32 kHz codec and the shipped one are."""
 
-    def __init__(self, name: str, source: str, num_codebooks: int, revision: str | None, device: torch.device) -> None:
-        self.name = name
-        self.model: Any = _model(name, source, revision).to(device)
+    def __init__(self, name: str, num_codebooks: int, device: torch.device, trusted: Collection[str] = ()) -> None:
+        source = locate(name, PARAMETER, {"embedded": "codec"}, trusted)
+        self.name, self.revision = name, source.revision
+        self.model: Any = _model(source).to(device)
         self.device = device
         config = self.model.config
         self._check(config, num_codebooks)

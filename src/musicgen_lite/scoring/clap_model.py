@@ -1,14 +1,14 @@
 """CLAP (Wu et al. 2023, arXiv:2211.06687): text and audio embedded in one space, by transformers' ClapModel."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import damaged, load_model, load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.store import fingerprint
-from musicgen_lite.text.pretrained import explain, load_model, load_tokenizer, locate, tokenizer_digest
 
 EMBEDDED = {"embedded": "clap", "judge": "clap_judge"}
 PARAMETER = "score.clap"
@@ -24,32 +24,33 @@ AUDIO_KEYS = ("depths", "enable_fusion", "num_attention_heads", "patch_stride", 
 TEXT_KEYS = ("num_attention_heads", "num_hidden_layers", "pad_token_id")
 
 
-def load_clap(name: str) -> "ClapScorer":
+def load_clap(name: str, trusted: Collection[str] = ()) -> "ClapScorer":
     """The CLAP called `name`: "embedded" and "judge" (shipped with the package), a directory, or a hub name.
 
     The feature extractor is the one saved with the model: the defaults of its class fit no known checkpoint.
-    Raises UserError where the model is unknown, out of reach, or its files are missing or damaged.
+    See `pretrained.locate` for names and `trusted`. Raises UserError where the model is unknown, out of reach, or its files are missing or damaged.
     """
     from transformers import ClapFeatureExtractor, ClapModel
 
-    source = locate(name, PARAMETER, EMBEDDED)
-    tokenizer = load_tokenizer(source, PARAMETER, EMBEDDED)
+    source = locate(name, PARAMETER, EMBEDDED, trusted)
+    tokenizer = load_tokenizer(source)
     try:
-        extractor = ClapFeatureExtractor.from_pretrained(source)
+        extractor = ClapFeatureExtractor.from_pretrained(source.folder)
     except Exception as error:  # transformers raises several types here
-        raise explain(error, source, PARAMETER, EMBEDDED) from error
-    return ClapScorer(load_model(ClapModel, source, PARAMETER, EMBEDDED), extractor, tokenizer)
+        raise damaged(error, source) from error
+    return ClapScorer(load_model(ClapModel, source), extractor, tokenizer, source.revision)
 
 
 class ClapScorer:
     """Embeds captions and audio; the dot product of two of its vectors is their cosine.
 
     rate: of the audio in Hz; window_s: the seconds of audio it hears at once; dim: length D of its vectors;
-    fingerprint: of the weights, the feature extractor and the tokenizer: figures of two fingerprints don't compare.
+    fingerprint: of the weights, the feature extractor and the tokenizer: figures of two fingerprints don't compare;
+    revision: the hub's commit it was read from, if any.
     """
 
-    def __init__(self, model: Any, extractor: Any, tokenizer: Any) -> None:
-        self._model, self._extractor, self._tokenizer = model, extractor, tokenizer
+    def __init__(self, model: Any, extractor: Any, tokenizer: Any, revision: str = "") -> None:
+        self._model, self._extractor, self._tokenizer, self.revision = model, extractor, tokenizer, revision
         self.rate = int(extractor.sampling_rate)
         self.window_s = float(extractor.max_length_s)
         self.dim = int(model.config.projection_dim)

@@ -1,12 +1,12 @@
 """The text encoder: T5 (Raffel et al. 2020, arXiv:1910.10683), its encoder half, frozen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from musicgen_lite.pretrained import load_model, load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.store import fingerprint
-from musicgen_lite.text.pretrained import load_model, load_tokenizer, locate, tokenizer_digest
 
 EMBEDDED = {"embedded": "text"}
 PARAMETER = "text.name"
@@ -17,26 +17,26 @@ CONFIG_KEYS = (
 )  # fmt: skip
 
 
-def load(name: str) -> "TextEncoder":
+def load(name: str, trusted: Collection[str] = ()) -> "TextEncoder":
     """The text encoder called `name`: "embedded" (shipped with the package), a directory, or a hub name such as t5-base.
 
-    Raises UserError where it is unknown, out of reach, or its files are missing or damaged.
+    See `pretrained.locate` for names and `trusted`. Raises UserError where it is unknown, out of reach, or its files are missing or damaged.
     """
     from transformers import T5EncoderModel
 
-    source = locate(name, PARAMETER, EMBEDDED)
-    tokenizer = load_tokenizer(source, PARAMETER, EMBEDDED)
-    return TextEncoder(load_model(T5EncoderModel, source, PARAMETER, EMBEDDED), tokenizer)
+    source = locate(name, PARAMETER, EMBEDDED, trusted)
+    return TextEncoder(load_model(T5EncoderModel, source), load_tokenizer(source), source.revision)
 
 
 class TextEncoder:
     """One vector for each token of a text, in float32 (T5 overflows in float16).
 
-    dim: length D of the vectors; fingerprint: of the weights, the tokenizer and what else decides the output.
+    dim: length D of the vectors; fingerprint: of the weights, the tokenizer and what else decides the output;
+    revision: the hub's commit it was read from, if any.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(self, model: Any, tokenizer: Any, revision: str = "") -> None:
+        self._model, self._tokenizer, self.revision = model, tokenizer, revision
         self.dim = int(model.config.d_model)
         config = {key: getattr(model.config, key) for key in CONFIG_KEYS}
         self.fingerprint = fingerprint(model.state_dict(), {**config, "tokenizer": tokenizer_digest(tokenizer)})

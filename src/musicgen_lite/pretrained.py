@@ -1,0 +1,171 @@
+"""Pretrained models in transformers' files, found in one way and loaded so that what is missing is said, never made up.
+
+A model is shipped with the package, a directory, or a name of the hub, there at a revision: `t5-base`,
+`facebook/encodec_32khz@COMMIT`. Weights are safetensors; a pickle can run code when it is loaded, so one is read only if
+its sha256 is among those that the user trusts. Left alone, transformers fills absent weights with random numbers, and makes
+an empty tokenizer where its files are absent.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite import weights
+from musicgen_lite.errors import UserError
+
+CONFIG, PICKLE = "config.json", "pytorch_model.bin"
+SAFE = ("model.safetensors", "model.safetensors.index.json")
+# What is fetched of a repository of the hub beside its weights: configurations and tokenizers.
+SMALL_FILES = ("*.json", "*.txt", "*.model")
+HUB_TIMEOUT_S = 5.0
+MIN_PIECES = 100
+# Texts whose token ids stand for how a tokenizer cuts words, in its fingerprint.
+PROBES = ("A fast Techno beat, 120 BPM.", "  naïve  Ünïcode 音楽 🎵\n", "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies: `folder` holds its files; `revision` is the hub's commit, "" for what is no model of the hub.
+
+    `parameter` and `name` are how the user asked for it. `pickled`: its weights are a pickle, of a trusted sha256.
+    """
+
+    parameter: str
+    name: str
+    folder: Path
+    revision: str = ""
+    pickled: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.parameter} {self.name!r} ({self.folder})"
+
+
+def locate(name: str, parameter: str, embedded: Mapping[str, str], trusted: Collection[str] = ()) -> Source:
+    """The files of the model called `name`, fetched from the hub where they are not here yet.
+
+    name: a key of `embedded` (which maps to a name under the package's weights), a directory, or a hub name, which
+    `@` and a revision may follow; trusted: sha256 of the pickles that may be loaded. Raises UserError naming the
+    `parameter` where there is no such model, or no whole one.
+    """
+    if name in embedded:
+        return Source(parameter, name, weights.path(embedded[name]))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _checked(Source(parameter, name, folder), trusted)
+    if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise UserError(f"{parameter}: there is no directory {name}")
+    try:
+        folder = _snapshot(name)
+    except Exception as error:  # the hub's client raises many types
+        raise UserError(
+            f"{parameter}: {name!r} is none of {', '.join(embedded)}, not a directory, and the model hub did not give it "
+            f"({first_line(error)}); check the name, or without a network name a directory"
+        ) from error
+    return _checked(Source(parameter, name, folder, revision=folder.name), trusted)
+
+
+def _snapshot(name: str) -> Path:
+    """The hub's files of `name` in its own cache, fetched if they are not there; the folder is called by their commit."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    repository, _, revision = name.partition("@")
+    revision = revision or "main"
+    try:
+        kept = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        if (kept / CONFIG).is_file() and any((kept / file).is_file() for file in (*SAFE, PICKLE)):
+            return kept
+    except Exception:  # not there yet
+        pass
+    # Asked first because it neither repeats nor waits where there is no network.
+    found = HfApi().model_info(repository, revision=revision, timeout=HUB_TIMEOUT_S)
+    safe = any(file.rfilename in SAFE for file in found.siblings or ())
+    held = ("model*.safetensors",) if safe else (PICKLE,)
+    return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, *held]))
+
+
+def _checked(source: Source, trusted: Collection[str]) -> Source:
+    folder = source.folder
+    if not (folder / CONFIG).is_file():
+        raise UserError(
+            f"{folder / CONFIG}: this file is missing; {source.parameter} needs a directory made by save_pretrained"
+        )
+    if any((folder / file).is_file() for file in SAFE):
+        return source
+    if not (folder / PICKLE).is_file():
+        raise UserError(f"{folder}: no weights in it, one of {', '.join((*SAFE, PICKLE))} is needed")
+    check_pickle(folder / PICKLE, source.parameter, trusted)
+    return Source(source.parameter, source.name, folder, source.revision, pickled=True)
+
+
+def check_pickle(path: Path, parameter: str, trusted: Collection[str]) -> None:
+    """Raise UserError unless the sha256 of `path` is among the `trusted` ones."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found not in trusted:
+        raise UserError(
+            f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, none of the "
+            f"{len(trusted)} in trusted_pickles; name a safetensors checkpoint in {parameter}, or, if its publisher states "
+            "this very sha256, add it to trusted_pickles"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def damaged(error: Exception, source: Source) -> UserError:
+    """What to tell a user whose model failed to load with `error`."""
+    return UserError(f"{source}: cannot be loaded, {first_line(error)}; fetch its files again")
+
+
+def load_model(model_class: Any, source: Source) -> Any:
+    """The model at `source` in float32 and evaluation mode, frozen, every weight of it read from the files.
+
+    Raises UserError for damaged files, another architecture, or weights that the files do not hold.
+    """
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        # A half-precision file would otherwise load in half precision, and give other results.
+        model, found = model_class.from_pretrained(
+            source.folder, dtype=torch.float32, output_loading_info=True, use_safetensors=not source.pickled
+        )
+    except Exception as error:  # transformers and safetensors raise a dozen types here
+        raise damaged(error, source) from error
+    # Buffers of positions are made anew; checkpoints of older versions lack them.
+    keys = map(str, {*found["missing_keys"], *found["mismatched_keys"]})
+    absent = sorted(key for key in keys if "position_ids" not in key)
+    if absent:
+        raise UserError(
+            f"{source}: its weights lack {len(absent)} of what {model_class.__name__} needs, such as {absent[0]}; "
+            f"{source.parameter} needs a checkpoint of that architecture"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def load_tokenizer(source: Source) -> Any:
+    """The fast tokenizer at `source`. Raises UserError where its files are missing, damaged or hold hardly any pieces."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder)
+    except Exception as error:  # see load_model
+        raise damaged(error, source) from error
+    if len(tokenizer) < MIN_PIECES:
+        raise UserError(
+            f"{source}: its tokenizer has only {len(tokenizer)} pieces, at least {MIN_PIECES} are expected; "
+            "files such as tokenizer.json are missing or damaged, fetch them again"
+        )
+    return tokenizer
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """A hash of a tokenizer's pieces and of how it cuts a few texts, to enter a fingerprint."""
+    cuts = [tokenizer(text).input_ids for text in PROBES]
+    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), cuts]).encode()).hexdigest()[:16]

@@ -1,0 +1,110 @@
+"""Where models are found, and which files are never trusted."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from musicgen_lite import text, weights
+from musicgen_lite.errors import UserError
+from musicgen_lite.params import parse
+from musicgen_lite.pretrained import locate
+
+EMBEDDED = {"embedded": "text"}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ROOT = Path(__file__).parent.parent
+
+
+def pickled(folder: Path) -> str:
+    """The shipped text encoder with its weights as a pickle; the sha256 of that."""
+    from safetensors.torch import load_file
+
+    shutil.copytree(weights.path("text"), folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, out of reach of the hub itself."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def keep(hub: Path, name: str, commit: str = COMMIT) -> Path:
+    """Put the shipped text encoder into the cache, as if fetched under `name`."""
+    place = hub / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    return shutil.copytree(weights.path("text"), place / "snapshots" / commit)
+
+
+def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
+    digest = pickled(tmp_path / "old")
+    with pytest.raises(UserError, match=rf"pytorch_model\.bin: a pickle.*{digest}.*text\.name.*trusted_pickles"):
+        text.load(str(tmp_path / "old"))
+    with pytest.raises(UserError, match=f"{digest}, none of the 1 in trusted_pickles"):
+        text.load(str(tmp_path / "old"), trusted=["0" * 64])
+    assert text.load(str(tmp_path / "old"), trusted=[digest]).fingerprint == text.load("embedded").fingerprint
+
+
+def test_safetensors_are_taken_where_a_pickle_lies_beside_them(tmp_path: Path) -> None:
+    folder = shutil.copytree(weights.path("text"), tmp_path / "both")
+    (folder / "pytorch_model.bin").write_bytes(b"no pickle at all")
+    assert text.load(str(folder)).fingerprint == text.load("embedded").fingerprint
+
+
+def test_what_the_hub_gave_once_is_found_without_it(hub: Path) -> None:
+    folder = keep(hub, "somebody/t5-tiny")
+    for name in ("somebody/t5-tiny", "somebody/t5-tiny@main", f"somebody/t5-tiny@{COMMIT}"):
+        source = locate(name, "text.name", EMBEDDED)
+        assert (source.folder, source.revision) == (folder, COMMIT)
+    encoder = text.load("somebody/t5-tiny")
+    assert encoder.revision == COMMIT
+    assert encoder.fingerprint == text.load("embedded").fingerprint
+    with pytest.raises(UserError, match=r"'somebody/t5-tiny@other'.*hub did not give it"):
+        locate("somebody/t5-tiny@other", "text.name", EMBEDDED)
+
+
+def test_half_a_model_in_the_cache_is_not_taken_for_one(hub: Path) -> None:
+    (keep(hub, "somebody/half") / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"text\.name: 'somebody/half' is none of embedded.*hub did not give it"):
+        locate("somebody/half", "text.name", EMBEDDED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_without_a_network_an_unknown_name_is_refused_within_ten_seconds(tmp_path: Path, offline: str) -> None:
+    # Nothing listens on port 9 of this machine.
+    code = "from musicgen_lite import codec; codec.load('facebook/encodec_32khz', 4)"
+    surroundings = {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": offline,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**surroundings, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
+    )  # fmt: skip
+    assert "codec.name: 'facebook/encodec_32khz' is none of embedded" in done.stderr
+    assert time.monotonic() - begun < 10.0
+
+
+def test_a_trusted_sha256_is_one(tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert parse({**tree, "trusted_pickles": ["ab" * 32]}).trusted_pickles == ("ab" * 32,)
+    with pytest.raises(UserError, match="trusted_pickles: found 'AB12'; a sha256 is 64 hexadecimal digits"):
+        parse({**tree, "trusted_pickles": ["AB12"]})

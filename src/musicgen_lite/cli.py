@@ -29,7 +29,7 @@ def generate(
     ] = None,
     continued: Annotated[Path | None, typer.Option("--continue", help="A clip that the music goes on from.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of the new music.")] = 10.0,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 3.0,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 2.0,
     guidance_audio: Annotated[
         float | None, typer.Option(help="A scale of its own for the clip of --audio; without it both share one.")
     ] = None,

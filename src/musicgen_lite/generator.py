@@ -113,7 +113,7 @@ class Generator:
         own sound comes first in the result. Equal arguments give equal audio; candidates differ by their seeds. Raises
         UserError naming what of the arguments is not possible.
         """
-        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=3.0)
+        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
         self._check(prompt, seconds, candidates)
         start = time.perf_counter()
         heard = None if style is None else self._style(style)

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -7,6 +8,7 @@ from torch import Tensor
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.generation.cpu import CpuDecoder
+from musicgen_lite.generation.decode import _side_by_side
 from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
 
@@ -171,6 +173,16 @@ def test_an_error_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(CpuDecoder, "logits", broken)
     with pytest.raises(FloatingPointError, match="the step failed"):
         generate(model, given, 6, Sampling(), range(4))
+
+
+def test_an_error_ends_what_runs_beside_it() -> None:
+    def failing() -> Iterator[int]:
+        yield 0
+        raise FloatingPointError("the step failed")
+
+    with pytest.raises(FloatingPointError, match="the step failed"):
+        for _ in _side_by_side([itertools.count(), failing()], 2):
+            pass
 
 
 def test_progress_is_shown_under_its_label(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,7 @@ def _side_by_side(jobs: Sequence[Iterator[int]], threads: int) -> Iterator[int]:
         for job in jobs:
             yield from job
         return
-    done: SimpleQueue[int | None] = SimpleQueue()
+    done: SimpleQueue[int | BaseException | None] = SimpleQueue()  # a step, an error, or that a job has ended
     given_up = False
 
     def work(job: Iterator[int]) -> None:
@@ -120,16 +120,23 @@ def _side_by_side(jobs: Sequence[Iterator[int]], threads: int) -> Iterator[int]:
                 done.put(step)
                 if given_up:
                     return
-        finally:
             done.put(None)
+        except BaseException as error:
+            done.put(error)
 
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            under_way = [pool.submit(work, job) for job in jobs]
-            for _ in jobs:
-                yield from iter(done.get, None)
-            for one in under_way:
-                one.result()
+            for job in jobs:
+                pool.submit(work, job)
+            under_way = len(jobs)
+            while under_way:
+                told = done.get()
+                if isinstance(told, BaseException):
+                    raise told  # at once: the other jobs are given up at their next step
+                if told is None:
+                    under_way -= 1
+                else:
+                    yield told
         finally:
             given_up = True
 

@@ -14,10 +14,10 @@ from llvmlite import ir
 from numba import extending, njit, types
 from numba.core import cgutils
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Sums may be reordered into vectors, and multiplied and added in one rounding. Not assumed: that nothing is infinite.
 FAST = {"reassoc", "contract", "nsz"}
-# A check for division by zero would keep loops from becoming vectors; what is divided by here is never 0.
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+# numpy's error model: a check for division by zero would keep loops from becoming vectors, and what is divided by is never 0.
 kernel: Decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 part: Decorator = njit(cache=True, inline="always", error_model="numpy", fastmath={"contract"})
 exact: Decorator = njit(cache=True, nogil=True)

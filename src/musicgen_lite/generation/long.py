@@ -38,7 +38,7 @@ def generate_long(
     number = 0
     while codes is None or codes.shape[2] < frames:
         done = 0 if codes is None else codes.shape[2]
-        begun = min(done, kept) if done >= window else done
+        begun = done if done < window else kept
         heard = None if codes is None else codes[:, :, done - begun :]
         wanted = min(window, begun + frames - done)
         drawn = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]

@@ -13,7 +13,8 @@ from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator, load
 from musicgen_lite.progress import track
 from musicgen_lite.scoring import intervals
-from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.scoring.clap_scorer import ClapScorer
 from musicgen_lite.sources.clips import ClipStore
 
 

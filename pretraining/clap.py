@@ -19,7 +19,8 @@ from torch import Tensor, nn
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec
 from musicgen_lite.progress import track
-from musicgen_lite.scoring.clap_model import MAX_TOKENS, ClapScorer
+from musicgen_lite.scoring.clap_model import TransformersClap
+from musicgen_lite.scoring.clap_scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.sources import synthetic
 from musicgen_lite.store import write_json
 from pretraining import attributes, clap_card, corpus, shipping, tokenizer
@@ -203,7 +204,7 @@ def main() -> None:
     start = time.perf_counter()
     model = train(params, clips, pieces)
     seconds = time.perf_counter() - start
-    scorer = ClapScorer(model, extractor(params), pieces)
+    scorer = TransformersClap(model, extractor(params), pieces)
     coder = codec.load(arguments.codec, params["num_codebooks"])
     figures = evaluate(scorer, arguments.data, arguments.name, params, coder)
     print(figures)

@@ -18,13 +18,13 @@ from stages.common import (
     write_scores,
 )
 from stages.corpus import GENRE, few_genres, halves, some_training_clips, window
-from stages.rulers import embedders
+from stages.rulers import embedders, origins
 
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(params.score.clap, params.trusted_pickles)
+    clap = load_clap(params.score.clap, params.trusted_pickles, device)
     clips, start = ClipStore(CLIPS), params.data.prompt_seconds
     read, heard = window(clips, decoder.rate, start, params.sample.seconds), window(clips, decoder.rate, 0.0, start)
     reference, prompted = halves(clips, params.sample.prompts)
@@ -40,6 +40,7 @@ def main(params: Params) -> None:
     scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, MEASURE_SEED)
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
+    scores.notes |= origins(clap)
     scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)

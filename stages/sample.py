@@ -58,7 +58,7 @@ def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(params.score.clap, params.trusted_pickles)
+    clap = load_clap(params.score.clap, params.trusted_pickles, device)
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
     frames = round(own.seconds * decoder.frame_rate)

@@ -26,7 +26,7 @@ from stages.common import (
     write_scores,
 )
 from stages.corpus import window
-from stages.rulers import embedders, load_judge
+from stages.rulers import embedders, load_judge, origins
 
 Reader = Callable[[str], tuple[np.ndarray, int]]
 
@@ -56,7 +56,8 @@ def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap, judge = load_clap(params.score.clap, params.trusted_pickles), load_judge(params)
+    clap = load_clap(params.score.clap, params.trusted_pickles, device)
+    judge = load_judge(params, device)
     spaces, clips, start = embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
     sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))
     samples, count = ClipStore(SAMPLES), params.sample.candidates
@@ -70,6 +71,7 @@ def main(params: Params) -> None:
     if params.model.type == "b":
         prompts = Audio(sorted(by_text.captions), window(clips, decoder.rate, 0.0, start))
         scores.update(score(generated(samples, "prompt", count, prompts), "_prompted"))
+    scores.notes |= origins(clap, judge)
     write_scores(SCORES_AUDIO, scores)
     write_json(METRICS_AUDIO, scores.metrics)
 

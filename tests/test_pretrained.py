@@ -53,7 +53,7 @@ def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
     digest = pickled(tmp_path / "old")
     with pytest.raises(UserError, match=rf"pytorch_model\.bin: a pickle.*{digest}.*text\.name.*trusted_pickles"):
         text.load(str(tmp_path / "old"))
-    with pytest.raises(UserError, match=f"{digest}, none of the 1 in trusted_pickles"):
+    with pytest.raises(UserError, match=f"{digest}, which trusted_pickles does not hold"):
         text.load(str(tmp_path / "old"), trusted=["0" * 64])
     assert text.load(str(tmp_path / "old"), trusted=[digest]).fingerprint == text.load("embedded").fingerprint
 

@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback()
 def main() -> None:
-    """Small text-to-music models: generate from a trained one, compare several, write presets."""
+    """Small text-to-music models: generate from a trained one, compare several, write presets, convert a CLAP."""
 
 
 @app.command()
@@ -177,6 +177,28 @@ def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, e
     html = comparison_page(comparison, prompts, seed)
     write_text(output, html)
     print(f"\n{output}: {len(html) / 1e6:.1f} MB, opens from disk: figures, curves, players and a blind listening test")
+
+
+@app.command("convert-clap")
+def convert_clap(
+    checkpoint: Annotated[Path, typer.Argument(help="A CLAP checkpoint of LAION's, such as music_audioset_….pt.")],
+    directory: Annotated[Path, typer.Argument(help="A new directory, to be named in score.clap or score.judge.")],
+    sha256: Annotated[
+        str, typer.Option(help="What its publisher states. A pickle can run code: known files need none, others do.")
+    ] = "",
+    roberta: Annotated[
+        str, typer.Option(help="Where its tokenizer is from: a directory or a hub name.")
+    ] = "roberta-base",
+) -> None:
+    """Write a CLAP checkpoint of LAION's as safetensors for transformers' ClapModel, which needs no laion-clap."""
+    try:
+        from musicgen_lite.scoring.clap_convert import convert
+
+        fingerprint = convert(checkpoint, directory, [sha256] if sha256 else [], roberta)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(f"{directory}: a ClapModel with the fingerprint {fingerprint}; name it in score.clap")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long
 from musicgen_lite.models import Conditions, LanguageModel
-from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.scoring.clap_scorer import ClapScorer
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
@@ -78,7 +79,7 @@ def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights
                 f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of this "
                 "project, or the directory, that the model was trained with, or train it again"
             )
-    return Generator(model, coder, encoder, load_clap(clap) if clap else None, weights)
+    return Generator(model, coder, encoder, load_clap(clap, device=place, parameter="clap") if clap else None, weights)
 
 
 class Generator:

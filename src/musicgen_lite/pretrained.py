@@ -9,7 +9,7 @@ an empty tokenizer where its files are absent.
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,44 +30,52 @@ PROBES = ("A fast Techno beat, 120 BPM.", "  naïve  Ünïcode 音楽 🎵\n", "
 class Source:
     """Where a model lies: `folder` holds its files; `revision` is the hub's commit, "" for what is no model of the hub.
 
-    `parameter` and `name` are how the user asked for it. `pickled`: its weights are a pickle, of a trusted sha256.
+    `parameter` and `name` are how the user asked for it; `sha256` is that of its weights where they are a trusted pickle.
     """
 
     parameter: str
     name: str
     folder: Path
     revision: str = ""
-    pickled: bool = False
+    sha256: str = ""
+
+    @property
+    def pickled(self) -> bool:
+        """Whether its weights are a pickle."""
+        return bool(self.sha256)
 
     def __str__(self) -> str:
         return f"{self.parameter} {self.name!r} ({self.folder})"
 
 
-def locate(name: str, parameter: str, embedded: Mapping[str, str], trusted: Collection[str] = ()) -> Source:
+def locate(
+    name: str, parameter: str, embedded: Mapping[str, str], trusted: Collection[str] = (), small: bool = False
+) -> Source:
     """The files of the model called `name`, fetched from the hub where they are not here yet.
 
     name: a key of `embedded` (which maps to a name under the package's weights), a directory, or a hub name, which
-    `@` and a revision may follow; trusted: sha256 of the pickles that may be loaded. Raises UserError naming the
-    `parameter` where there is no such model, or no whole one.
+    `@` and a revision may follow; trusted: sha256 of the pickles that may be loaded; small: only configuration and
+    tokenizer are wanted, no weights. Raises UserError naming the `parameter` where there is no such model, or no whole one.
     """
     if name in embedded:
         return Source(parameter, name, weights.path(embedded[name]))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _checked(Source(parameter, name, folder), trusted)
+        return _checked(Source(parameter, name, folder), trusted, small)
     if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise UserError(f"{parameter}: there is no directory {name}")
     try:
-        folder = _snapshot(name)
+        folder = _snapshot(name, small)
     except Exception as error:  # the hub's client raises many types
+        known = f"none of {', '.join(embedded)}, not" if embedded else "not"
         raise UserError(
-            f"{parameter}: {name!r} is none of {', '.join(embedded)}, not a directory, and the model hub did not give it "
+            f"{parameter}: {name!r} is {known} a directory, and the model hub did not give it "
             f"({first_line(error)}); check the name, or without a network name a directory"
         ) from error
-    return _checked(Source(parameter, name, folder, revision=folder.name), trusted)
+    return _checked(Source(parameter, name, folder, revision=folder.name), trusted, small)
 
 
-def _snapshot(name: str) -> Path:
+def _snapshot(name: str, small: bool) -> Path:
     """The hub's files of `name` in its own cache, fetched if they are not there; the folder is called by their commit."""
     from huggingface_hub import HfApi, snapshot_download
 
@@ -75,41 +83,40 @@ def _snapshot(name: str) -> Path:
     revision = revision or "main"
     try:
         kept = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-        if (kept / CONFIG).is_file() and any((kept / file).is_file() for file in (*SAFE, PICKLE)):
+        if (kept / CONFIG).is_file() and (small or any((kept / file).is_file() for file in (*SAFE, PICKLE))):
             return kept
     except Exception:  # not there yet
         pass
     # Asked first because it neither repeats nor waits where there is no network.
     found = HfApi().model_info(repository, revision=revision, timeout=HUB_TIMEOUT_S)
     safe = any(file.rfilename in SAFE for file in found.siblings or ())
-    held = ("model*.safetensors",) if safe else (PICKLE,)
+    held = () if small else ("model*.safetensors",) if safe else (PICKLE,)
     return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, *held]))
 
 
-def _checked(source: Source, trusted: Collection[str]) -> Source:
+def _checked(source: Source, trusted: Collection[str], small: bool) -> Source:
     folder = source.folder
     if not (folder / CONFIG).is_file():
         raise UserError(
             f"{folder / CONFIG}: this file is missing; {source.parameter} needs a directory made by save_pretrained"
         )
-    if any((folder / file).is_file() for file in SAFE):
+    if small or any((folder / file).is_file() for file in SAFE):
         return source
     if not (folder / PICKLE).is_file():
         raise UserError(f"{folder}: no weights in it, one of {', '.join((*SAFE, PICKLE))} is needed")
-    check_pickle(folder / PICKLE, source.parameter, trusted)
-    return Source(source.parameter, source.name, folder, source.revision, pickled=True)
+    return replace(source, sha256=check_pickle(folder / PICKLE, source.parameter, trusted))
 
 
-def check_pickle(path: Path, parameter: str, trusted: Collection[str]) -> None:
-    """Raise UserError unless the sha256 of `path` is among the `trusted` ones."""
+def check_pickle(path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles") -> str:
+    """The sha256 of `path`. Raises UserError unless it is among the `trusted` ones, which the user gives in `place`."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found not in trusted:
         raise UserError(
-            f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, none of the "
-            f"{len(trusted)} in trusted_pickles; name a safetensors checkpoint in {parameter}, or, if its publisher states "
-            "this very sha256, add it to trusted_pickles"
+            f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, which {place} does not hold; "
+            f"take a safetensors checkpoint for {parameter}, or, if its publisher states this very sha256, name it in {place}"
         )
+    return found
 
 
 def first_line(error: Exception) -> str:

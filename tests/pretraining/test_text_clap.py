@@ -165,7 +165,7 @@ def test_a_tiny_clap_training(tmp_path: Path) -> None:
     np.testing.assert_allclose(direct["input_features"][0][0][4:-4], clips.mels[0, 0][54:297], atol=0.1)
     pieces = tokenizer.train([caption for captions in clips.captions for caption in captions], 500, begin=True)
     model = clap.train(params, clips, pieces)
-    scorer = clap.ClapScorer(model, clap_features.extractor(params), pieces)
+    scorer = clap.TransformersClap(model, clap_features.extractor(params), pieces)
     figures = clap.evaluate(scorer, tmp_path, "tiny", params, Half())  # type: ignore[arg-type]
     assert figures["pairs"] == 8
     assert -1 <= figures["codec_mismatched"] <= 1

@@ -1,0 +1,106 @@
+"""LAION's CLAP checkpoints (github.com/LAION-AI/CLAP): pickles of a training's state, and what their tensors say of the model.
+
+They hold the weights of laion_clap's own module, under `state_dict` and with `module.` before each name where several GPUs
+trained them, beside the state of the optimizer. Which of the package's architectures it is, is in no field; the shapes tell.
+"""
+
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import check_pickle, first_line
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = Mapping[str, torch.Tensor]
+
+# sha256 of published checkpoints, which are trusted: as the pages of the files (huggingface.co/lukewys/laion_clap) state
+# them, that of music_audioset as a copy's page does, huggingface.co/spaces/MasalaDosa1337/RGMC, under its name and size.
+KNOWN = {
+    "fae3e9c087f2909c28a09dc31c8dfcdacbc42ba44c70e972b58c1bd1caf6dedd": "music_audioset_epoch_15_esc_90.14.pt",
+    "a27dfbd00d96781020d83044136f084343edab799d2657ef3cfe5c4f2222bb28": "music_speech_epoch_15_esc_89.25.pt",
+    "51c68f12f9d7ea25fdaaccf741ec7f81e93ee594455410f3bca4f47f88d8e006": "music_speech_audioset_epoch_15_esc_89.98.pt",
+    "8053c9775516af2f4902e1e8281e356cc1bf7a85e8b761908170767b77c3f037": "630k-audioset-best.pt",
+}
+ROBERTA = "roberta-base"  # whose configuration and tokenizer the text encoder has
+# HTSAT (Chen et al. 2022, arXiv:2202.00874) by the channels of its patches.
+VARIANTS = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}
+# The tensors whose shapes tell an architecture, and the mel filters.
+AUDIO, TEXT = "audio_branch.", "text_branch."
+PATCHES, FFT = f"{AUDIO}patch_embed.proj.weight", f"{AUDIO}spectrogram_extractor.stft.conv_real.weight"
+POSITIONS, MEL = f"{AUDIO}layers.{{layer}}.blocks.0.attn.relative_position_bias_table", f"{AUDIO}logmel_extractor.melW"
+WORDS, JOINT = f"{TEXT}embeddings.word_embeddings.weight", "audio_projection.2.weight"
+
+
+@dataclass(frozen=True)
+class LaionCheckpoint:
+    """The weights of a checkpoint by the names of laion_clap's module, and the sha256 of its file."""
+
+    path: Path
+    sha256: str
+    tensors: "Tensors"
+
+    @property
+    def fusion(self) -> bool:
+        """Whether it was trained with feature fusion, for clips longer than its window."""
+        return f"{AUDIO}patch_embed.mel_conv2d.weight" in self.tensors
+
+    @property
+    def fft(self) -> int:
+        """Samples of one frame of its spectrogram."""
+        return int(self.tensors[FFT].shape[-1])
+
+    @property
+    def architecture(self) -> str:
+        """The name that laion_clap has for its audio encoder. Raises UserError where it has none."""
+        channels = int(self.tensors[PATCHES].shape[0])
+        if channels not in VARIANTS:
+            sizes = ", ".join(f"{name} {size}" for size, name in VARIANTS.items())
+            raise UserError(f"{self.path}: its patches have {channels} channels; laion-clap knows {sizes}")
+        return VARIANTS[channels] + ("-win-1536" if self.fft == 1536 else "")
+
+    def check_vocabulary(self, tokenizer: Any) -> None:
+        """Raise UserError unless the text encoder was trained with as many pieces as the tokenizer has."""
+        rows = int(self.tensors[WORDS].shape[0])
+        if rows != len(tokenizer):
+            raise UserError(
+                f"{self.path}: its text encoder reads {rows} pieces, the tokenizer of {ROBERTA} has {len(tokenizer)}; "
+                "fetch the files of that again, or this checkpoint has another text encoder"
+            )
+
+
+def read_checkpoint(
+    path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles"
+) -> LaionCheckpoint:
+    """Unpickle a checkpoint whose sha256 is `KNOWN` or `trusted`; see `pretrained.check_pickle` for the other arguments.
+
+    Raises UserError where it is missing, of another sha256, damaged, or no CLAP with HTSAT and RoBERTa.
+    """
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"{parameter}: there is no file {path}")
+    sha256 = check_pickle(path, parameter, {*KNOWN, *trusted}, place)
+    try:
+        # LAION's hold NumPy's scalars, which the restricted unpickler refuses. Mapped, the optimizer's state is never read.
+        held = torch.load(path, map_location="cpu", weights_only=False, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # unpickling raises anything
+        raise UserError(f"{path}: cannot be unpickled, {first_line(error)}; fetch it again") from error
+    state = held.get("state_dict", held) if isinstance(held, Mapping) else {}
+    # Older versions of transformers kept a range of numbers among RoBERTa's weights.
+    left_out = f"{TEXT}embeddings.position_ids"
+    tensors = {
+        name.removeprefix("module."): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)
+    }
+    tensors.pop(left_out, None)
+    for name in (PATCHES, FFT, MEL, POSITIONS.format(layer=0), WORDS, JOINT):
+        if name not in tensors:
+            raise UserError(
+                f"{path}: no CLAP of LAION's with HTSAT for audio and RoBERTa for text: among its {len(tensors)} tensors "
+                f"there is no {name}"
+            )
+    return LaionCheckpoint(path, sha256, tensors)

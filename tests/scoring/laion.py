@@ -139,13 +139,17 @@ def randomised(tensors: Mapping[str, torch.Tensor], seed: int = 0) -> dict[str, 
     return found
 
 
+def mel_filters(fmin: float = 50) -> torch.Tensor:
+    """The filters `[513, 64]` of LAION's front end, as librosa has them."""
+    return torch.from_numpy(librosa.filters.mel(sr=48000, n_fft=1024, n_mels=64, fmin=fmin, fmax=14000).T.copy())
+
+
 def filled(shapes: Shapes) -> dict[str, torch.Tensor]:
     """Random tensors of these shapes, with the mel filters of LAION's front end."""
     whole = ("num_batches_tracked", "relative_position_index")
     dtypes = {name: torch.long if name.endswith(whole) else torch.float32 for name in shapes}
     tensors = randomised({name: torch.zeros(shape, dtype=dtypes[name]) for name, shape in shapes.items()})
-    mel = librosa.filters.mel(sr=48000, n_fft=1024, n_mels=64, fmin=50, fmax=14000).T
-    return tensors | {"audio_branch.logmel_extractor.melW": torch.from_numpy(np.ascontiguousarray(mel))}
+    return tensors | {"audio_branch.logmel_extractor.melW": mel_filters()}
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], positions: bool = True) -> str:

@@ -1,11 +1,13 @@
 """What tests/scoring/test_clap_laion.py asks of the real laion-clap, in a process of its own: its import takes seconds.
 
-`python -m tests.scoring.laion_package FOLDER`, with HF_HOME naming a cache that holds roberta-base, prints JSON.
+`python -m tests.scoring.laion_package FOLDER [ARCHITECTURE]…` prints JSON; without any it is HTSAT-tiny. FOLDER has to exist.
 """
 
 import json
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from musicgen_lite.scoring.clap_convert import convert
 from musicgen_lite.scoring.clap_laion import offline_and_quiet
 from musicgen_lite.scoring.clap_model import TransformersClap, load_clap
 from musicgen_lite.scoring.clap_scorer import ClapScorer
-from tests.scoring.laion import CAPTIONS, SIZES, layout, randomised, save
+from tests.scoring.laion import CAPTIONS, SIZES, in_cache, layout, randomised, save
 
 RATE = 48000
 TEXTS = [*CAPTIONS, "", "rain " * 200]
@@ -41,19 +43,19 @@ def embed(scorer: ClapScorer) -> dict[str, np.ndarray]:
     return {"text": scorer.embed_text(TEXTS)} | {name: scorer.embed_clip(wave, RATE) for name, wave in clips().items()}
 
 
-def compare(folder: Path, package: Any, fusion: bool) -> dict[str, Any]:
+def compare(folder: Path, package: Any, size: str, fusion: bool) -> dict[str, Any]:
     """One random checkpoint: the package's own embeddings, ours by the package, and the converted model's."""
     with offline_and_quiet():
-        module = package.CLAP_Module(enable_fusion=fusion, device="cpu", amodel="HTSAT-tiny")
+        module = package.CLAP_Module(enable_fusion=fusion, device="cpu", amodel=size)
     sizes = {"pieces": len(module.tokenize), "layers": 1, "inner": 64}
     tensors = module.model.state_dict()
     found: dict[str, Any] = {
         "as_laid_out": {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        == layout(*SIZES["HTSAT-tiny"], fusion=fusion, **sizes)
+        == layout(*SIZES[size], fusion=fusion, **sizes)
     }
     tensors = randomised(tensors)
     module.model.load_state_dict(tensors)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     digest = save(folder / "laion.pt", tensors)
     older = save(folder / "older.pt", tensors, positions=False)
     ours = load_clap(str(folder / "laion.pt"), [digest])
@@ -88,15 +90,20 @@ def compare(folder: Path, package: Any, fusion: bool) -> dict[str, Any]:
     return found
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, sizes: Sequence[str]) -> None:
+    # Read when the hub's client is imported, which happens below.
+    os.environ["HF_HOME"] = str(folder / "home")
+    in_cache(folder / "home")
     begun = time.monotonic()
     with offline_and_quiet():
         import laion_clap
     seconds = time.monotonic() - begun
-    kinds = {"fused": True, "unfused": False}
-    found = {name: compare(folder / name, laion_clap, fusion) for name, fusion in kinds.items()}
-    print(json.dumps({"import_s": seconds, **found}))
+    found: dict[str, Any] = {"import_s": seconds}
+    for size in sizes:
+        for kind, fusion in (("unfused", False), ("fused", True)):
+            found[f"{size} {kind}"] = compare(folder / size / kind, laion_clap, size, fusion)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or ["HTSAT-tiny"])

@@ -1,5 +1,6 @@
 """LAION's checkpoints by the real laion-clap, without a network, and what is said where something of it is missing."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import pytest
 import torch
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.clap_checkpoint import KNOWN, read_checkpoint
+from musicgen_lite.scoring.clap_checkpoint import FFT, KNOWN, read_checkpoint
 from musicgen_lite.scoring.clap_model import load_clap
-from tests.scoring.laion import SIZES, filled, in_cache, layout, roberta, save
+from tests.scoring.laion import SIZES, filled, layout, roberta, save
 
 ROOT = Path(__file__).parent.parent.parent
 MINI = layout(96, (1, 1), (1, 2), pieces=300, hidden=32, layers=1, inner=64)
@@ -38,7 +40,6 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def package() -> Iterator[dict[str, Any]]:
     """What the package and its conversion give for one random checkpoint with feature fusion, and one without."""
     with tempfile.TemporaryDirectory() as folder:
-        in_cache(Path(folder) / "home")
         done = run(Path(folder) / "home", "-m", "tests.scoring.laion_package", folder)
         assert done.returncode == 0, done.stderr
         yield json.loads(done.stdout)
@@ -55,7 +56,7 @@ def test_importing_the_package_waits_for_no_network(package: dict[str, Any]) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unfused", "fused"])
 def test_a_checkpoint_gives_the_packages_own_embeddings(package: dict[str, Any], kind: str) -> None:
-    found = package[kind]
+    found = package[f"HTSAT-tiny {kind}"]
     assert found["as_laid_out"], "the layout that the tests of the conversion build on is not the package's"
     assert found["theirs"] < 1e-6
     assert found["unit"] < 1e-6
@@ -69,7 +70,7 @@ def test_a_checkpoint_gives_the_packages_own_embeddings(package: dict[str, Any],
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unfused", "fused"])
 def test_the_converted_model_gives_the_same(package: dict[str, Any], kind: str) -> None:
-    found = package[kind]
+    found = package[f"HTSAT-tiny {kind}"]
     assert max(found["converted"].values()) < 1e-5
     # What that would not be small for: other texts and windows, or the feature extractor's default filters.
     assert min(*found["spread"].values(), found["other_filters"]) > 1e-3
@@ -108,6 +109,8 @@ def test_the_architecture_is_told_by_shapes(tmp_path: Path, size: str, fusion: b
     found = read_checkpoint(tmp_path / "laion.pt", "score.clap", [digest])
     assert (found.architecture, found.fusion, found.fft) == (size, fusion, 1024)
     assert not any("position_ids" in name or name.startswith("module.") for name in found.tensors)
+    longer = {FFT: torch.zeros(769, 1, 1536)}
+    assert replace(found, tensors={**found.tensors, **longer}).architecture == f"{size}-win-1536"
 
 
 def test_another_width_is_none_of_the_packages(tmp_path: Path) -> None:
@@ -128,8 +131,6 @@ def test_another_width_is_none_of_the_packages(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, held: Any, reason: str) -> None:
-    import hashlib
-
     path = tmp_path / "laion.pt"
     if isinstance(held, bytes):
         path.write_bytes(held)

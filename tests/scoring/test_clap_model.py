@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from musicgen_lite import audio, weights
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.clap_model import ClapScorer, load_clap
+from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.scoring.clap_scorer import ClapScorer
 from musicgen_lite.sources import synthetic
 
 SEEDS = range(90_000_000, 90_000_012)  # of no training clip
@@ -87,6 +89,15 @@ def test_the_judge_is_another_model(scorer: ClapScorer) -> None:
     assert load_clap("judge").fingerprint != scorer.fingerprint
 
 
+@pytest.mark.parametrize(("part", "key", "value"), [("text", "layer_norm_eps", 1e-5), ("audio", "hidden_act", "relu")])
+def test_what_no_weight_holds_counts(scorer: ClapScorer, tmp_path: Path, part: str, key: str, value: object) -> None:
+    folder = shutil.copytree(weights.path("clap"), tmp_path / "clap")
+    kept = json.loads((folder / "config.json").read_text())
+    kept[f"{part}_config"][key] = value
+    (folder / "config.json").write_text(json.dumps(kept))
+    assert load_clap(str(folder)).fingerprint != scorer.fingerprint
+
+
 def test_the_saved_extractor_counts(scorer: ClapScorer, tmp_path: Path) -> None:
     folder = shutil.copytree(weights.path("clap"), tmp_path / "clap")
     assert load_clap(str(folder)).fingerprint == scorer.fingerprint
@@ -118,6 +129,14 @@ def test_bad_audio_is_named(scorer: ClapScorer, bad: np.ndarray, reason: str) ->
         scorer.embed_clip(bad, 44100)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same(scorer: ClapScorer, clips: list[synthetic.Clip]) -> None:
+    there, waves = load_clap("embedded", device="cuda"), [clip.samples for clip in clips[:3]]
+    assert there.fingerprint == scorer.fingerprint
+    np.testing.assert_allclose(there.embed_audio(waves), scorer.embed_audio(waves), atol=1e-3)
+    np.testing.assert_allclose(there.embed_text(["slow techno"]), scorer.embed_text(["slow techno"]), atol=1e-3)
+
+
 def test_silence_is_finite(scorer: ClapScorer) -> None:
     assert np.isfinite(scorer.embed_audio([np.zeros(80000, np.float32)])).all()
 
@@ -130,6 +149,8 @@ def test_audio_longer_than_the_window_is_refused(scorer: ClapScorer) -> None:
 def test_unknown_names_are_named() -> None:
     with pytest.raises(UserError, match=r"score\.clap: there is no directory /no/clap"):
         load_clap("/no/clap")
+    with pytest.raises(UserError, match=r"score\.judge: there is no directory /no/clap"):
+        load_clap("/no/clap", parameter="score.judge")
 
 
 def test_each_waveform_is_held_against_its_owners_caption(scorer: ClapScorer) -> None:

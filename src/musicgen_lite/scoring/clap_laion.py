@@ -43,11 +43,11 @@ def load_laion(name: str, trusted: Collection[str], device: "str | torch.device"
                 f"the checkpoint once, `musicgen-lite convert-clap {name} DIRECTORY --sha256 {checkpoint.sha256}`, and name "
                 "the directory instead, or run `make env` with Python 3.11 or 3.12: the package has no release for later ones"
             ) from error
-        module = laion_clap.CLAP_Module(checkpoint.fusion, "cpu", checkpoint.architecture)
-    try:
-        module.model.load_state_dict(dict(checkpoint.tensors))
-    except RuntimeError as error:
-        raise UserError(f"{name}: not the weights of laion-clap's {checkpoint.architecture}: {error}") from error
+        try:
+            module = laion_clap.CLAP_Module(checkpoint.fusion, "cpu", checkpoint.architecture)
+            module.model.load_state_dict(dict(checkpoint.tensors))
+        except RuntimeError as error:  # no such architecture, or other tensors
+            raise UserError(f"{name}: not the weights of laion-clap's {checkpoint.architecture}: {error}") from error
     origin = {"name": name, "revision": "", "sha256": checkpoint.sha256}
     return LaionClap(module.eval().requires_grad_(False).to(device), origin)
 

@@ -80,7 +80,9 @@ def convert(
     tokenizer = load_tokenizer(source)
     found.check_vocabulary(tokenizer)
     from transformers import AutoConfig, ClapModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         text = AutoConfig.from_pretrained(source.folder)
         config = config_of(found, {key: getattr(text, key) for key in TEXT_KEYS})

@@ -56,6 +56,9 @@ def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{digest}, which trusted_pickles does not hold"):
         text.load(str(tmp_path / "old"), trusted=["0" * 64])
     assert text.load(str(tmp_path / "old"), trusted=[digest]).fingerprint == text.load("embedded").fingerprint
+    assert locate(str(tmp_path / "old"), "text.name", EMBEDDED, [digest]).sha256 == digest
+    # Where no weights are wanted, none are looked at.
+    assert locate(str(tmp_path / "old"), "text.name", EMBEDDED, small=True).sha256 == ""
 
 
 def test_safetensors_are_taken_where_a_pickle_lies_beside_them(tmp_path: Path) -> None:

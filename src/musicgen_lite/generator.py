@@ -61,7 +61,7 @@ class Music:
 def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights: str = "float32") -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
-    clap: what reranks, by name or directory; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
+    clap: what reranks, as `score.clap` takes it; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
     generates, float32, bfloat16 or int8: smaller is faster, and rounds. Raises UserError for a file that is
     no whole model of this project, or whose codec or encoder is not the one found under its name.
     """

@@ -25,8 +25,9 @@ BASE = {
 
 @pytest.fixture
 def tensors(tmp_path: Path) -> dict[str, torch.Tensor]:
-    """A CLAP of a few thousand weights, in LAION's layout; its RoBERTa lies in `roberta` beside it."""
-    vocabulary = json.loads((roberta(tmp_path / "roberta", 32, 2) / "vocab.json").read_text())
+    """A small CLAP in LAION's layout; configuration and tokenizer of its RoBERTa lie in `roberta` beside it."""
+    (roberta(tmp_path / "roberta", 32, 2) / "model.safetensors").unlink()
+    vocabulary = json.loads((tmp_path / "roberta" / "vocab.json").read_text())
     shapes = layout(16, (1, 2, 1, 1), (1, 2, 2, 4), pieces=len(vocabulary), hidden=32, layers=1, inner=64)
     return filled(shapes)
 

@@ -127,6 +127,7 @@ def test_another_width_is_none_of_the_packages(tmp_path: Path) -> None:
             "HTSAT for audio and RoBERTa for text",
         ),
         ([1, 2, 3], "among its 0 tensors"),
+        ({"state_dict": 3}, "among its 0 tensors"),
         (b"not a pickle", "cannot be unpickled"),
     ],
 )

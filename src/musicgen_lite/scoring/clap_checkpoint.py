@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, torch.Tensor]
 
 # sha256 of published checkpoints, which are trusted: as the pages of the files (huggingface.co/lukewys/laion_clap) state
-# them, that of music_audioset as a copy's page does, huggingface.co/spaces/MasalaDosa1337/RGMC, under its name and size.
+# them; that of music_audioset as the page of a copy under its name and size does (huggingface.co/spaces/MasalaDosa1337/RGMC),
+# and as public projects do that hold it against what they fetch from the publisher.
 KNOWN = {
     "fae3e9c087f2909c28a09dc31c8dfcdacbc42ba44c70e972b58c1bd1caf6dedd": "music_audioset_epoch_15_esc_90.14.pt",
     "a27dfbd00d96781020d83044136f084343edab799d2657ef3cfe5c4f2222bb28": "music_speech_epoch_15_esc_89.25.pt",
@@ -91,12 +92,10 @@ def read_checkpoint(
     except Exception as error:  # unpickling raises anything
         raise UserError(f"{path}: cannot be unpickled, {first_line(error)}; fetch it again") from error
     state = held.get("state_dict", held) if isinstance(held, Mapping) else {}
-    # Older versions of transformers kept a range of numbers among RoBERTa's weights.
-    left_out = f"{TEXT}embeddings.position_ids"
-    tensors = {
-        name.removeprefix("module."): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)
-    }
-    tensors.pop(left_out, None)
+    named = state.items() if isinstance(state, Mapping) else ()
+    tensors = {name.removeprefix("module."): tensor for name, tensor in named if isinstance(tensor, torch.Tensor)}
+    # Older versions of transformers kept a range of numbers among RoBERTa's weights; newer ones make it.
+    tensors.pop(f"{TEXT}embeddings.position_ids", None)
     for name in (PATCHES, FFT, MEL, POSITIONS.format(layer=0), WORDS, JOINT):
         if name not in tensors:
             raise UserError(

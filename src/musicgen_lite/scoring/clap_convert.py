@@ -103,10 +103,8 @@ def config_of(checkpoint: LaionCheckpoint, text: dict[str, Any]) -> "ClapConfig"
 
     tensors = checkpoint.tensors
     width, _, patch, _ = tensors[PATCHES].shape
-    places = {
-        match for name in tensors if (match := re.match(rf"{AUDIO}layers\.(\d+)\.blocks\.(\d+)\.norm1\.weight", name))
-    }
-    depths = Counter(int(match[1]) for match in places)
+    blocks = [re.match(rf"{AUDIO}layers\.(\d+)\.blocks\.\d+\.norm1\.weight", name) for name in tensors]
+    depths = Counter(int(block[1]) for block in blocks if block)
     tables = [tensors[POSITIONS.format(layer=layer)] for layer in sorted(depths)]
     dim = int(tensors[JOINT].shape[0])
     audio = {

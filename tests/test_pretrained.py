@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -89,19 +88,25 @@ def test_half_a_model_in_the_cache_is_not_taken_for_one(hub: Path) -> None:
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_without_a_network_an_unknown_name_is_refused_within_ten_seconds(tmp_path: Path, offline: str) -> None:
     # Nothing listens on port 9 of this machine.
-    code = "from musicgen_lite import codec; codec.load('facebook/encodec_32khz', 4)"
+    # What a loaded machine takes to import torch and transformers is no waiting for the hub.
+    code = (
+        "import time; from musicgen_lite import codec; import huggingface_hub, musicgen_lite.codec.encodec\n"
+        "begun = time.monotonic()\n"
+        "try: codec.load('facebook/encodec_32khz', 4)\n"
+        "except Exception as error: print(time.monotonic() - begun, error)"
+    )
     surroundings = {
         **os.environ,
         "HF_HOME": str(tmp_path),
         "HF_HUB_OFFLINE": offline,
         "HF_ENDPOINT": "http://127.0.0.1:9",
     }
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], env={**surroundings, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
     )  # fmt: skip
-    assert "codec.name: 'facebook/encodec_32khz' is none of embedded" in done.stderr
-    assert time.monotonic() - begun < 10.0
+    took, message = done.stdout.split(maxsplit=1)
+    assert "codec.name: 'facebook/encodec_32khz' is none of embedded" in message
+    assert float(took) < 10.0
 
 
 def test_a_trusted_sha256_is_one(tmp_path: Path) -> None:

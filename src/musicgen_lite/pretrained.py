@@ -62,7 +62,7 @@ def locate(
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(Source(parameter, name, folder), trusted, small)
-    if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+    if folder.is_absolute() or name.startswith(".") or name.partition("@")[0].count("/") > 1:
         raise UserError(f"{parameter}: there is no directory {name}")
     try:
         folder = _snapshot(name, small)

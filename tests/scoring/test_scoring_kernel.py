@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from musicgen_lite.errors import UserError
 from musicgen_lite.scoring import kernel
 from musicgen_lite.scoring.frechet import ClipRows
 
@@ -21,7 +22,7 @@ def test_bandwidth_is_the_median_distance_of_the_reference() -> None:
     x = rng.normal(size=(9, 4))
     distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(x, 2)]
     assert kernel.bandwidth(singles(x)) == pytest.approx(np.median(distances))
-    with pytest.raises(ValueError, match="embed alike"):
+    with pytest.raises(UserError, match="embed alike"):
         kernel.bandwidth(singles(np.ones((4, 2))))
 
 

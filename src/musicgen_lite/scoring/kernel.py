@@ -6,6 +6,7 @@ out. With one window a clip this is the usual estimator. Unlike FAD it has no bi
 
 import numpy as np
 
+from musicgen_lite.errors import UserError
 from musicgen_lite.scoring import intervals
 from musicgen_lite.scoring.frechet import ClipRows
 
@@ -19,13 +20,16 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def bandwidth(reference: ClipRows) -> float:
-    """The median Euclidean distance between rows of the reference set. Raises ValueError where it is 0."""
+    """The median Euclidean distance between rows of the reference set. Raises UserError where it is 0."""
     rows = np.asarray(reference.rows, np.float64)
     rows = rows[:: -(-len(rows) // BANDWIDTH_ROWS)]
     pairs = np.triu_indices(len(rows), 1)
     value = float(np.median(np.sqrt(_squared_distances(rows, rows)[pairs])))
     if not value > 0:
-        raise ValueError(f"the median distance within the reference is {value}: its clips embed alike")
+        raise UserError(
+            f"the median distance within the reference is {value}: its clips embed alike, so this space tells no audio "
+            "from another; are the clips all the same, or the model that embeds them (score.clap, codec.name) broken?"
+        )
     return value
 
 

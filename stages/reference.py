@@ -44,7 +44,7 @@ def main(params: Params) -> None:
     scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)
-    write_json(METRICS_REFERENCE, scores.metrics)
+    write_json(METRICS_REFERENCE, scores.headline)
 
 
 if __name__ == "__main__":

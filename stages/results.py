@@ -8,6 +8,8 @@ from musicgen_lite.report.tables import audio_table, gains_table, nll_table, rer
 from musicgen_lite.store import read_json
 from stages.common import CURVES, SCORES_AUDIO, SCORES_NLL, SCORES_REFERENCE
 
+DETAILS = tuple(folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO))
+
 
 def curves() -> list[dict[str, float]]:
     """The training curve, one row a validation."""
@@ -15,9 +17,15 @@ def curves() -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+def metrics() -> dict[str, float]:
+    """Every figure by its short name, for MLflow; the files under metrics/ hold the few that DVC prints."""
+    found = map(read_json, DETAILS)
+    return {column: one["estimates"][name]["value"] for one in found for column, name in one["columns"].items()}
+
+
 def details() -> tuple[dict[str, Any], dict[str, Any]]:
     """Details of the likelihood, and of the audio with those of the reference sets beside."""
-    nll, reference, own = (read_json(f / "details.json") for f in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO))
+    nll, reference, own = map(read_json, DETAILS)
     return nll, {"estimates": {**reference["estimates"], **own["estimates"]}, "notes": own["notes"]}
 
 

@@ -73,7 +73,7 @@ def main(params: Params) -> None:
         scores.update(score(generated(samples, "prompt", count, prompts), "_prompted"))
     scores.notes |= origins(clap, judge)
     write_scores(SCORES_AUDIO, scores)
-    write_json(METRICS_AUDIO, scores.metrics)
+    write_json(METRICS_AUDIO, scores.headline)
 
 
 if __name__ == "__main__":

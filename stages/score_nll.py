@@ -53,7 +53,7 @@ def main(params: Params) -> None:
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
     write_scores(SCORES_NLL, scores)
-    write_json(METRICS_NLL, scores.metrics)
+    write_json(METRICS_NLL, scores.headline)
     write_text(CODEBOOKS, codebooks(scores, tokens.meta["num_codebooks"]))
 
 

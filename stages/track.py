@@ -13,22 +13,17 @@ from musicgen_lite.report.summary import terminal_summary
 from musicgen_lite.store import read_json
 from stages.common import (
     DRAWS,
-    METRICS_AUDIO,
-    METRICS_NLL,
-    METRICS_REFERENCE,
     MODEL,
     PREVIEWS,
     REPORT,
     RUN,
     SCORES_AUDIO,
     SCORES_NLL,
-    SCORES_REFERENCE,
     root,
     run,
 )  # fmt: skip
-from stages.results import curves, tables
+from stages.results import DETAILS, curves, metrics, tables
 
-DETAILS = [folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)]
 NEXT = (
     ("musicgen-lite compare", "compare the newest runs by eye and ear, on a page of their own"),
     ("make ui", "compare all runs in MLflow"),
@@ -46,18 +41,14 @@ def key_parts() -> list[str]:
 
 def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     """Everything of the result into its row."""
-    metrics = {
-        name: value
-        for file in (METRICS_NLL, METRICS_REFERENCE, METRICS_AUDIO)
-        for name, value in read_json(file).items()
-    } | {"parameters": record["training"]["parameters"]}
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
     scores = {f"scores/{file.parent.name}.json": file for file in DETAILS} | {"scores/draws.parquet": DRAWS}
     return tracking.close(
         params.tracking, root(), record,
-        curves=curves(), scoring_params=scoring, key_parts=key_parts(), metrics=metrics, tables=tables,
+        curves=curves(), scoring_params=scoring, key_parts=key_parts(),
+        metrics=metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},

@@ -149,7 +149,12 @@ def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings
     assert values["chroma_real"] == pytest.approx(1)
     assert values["prompt_similarity_real"] == pytest.approx(1)
     assert values["prompt_similarity_real_gain"] > 0
-    assert set(scores.metrics) == {"clap_real", "clap_recon", "fad_real", "fad_recon"}
+    distances = {f"{title}{space}" for title in ("fad", "kad") for space in ("", "_codec", "_mel")}
+    assert {f"{name}_{end}" for name in {"clap"} | distances for end in ("real", "recon", "noise")} <= set(
+        scores.metrics
+    )
+    assert scores.metrics["kad_mel_noise"] == intervals.rounded(values["mel_kad_noise"])
+    assert scores.headline == {name: scores.metrics[name] for name in ("clap_recon", "fad_recon")}
 
 
 def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.Embeddings]], tmp_path: Path) -> None:
@@ -170,6 +175,8 @@ def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.E
     prompted = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
     assert wanted | prompted | {"diversity", "silent", "clipping", "memorised"} <= set(metrics)
     assert "tempo" not in metrics
+    shown = ("clap", "clap_shuffled", "fad", "fad_codec", "judge_gain", "kad")
+    assert sorted(scores.headline.items()) == [(name, metrics[name]) for name in shown]
     assert metrics["clap"] > 0.99 > metrics["clap_shuffled"]
     assert metrics["judge_gain"] > 0
     assert metrics["silent"] == 0
@@ -194,6 +201,7 @@ def test_a_second_kind_of_samples_keeps_apart(sets: dict[str, dict[str, embeddin
         name.endswith("_prompted") for name in (*scores.estimates, *scores.columns, *scores.tables, *scores.notes)
     )
     assert "judge_prompted" not in scores.metrics
+    assert set(scores.headline) == {"clap_prompted", "fad_prompted"}
     assert scores.metrics["clap_prompted"] > 0.99
 
 

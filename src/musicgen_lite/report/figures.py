@@ -71,6 +71,11 @@ def _nll(values: Callable[[pd.DataFrame], pd.Series]) -> ByPrompt:
     return ByPrompt("nll", values, "frames")
 
 
+DISTANCES = {
+    f"{title}{suffix}": (space, f"{name}, {label}")
+    for title, name in (("fad", "FAD"), ("fad_inf", "FAD-infinity"), ("kad", "KAD"))
+    for space, suffix, label in (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_mel", "mel statistics"))
+}  # fmt: skip
 LIKELIHOOD = (
     Figure("nll", "NLL, nats a code", "lower", NLL, _nll(lambda t: t["caption"])),
     Figure("nll_prompt", "NLL with the audio prompt", "lower", NLL, _nll(lambda t: t["caption+prompt"])),
@@ -84,6 +89,7 @@ LIKELIHOOD = (
 AUDIO = (
     Figure("clap", "CLAP with its caption", "higher", _model("clap"), ByPrompt("clap", _own)),
     Figure("clap_n1", "CLAP without picking", "higher", _model("clap"), ByPrompt("clap", lambda t: t["candidate_0"])),
+    Figure("clap_r1", "CLAP R@1", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] == 1).astype(float))),
     Figure("clap_r10", "CLAP R@10", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] <= 10).astype(float))),
     Figure("judge", "CLAP by the judge, which did not pick", "higher", _model("judge"), ByPrompt("judge", _own)),
     Figure("judge_gain", "picked over a random one, by the judge", "higher", _model("judge"),
@@ -93,12 +99,7 @@ AUDIO = (
            ByPrompt("prompt_similarity", lambda t: t["own"] - t["shuffled"])),
     Figure("chroma_gain", "chroma of the audio prompt, own over another's", "higher", CLIPS,
            ByPrompt("chroma", lambda t: t["own"] - t["shuffled"])),
-    *(
-        Figure(f"{title}{suffix}", f"{title.upper()}, {label}", "lower", _space(space))
-        for title in ("fad", "fad_inf", "kad")
-        for space, suffix, label in (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"),
-                                     ("mel", "_mel", "mel statistics"))
-    ),
+    *(Figure(key, label, "lower", _space(space)) for key, (space, label) in DISTANCES.items()),
     Figure("tempo", "stated tempo kept within 5 %", "higher", CLIPS, ByPrompt("signals", _stated("tempo_hit"))),
     Figure("tempo_octaves", "the same, its half or double too", "higher", CLIPS,
            ByPrompt("signals", _stated("tempo_hit_octaves"))),
@@ -112,9 +113,10 @@ YARDSTICKS = {
     "nll_unigram": "NLL, unigram", "nll_bigram": "NLL, bigram", "nll_none": "NLL without a caption",
     "nll_shuffled": "NLL with another's caption", "clap_shuffled": "CLAP with another's caption",
     "clap_shuffled_prompted": "CLAP with another's caption, with the audio prompt",
-    "clap_real": "CLAP of the real clips", "clap_recon": "CLAP of real clips through the codec",
-    "fad_real": "FAD of the real clips, CLAP", "fad_recon": "FAD of real clips through the codec, CLAP",
-    "tempo_real": "tempo kept by the real clips", "tempo_recon": "tempo kept through the codec",
+} | {
+    f"{key}_{short}": f"{label}: {name}"
+    for key, label in {"clap": "CLAP", "tempo": "tempo kept", **{key: label for key, (_, label) in DISTANCES.items()}}.items()
+    for short, name in (("real", "real clips"), ("recon", "through the codec"), ("noise", "noise"))
 }  # fmt: skip
 
 
@@ -136,9 +138,8 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
 def score(run: "Result", key: str) -> Score | None:
     """A figure of a row with its interval, or None where the row has none of this name."""
     for details in run.scores.values():
-        name = details["columns"].get(key)
-        if isinstance(name, str):
-            found = details["estimates"][name]
+        if key in details["columns"]:
+            found = details["estimates"][details["columns"][key]]
             return Score(found["value"], found.get("low"), found.get("high"), found.get("n"))
     return Score(run.metrics[key]) if key in run.metrics else None
 

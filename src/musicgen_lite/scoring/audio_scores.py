@@ -1,6 +1,6 @@
 """All scores of audio: what the stages call. The parts are in `clap`, `distances` and `signals`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,11 +120,13 @@ def score_reference(
     for name in ("real", "reconstruction", "noise"):
         scores.update(clap.text_audio(text, sets[name]["clap"], f"clap_{name}", bootstrap, seed))
     scores.update(_like_prompts(audio["real"], sets["real"]["clap"], audio["prompts"], sets, bootstrap, seed, "_real"))
-    for name, short in (("real", "real"), ("reconstruction", "recon")):
+    for name in ("real", "reconstruction"):
         scores.update(signals.signal_scores(audio[name], captions).renamed(f"_{name}"))
-        scores.columns |= {f"clap_{short}": f"clap_{name}", f"fad_{short}": f"clap_fad_{name}"}
-        if f"tempo_{name}" in scores.estimates:
-            scores.columns[f"tempo_{short}"] = f"tempo_{name}"
+    shown: dict[str, str] = {}
+    for name, short in (("real", "real"), ("reconstruction", "recon"), ("noise", "noise")):
+        shown |= {f"clap_{short}": f"clap_{name}", f"tempo_{short}": f"tempo_{name}"}
+        shown |= {f"{title}_{short}": f"{estimate}_{name}" for title, estimate in _distances(sets["reference"])}
+    scores.columns = {column: name for column, name in shown.items() if name in scores.estimates}
     scores.draws.clear()
     return scores
 
@@ -169,7 +171,7 @@ def score_generated(
         near = memorisation(own["clap"], sets["real"]["clap"], sets["training"]["clap"], bootstrap, seed)
         scores.update(near)
     scores.update(signals.signal_scores(generated.chosen(), generated.captions))
-    scores.columns = _columns(scores, list(own))
+    scores.columns = _columns(scores, own)
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     return scores.renamed(suffix)
 
@@ -215,15 +217,23 @@ def _ordered(sets: Sets, space: str, generated: Embeddings | None = None) -> dic
     return near | ({} if generated is None else {"generated": generated}) | far
 
 
-def _columns(scores: Scores, spaces: Sequence[str]) -> dict[str, str | float]:
-    """Short names of the figures to compare runs by, few enough to read; FAD and KAD without a space are those of CLAP."""
+def _distances(spaces: Iterable[str]) -> list[tuple[str, str]]:
+    """(short name, estimate without its set) of every distance; FAD and KAD without a space are those of CLAP."""
+    return [
+        (title if space == "clap" else f"{title}_{space}", f"{space}_{title}")
+        for space in spaces
+        for title in ("fad", "fad_inf", "kad")
+    ]
+
+
+def _columns(scores: Scores, spaces: Iterable[str]) -> dict[str, str]:
+    """Short names of the figures to compare runs by."""
     shown = {
-        "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r10": "clap_r10", "clap_n1": "clap_first",
-        "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
+        "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r1": "clap_r1", "clap_r10": "clap_r10",
+        "clap_n1": "clap_first", "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
         "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain", "chroma_gain": "chroma_gain",
-        "memorised": "memorised", "tempo": "tempo", "silent": "silent", "clipping": "clipping",
+        "memorised": "memorised", "tempo": "tempo", "tempo_octaves": "tempo_octaves", "silent": "silent",
+        "clipping": "clipping",
     }  # fmt: skip
-    for space in spaces:
-        for title in ("fad", "fad_inf", "kad") if space == "clap" else ("fad", "fad_inf"):
-            shown[title if space == "clap" else f"{title}_{space}"] = f"{space}_{title}_generated"
+    shown |= {title: f"{estimate}_generated" for title, estimate in _distances(spaces)}
     return {column: name for column, name in shown.items() if name in scores.estimates}

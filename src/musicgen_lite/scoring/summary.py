@@ -9,26 +9,34 @@ import pandas as pd
 
 from musicgen_lite.scoring.intervals import Estimate, rounded
 
+# Of all short names those that `dvc exp show` and `dvc metrics` print: what one decides between two experiments by, with
+# the yardstick beside it, few enough for one screen. All the others are in the details, in MLflow and in the comparison.
+HEADLINE = frozenset({
+    "nll", "nll_bigram", "caption_gain", "prompt_gain",
+    "clap", "clap_shuffled", "clap_recon", "judge_gain", "clap_prompted", "prompt_sim_gain_prompted",
+    "fad", "fad_codec", "fad_recon", "kad", "fad_prompted",
+    "tempo",
+})  # fmt: skip
+
 
 @dataclass
 class Scores:
     """Estimates by name, tables with a row per item, and notes (embedders, baselines, counts, what was withheld and why).
 
-    `columns` maps the short names of the metric columns to estimates; plain counts go in as numbers. `draws` holds the
-    bootstrap replicates `[B]` of estimates that no table can be resampled for. Two results on one reference were
-    resampled alike: the difference of their draws gives the interval of A - B (`intervals.centred`).
+    `columns` maps short names, by which runs are compared, to estimates. `draws` holds the bootstrap replicates `[B]` of
+    estimates that no table can be resampled for. Two results on one reference were resampled alike: the difference of
+    their draws gives the interval of A - B (`intervals.centred`).
     """
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
-    columns: dict[str, str | float] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, estimates: Mapping[str, Estimate], columns: Mapping[str, str | float] | None = None) -> None:
-        """Add estimates, and the columns that show some of them."""
+    def add(self, estimates: Mapping[str, Estimate]) -> None:
+        """Add estimates."""
         self.estimates |= estimates
-        self.columns |= columns or {}
 
     def update(self, other: "Scores") -> None:
         """Take over everything from `other`."""
@@ -41,16 +49,20 @@ class Scores:
         def rename(values: Mapping[str, Any]) -> dict[str, Any]:
             return {f"{name}{suffix}": value for name, value in values.items()}
 
-        columns = {k: f"{v}{suffix}" if isinstance(v, str) else v for k, v in self.columns.items()}
+        columns = {column: f"{name}{suffix}" for column, name in self.columns.items()}
         return Scores(
             rename(self.estimates), rename(columns), rename(self.tables), rename(self.notes), rename(self.draws)
         )
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The columns: short name to a value of 6 significant digits."""
-        values = {k: self.estimates[v].value if isinstance(v, str) else float(v) for k, v in self.columns.items()}
-        return {name: rounded(value) for name, value in values.items()}
+        """Every figure with a short name: to a value of 6 significant digits."""
+        return {column: rounded(self.estimates[name].value) for column, name in self.columns.items()}
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """Those of the metrics that are in `HEADLINE`."""
+        return {column: value for column, value in self.metrics.items() if column in HEADLINE}
 
     @property
     def draws_table(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import shutil
 
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
-from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_json
+from musicgen_lite.store import atomic_dir, atomic_path, write_json
 from musicgen_lite.training.fit import fit
 from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, root, run, set_up_torch
 from stages.previews import previewer
@@ -15,11 +15,8 @@ from stages.resume import checkpoints, relevant
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = checkpoints(params)
-    begun = folder / "run.json"
-    earlier = read_json(begun) if begun.exists() else None
     preview = previewer(params, folder / "previews") if params.train.preview_every else None
-    with tracking.begin(params.tracking, root(), relevant(params), earlier) as tracked:
-        write_json(begun, tracked.record)
+    with tracking.begin(params.tracking, root(), relevant(params), folder / "run.json") as tracked:
         result = fit(
             params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS,
             preview=preview, loggers=tracked.loggers,

@@ -17,7 +17,7 @@ import pytest
 from musicgen_lite import tracking
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking import entries, provenance
+from musicgen_lite.tracking import entries, provenance, training
 from musicgen_lite.tracking.connection import Unreachable, locate
 from musicgen_lite.tracking.training import Run
 
@@ -27,6 +27,10 @@ CURVES = [{"step": 1, "val_loss": 4.0}, {"step": 2, "val_loss": 3.0}]
 
 def settings(uri: str = "", required: bool = True, experiment: str = "test") -> TrackingParams:
     return TrackingParams(uri=uri, experiment=experiment, required=required)
+
+
+def begin(root: Path, params: dict[str, Any] = PARAMS, kept: str = "run", **place: Any) -> Run:
+    return tracking.begin(settings(**place), root, params, root / f"{kept}.json")
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -110,7 +114,7 @@ def test_a_password_in_the_committed_parameters_is_refused_and_not_repeated(tmp_
 def test_a_dead_server_is_named_within_seconds_before_a_training(dead: str, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(UserError, match=f"tracking.uri {dead}: no MLflow server answers .*refused.*tracking.required"):
-        tracking.begin(settings(dead), tmp_path, PARAMS)
+        begin(tmp_path, uri=dead)
     assert time.monotonic() - start < 5
 
 
@@ -120,13 +124,13 @@ def test_a_server_that_accepts_and_never_answers_is_named_within_seconds(tmp_pat
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         with pytest.raises(UserError, match="timed out"):
-            tracking.begin(settings(f"http://127.0.0.1:{mute.getsockname()[1]}"), tmp_path, PARAMS)
+            begin(tmp_path, uri=f"http://127.0.0.1:{mute.getsockname()[1]}")
 
 
 def test_without_a_required_server_training_goes_on_without_a_row(
     dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with tracking.begin(settings(dead, required=False), tmp_path, PARAMS) as run:
+    with begin(tmp_path, uri=dead, required=False) as run:
         run.log({"val_loss": 1.0}, 1)
     assert run.record["run_id"] is None
     assert run.loggers == []
@@ -142,7 +146,7 @@ def test_only_the_first_process_of_a_parallel_training_opens_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    run = tracking.begin(settings(), tmp_path, PARAMS)
+    run = begin(tmp_path)
     assert run.record["run_id"] is None
     assert not (tmp_path / "mlflow.db").exists()
 
@@ -150,21 +154,21 @@ def test_only_the_first_process_of_a_parallel_training_opens_a_row(
 def test_a_row_is_named_after_the_experiment_or_after_model_and_parameters(
     dead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def name(params: dict[str, Any], resume: dict[str, Any] | None = None) -> str:
-        return tracking.begin(settings(dead, required=False), tmp_path, params, resume).record["name"]
+    def name(params: dict[str, Any], kept: str) -> str:
+        return begin(tmp_path, params, kept, uri=dead, required=False).record["name"]
 
-    assert name(PARAMS).startswith("a-delay-")
-    assert name(PARAMS) == name(PARAMS) != name({**PARAMS, "seed": 1})
+    assert name(PARAMS, "a").startswith("a-delay-")
+    assert name(PARAMS, "b") == name(PARAMS, "a") != name({**PARAMS, "seed": 1}, "c")
     monkeypatch.setenv("DVC_EXP_NAME", "bold-owl")
-    assert name(PARAMS) == "bold-owl"
+    assert name(PARAMS, "d") == "bold-owl"
     monkeypatch.setenv("DVC_EXP_NAME", "second-try")
-    assert name(PARAMS, {"id": "0", "run_id": None, "name": "bold-owl", "params": {}}) == "second-try"
+    assert name(PARAMS, "d") == "second-try"
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("these are not rows" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db: not a usable SQLite database"):
-        tracking.begin(settings(), tmp_path, PARAMS)
+        begin(tmp_path)
     assert find(tmp_path, {"id": "0"}) is None
 
 
@@ -214,18 +218,18 @@ def test_digests_are_those_of_dvc_lock(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Iterator[Run]:
-    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+    with begin(tmp_path) as run:
         yield run
 
 
 @pytest.mark.slow
 def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), tracking.begin(settings(), tmp_path, PARAMS) as first:
+    with pytest.raises(RuntimeError), begin(tmp_path) as first:
         first.log({"val_loss": 4.0}, 1)
         raise RuntimeError
     run_id = first.record["run_id"]
     assert statuses(tmp_path) == {run_id: "FAILED"}
-    with tracking.begin(settings(), tmp_path, PARAMS, first.record) as second:
+    with begin(tmp_path) as second:
         assert second.record["run_id"] == run_id
         assert statuses(tmp_path) == {run_id: "RUNNING"}
     assert statuses(tmp_path) == {run_id: "RUNNING"}
@@ -247,6 +251,27 @@ def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothin
     table = mlflow.load_table(mlflow.get_run(run_id).info.experiment_id, "tables/prompts.json", [run_id])
     assert table["prompt"].tolist() == ["techno"]
     assert find(tmp_path, second.record, key_parts=["other"]) is None
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_while_it_opens_its_row_takes_that_row_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "log_parameters", killed)
+        with pytest.raises(SystemExit):
+            begin(tmp_path)
+    (orphan,) = statuses(tmp_path)
+    with begin(tmp_path) as run:
+        pass
+    assert run.record["run_id"] == orphan
+    assert statuses(tmp_path) == {orphan: "RUNNING"}
+    row = client(tmp_path).get_run(orphan)
+    assert row.data.params["train.steps"] == "2"
+    assert row.data.tags["trained_by"] == run.record["id"]
 
 
 @pytest.mark.slow
@@ -302,7 +327,7 @@ def test_results_that_race_for_a_row_get_one_each_and_equal_ones_share_it(begun:
 
 @pytest.mark.slow
 def test_a_training_without_a_row_gets_one_when_tracking_answers_again(dead: str, tmp_path: Path) -> None:
-    record = tracking.begin(settings(dead, required=False), tmp_path, PARAMS).record
+    record = begin(tmp_path, uri=dead, required=False).record
     row = tracking.close(settings(), tmp_path, record, **content())
     assert (row.created, row.name) == (True, record["name"])
     assert find(tmp_path, record) == tracking.Row(row.run_id, row.name, row.link, created=False)
@@ -326,7 +351,7 @@ def test_another_experiment_gets_rows_of_its_own(begun: Run, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_system_metrics_are_logged_while_a_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+    with begin(tmp_path) as run:
         for _ in range(100):
             time.sleep(0.2)
             metrics = client(tmp_path).get_run(run.record["run_id"]).data.metrics
@@ -340,7 +365,7 @@ def test_processes_that_meet_at_a_fresh_database_all_get_their_row(tmp_path: Pat
     script = (
         "import sys; from musicgen_lite import tracking; from musicgen_lite.params import TrackingParams\n"
         "settings = TrackingParams(uri='', experiment='test', required=True)\n"
-        "tracking.begin(settings, sys.argv[1], {'number': int(sys.argv[2])})"
+        "tracking.begin(settings, sys.argv[1], {}, f'{sys.argv[1]}/{sys.argv[2]}.json')"
     )
     source = Path(tracking.__file__).parent.parent.parent
     environment = {**os.environ, "PYTHONPATH": str(source)}
@@ -372,7 +397,7 @@ def test_lightning_feeds_the_row_without_ending_it_and_survives_a_fault(
         )  # fmt: skip
         trainer.fit(Logged())
 
-    with tracking.begin(settings(), tmp_path, PARAMS) as run:
+    with begin(tmp_path) as run:
         fit(run)
         mlflow = client(tmp_path)
         assert len(mlflow.get_metric_history(run.record["run_id"], "train_loss")) == 2

@@ -85,7 +85,7 @@ def test_a_row_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     )
     write_table(tmp_path / "sounds.parquet", sounds)
     table = pd.DataFrame({"id": ["x", "y"], "stated_bpm": [120.0, None], "hit": [True, False]})
-    with tracking.begin(HERE, tmp_path, {"model": {"type": "a"}}) as run:
+    with tracking.begin(HERE, tmp_path, {"model": {"type": "a"}}, tmp_path / "run.json") as run:
         pass
     with pytest.raises(UserError, match="no finished row to compare yet"):
         tracking.read(HERE, tmp_path)

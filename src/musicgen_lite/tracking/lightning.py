@@ -1,32 +1,28 @@
 """Lightning's MLflow logger on a row whose beginning and end are decided elsewhere."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from musicgen_lite.tracking.connection import Connection
-
-if TYPE_CHECKING:
-    from musicgen_lite.tracking.training import Run
+from musicgen_lite.tracking.connection import Place
 
 
 class RowLogger(MLFlowLogger):
-    """Feeds metrics to the row of `run`; a server that dies midway does not stop the training.
+    """Hands metrics to `feed(metrics, step)`, which does not raise where a server dies midway.
 
     Parameters are logged when the row is opened, and its status belongs to `Run` and to the last stage.
     """
 
-    def __init__(self, run: "Run", connection: Connection) -> None:
-        place = connection.place
-        super().__init__(place.experiment, tracking_uri=place.uri, run_id=run.record["run_id"])
-        self._run = run
+    def __init__(self, place: Place, run_id: str, feed: Callable[[Mapping[str, float], int], None]) -> None:
+        super().__init__(place.experiment, tracking_uri=place.uri, run_id=run_id)
+        self._feed = feed
         _ = self.experiment  # Looked up now, while the server is known to answer.
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._run.log(metrics, step or 0)
+        self._feed(metrics, step or 0)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: `begin` has logged them."""

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from musicgen_lite.params import TrackingParams
+from musicgen_lite.store import read_json, write_json
 from musicgen_lite.tracking import provenance
 from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, first_line, locate
-from musicgen_lite.tracking.entries import active_run, flatten, log_parameters, metric
+from musicgen_lite.tracking.entries import flatten, log_parameters, metric
 
 TRAINED_BY = "trained_by"
 
@@ -46,7 +47,7 @@ class Run:
             return []
         from musicgen_lite.tracking.lightning import RowLogger
 
-        return [RowLogger(self, self._connection)]
+        return [RowLogger(self._connection.place, self.record["run_id"], self.log)]
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Add one point to the curve of each metric. Never raises for a fault of the server."""
@@ -106,22 +107,24 @@ def _is_first_process() -> bool:
     return int(rank) == 0
 
 
-def begin(
-    tracking: TrackingParams, root: str | Path, params: Mapping[str, Any], resume: Mapping[str, Any] | None = None
-) -> Run:
+def begin(tracking: TrackingParams, root: str | Path, params: Mapping[str, Any], kept: str | Path) -> Run:
     """Open the row of a training, or take up the row of an interrupted one.
 
     params: nested parameters that the training depends on; logged flat (`train.steps`).
-    resume: the record of the interrupted training, kept beside its checkpoints.
+    kept: the file that keeps the record beside the checkpoints; where it exists, the training was interrupted. It is
+    written before the row is opened, and the row is found again by the training's id, which is one of its tags: so
+    there is no moment at which a kill leaves a row that nobody takes up.
     Raises Unreachable (a UserError) within seconds where the tracking server cannot be reached and `tracking.required` is true;
     otherwise that is a warning, the record's `run_id` stays None, and `close` writes the row later.
     """
     tags = provenance.tags("train")
-    record = {**resume, "tags": tags} if resume else _new_record(flatten(params), tags)
+    kept = Path(kept)
+    record = {**read_json(kept), "tags": tags} if kept.exists() else _new_record(flatten(params), tags)
     # The first experiment failed, and its name with it; the row takes the name of the one that carries on.
     record["name"] = provenance.experiment_name() or record["name"]
     if not _is_first_process():
         return Run(record, None)
+    write_json(kept, record)
     try:
         connection = connect(locate(tracking, root))
         with faults_named(connection.place):
@@ -135,12 +138,14 @@ def begin(
 
 
 def _open_row(connection: Connection, record: dict[str, Any]) -> None:
-    """Make the record's row RUNNING, or create it where it does not exist (any more)."""
+    """Make the training's row RUNNING, or create it where it does not exist (any more); its id goes into the record."""
     client = connection.client
-    if record["run_id"] and active_run(connection, record["run_id"]):
-        client.update_run(record["run_id"], status="RUNNING", name=record["name"])
+    opened = client.search_runs([connection.experiment_id], f"tags.{TRAINED_BY} = '{record['id']}'")
+    if opened:
+        run = opened[0]
+        client.update_run(run.info.run_id, status="RUNNING", name=record["name"])
     else:
         labels = {TRAINED_BY: record["id"], "train.started": record["started"]}
         run = client.create_run(connection.experiment_id, run_name=record["name"], tags=labels)
-        record["run_id"] = run.info.run_id
+    record["run_id"] = run.info.run_id
     log_parameters(connection, record["run_id"], record["params"], record["tags"])

@@ -10,11 +10,9 @@ from .common import CURVES, MODEL, PARAMS, ROOT, RUN, digest, fault, journal, re
 kind = PARAMS["model"]["type"]
 relevant = {"model": {"type": kind, **PARAMS["model"][kind]}, "train": PARAMS["train"], "data": PARAMS["data"]}
 folder = ROOT / "checkpoints" / digest(relevant)[:16]
-begun, checkpoint = folder / "run.json", folder / "curves.json"
-resume = read(begun) if begun.exists() else None
+checkpoint = folder / "curves.json"
 
-with tracking.begin(TrackingParams(**PARAMS["tracking"]), ROOT, relevant, resume) as run:
-    write(begun, run.record)
+with tracking.begin(TrackingParams(**PARAMS["tracking"]), ROOT, relevant, folder / "run.json") as run:
     curves = read(checkpoint) if checkpoint.exists() else []
     journal("train" if not curves else f"train from {len(curves)}")
     for step in range(len(curves) + 1, PARAMS["train"]["steps"] + 1):

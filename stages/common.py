@@ -32,9 +32,9 @@ SCORES_AUDIO = Path("data/scores/audio")
 CODEBOOKS = Path("metrics/codebooks.csv")
 DRAWS = SCORES_AUDIO / "draws" / "distances.parquet"
 METRICS_NLL = Path("metrics/nll.json")
-METRICS_REFERENCE = Path("metrics/reference.json")
 METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
+PLOTS = Path("data/plots")
 # Fixed, not a parameter: all results of one corpus are measured against the same reference, and with the same resamples
 # of clips, so that two results can be compared in pairs.
 MEASURE_SEED = 0

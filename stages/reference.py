@@ -6,11 +6,9 @@ from musicgen_lite.scoring import embeddings
 from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_reference
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import write_json
 from stages.common import (
     CLIPS,
     MEASURE_SEED,
-    METRICS_REFERENCE,
     REFERENCE,
     SCORES_REFERENCE,
     run,
@@ -44,7 +42,6 @@ def main(params: Params) -> None:
     scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     write_scores(SCORES_REFERENCE, scores)
-    write_json(METRICS_REFERENCE, scores.headline)
 
 
 if __name__ == "__main__":

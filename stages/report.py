@@ -6,12 +6,14 @@ import torch
 from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.params import Params
+from musicgen_lite.report import mp3
 from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import atomic_dir, read_json, write_table, write_text
+from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_table, write_text
 from stages.common import (
     CLIPS,
+    PLOTS,
     REPORT,
     RUN,
     SAMPLES,
@@ -74,6 +76,11 @@ def sounds(params: Params, decoder: Codec) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def as_mp3(flac: bytes) -> bytes:
+    """A sound as the row keeps it for the comparison page."""
+    return mp3.encode(*audio.decode(flac))
+
+
 def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
     """The fixed and the first test prompts with their sounds and spectrograms."""
     tests = table.loc[~table["fixed"], "prompt"].drop_duplicates().head(SHOWN)
@@ -105,12 +112,13 @@ def main(params: Params) -> None:
     )  # fmt: skip
     with atomic_dir(REPORT) as part:
         write_text(part / "index.html", listening_page(page, limit=SHOWN))
-        write_table(part / "sounds.parquet", heard)
-        for picture in page.charts:
-            (part / f"{picture.title.lower()}.png").write_bytes(picture.light)
+        write_table(part / "sounds.parquet", heard.drop(columns="flac").assign(sound=heard["flac"].map(as_mp3)))
         for entry in shown:
             (part / f"spectrogram-{entry.id}.png").write_bytes(entry.sounds[0].picture)
             (part / f"sample-{entry.id}.flac").write_bytes(entry.sounds[0].flac)
+    for picture in page.charts:
+        with atomic_path(PLOTS / f"{picture.title.lower()}.png") as part:
+            part.write_bytes(picture.light)
     print(f"listening page: {REPORT / 'index.html'}")
 
 

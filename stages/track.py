@@ -14,6 +14,7 @@ from musicgen_lite.store import read_json
 from stages.common import (
     DRAWS,
     MODEL,
+    PLOTS,
     PREVIEWS,
     REPORT,
     RUN,
@@ -41,7 +42,7 @@ def key_parts() -> list[str]:
 
 def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     """Everything of the result into its row."""
-    samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted(REPORT.glob("*.png"))
+    samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
     scores = {f"scores/{file.parent.name}.json": file for file in DETAILS} | {"scores/draws.parquet": DRAWS}

@@ -100,7 +100,7 @@ def test_a_row_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert found.scores["nll"] == details
     pd.testing.assert_frame_equal(found.tables["signals"], table)
     assert found.sounds is not None
-    pd.testing.assert_frame_equal(found.sounds, sounds)
+    pd.testing.assert_frame_equal(found.sounds, sounds.rename(columns={"flac": "sound"}))
 
     connection = connect(locate(HERE, tmp_path))
     assert share_view(connection)

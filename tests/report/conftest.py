@@ -85,16 +85,12 @@ def page_data(prompts: int = 2, title: str = "gusty-fern-b") -> PageData:
     """A page of Model B with the three fixed prompts last among its entries, where the page must not leave them."""
     curve = [(float(step), 4.7 + 0.8 * float(np.exp(-step / 200))) for step in range(0, 601, 20)]
     baselines = {"unigram": 5.442, "bigram": 5.121}
-    bars = [plots.Bar("generated", 0.412, 0.362, 0.462, main=True), plots.Bar("reconstruction", 0.201, 0.181, 0.221),
-            plots.Bar("real", 0.083, 0.073, 0.093), plots.Bar("noise", 1.31)]  # fmt: skip
     per_codebook = {"bigram": [4.9, 5.1, 5.2, 5.28], "unigram": [5.36, 5.44, 5.47, 5.5]}
     charts = (
         chart("NLL by step", "NLL falls from 5.50 to 4.74, under the bigram's 5.12.",
               lambda theme: plots.nll_curves(curve, curve[4::4], baselines, theme)),
         chart("NLL by codebook", "The model is under bigram and unigram in each of 4 codebooks.",
               lambda theme: plots.codebook_bars([4.08, 4.78, 4.98, 5.11], per_codebook, theme)),
-        chart("FAD, CLAP space", "Real, reconstruction, generated, noise, from low to high.",
-              lambda theme: plots.score_intervals(bars, "FAD, lower is better", theme)),
     )  # fmt: skip
     entries = [Entry(f"clip-{1000 + i}", CAPTION, sounds(180 + 20 * i, False)) for i in range(prompts)]
     entries += [Entry(f"fixed-{i}", caption, sounds(220 + 60 * i, True), fixed=True) for i, caption in enumerate(FIXED)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicgen_lite import audio
+from musicgen_lite.report import mp3
 from musicgen_lite.scoring import intervals
 from musicgen_lite.tracking import Result
 from tests.report.conftest import CAPTION, RATE, tone
@@ -46,12 +46,12 @@ def sounds(hz: float) -> pd.DataFrame:
     rows = []
     for number, prompt in enumerate(("fixed-0", *IDS[:3])):
         fixed = number == 0
-        made = audio.encode_flac(tone(hz + 20 * number, 1.0) * 10 ** (-number / 4), RATE)
+        made = mp3.encode(tone(hz + 20 * number, 1.0) * 10 ** (-number / 4), RATE)
         same = {"prompt": prompt, "caption": TRICKY if number == 1 else f"Caption {number}.", "fixed": fixed}
-        rows.append({**same, "kind": "generated", "flac": made})
+        rows.append({**same, "kind": "generated", "sound": made})
         if not fixed:
-            real = audio.encode_flac(tone(300 + number, 1.0), RATE)
-            rows += [{**same, "kind": "real", "flac": real}, {**same, "kind": "codec", "flac": real}]
+            real = mp3.encode(tone(300 + number, 1.0), RATE)
+            rows += [{**same, "kind": "real", "sound": real}, {**same, "kind": "codec", "sound": real}]
     return pd.DataFrame(rows)
 
 

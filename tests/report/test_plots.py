@@ -72,7 +72,8 @@ def test_what_is_no_waveform_is_refused(samples: np.ndarray) -> None:
 DRAWINGS = {
     "curves": lambda shift, theme: plots.nll_curves([(0, 5.5), (9, 5 + shift)], [(9, 5.1)], {"unigram": 5.4}, theme),
     "bars": lambda shift, theme: plots.codebook_bars([4.1 + shift, 5], {"unigram": [5.2, 5.4]}, theme),
-    "intervals": lambda shift, theme: plots.score_intervals([plots.Bar("real", 0.1, 0, 0.2 + shift)], "FAD", theme),
+    "runs": lambda shift, theme: plots.run_curves([([(0, 5.5)], [(9, 5 + shift)])], {"unigram": 5.4}, theme),
+    "codebooks": lambda shift, theme: plots.run_codebooks([[(4.1 + shift, 4, 4.5)], [(5, 4.9, 5.1)]], theme),
 }
 
 

@@ -1,6 +1,5 @@
 """The sounds of several rows by prompt, brought to one loudness and encoded for a page."""
 
-import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import soundfile
 
 from musicgen_lite import audio
-from musicgen_lite.report import plots
+from musicgen_lite.report import mp3, plots
 from musicgen_lite.report.comparison import Comparison
 from musicgen_lite.report.page import SOUNDS
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 # Clips are turned down to the loudness that all of them reach without a sample beyond the peak, at most to this one.
 LOUDNESS, PEAK = -20.0, 0.95
-MP3_SCALE = 0.95  # LAME turns down what it encodes, so that it does not clip
 GENERATED = ("generated", "prompted")
 SHARED = ("real", "codec", "prompt")
 
@@ -120,26 +117,26 @@ def _clip(clip_id: str, part: _Part, target: float, axis_seconds: float, top_hz:
     played = (part.samples * gain).astype(np.float32)
     picture = plots.spectrogram(played, part.rate, axis_seconds, top_hz)
     seconds = len(played) / part.rate
-    return Clip(clip_id, part.name, part.kind, part.run, _mp3(played, part.rate), picture, seconds, part.level)
+    return Clip(clip_id, part.name, part.kind, part.run, mp3.encode(played, part.rate), picture, seconds, part.level)
 
 
 Key = tuple[str, str, bool]
 
 
 def _sounds(run: "Result") -> dict[Key, dict[str, bytes]]:
-    """FLAC bytes by (prompt, caption, fixed) and kind."""
+    """Encoded sounds by (prompt, caption, fixed) and kind."""
     found: dict[Key, dict[str, bytes]] = {}
     table = run.sounds if run.sounds is not None else pd.DataFrame()
     for row in table.to_dict("records"):
-        found.setdefault((str(row["prompt"]), str(row["caption"]), bool(row["fixed"])), {})[row["kind"]] = row["flac"]
+        found.setdefault((str(row["prompt"]), str(row["caption"]), bool(row["fixed"])), {})[row["kind"]] = row["sound"]
     return found
 
 
 def _parts(labels: Sequence[str], tables: Sequence[dict[str, bytes]]) -> list[_Part]:
     """What each run made of a prompt, then the prompt's own sounds, equal ones once."""
 
-    def part(name: str, kind: str, run: int | None, flac: bytes) -> _Part:
-        samples, rate = audio.decode(flac, name=name)
+    def part(name: str, kind: str, run: int | None, sound: bytes) -> _Part:
+        samples, rate = audio.decode(sound, name=name)
         return _Part(name, kind, run, samples, rate, loudness(samples, rate))
 
     found = []
@@ -153,17 +150,7 @@ def _parts(labels: Sequence[str], tables: Sequence[dict[str, bytes]]) -> list[_P
         for label, table in zip(labels, tables, strict=True):
             if kind in table:
                 owners.setdefault(table[kind], []).append(label)
-        for flac, who in owners.items():
+        for sound, who in owners.items():
             name = SOUNDS[kind] if len(owners) == 1 else f"{SOUNDS[kind]} ({', '.join(who)})"
-            found.append(part(name, kind, None, flac))
+            found.append(part(name, kind, None, sound))
     return found
-
-
-def _mp3(samples: np.ndarray, rate: int) -> bytes:
-    """Constant bit rate, so that browsers find every place in it; the same input gives the same bytes."""
-    data = io.BytesIO()
-    soundfile.write(
-        data, np.clip(samples / MP3_SCALE, -1, 1), rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT",
-        compression_level=0.5,
-    )  # fmt: skip
-    return data.getvalue()

@@ -63,6 +63,10 @@ def _over_random(table: pd.DataFrame) -> pd.Series:
     return table["own"] - table.filter(regex=r"^candidate_\d+$").mean(axis=1)
 
 
+def _over_another(table: str) -> ByPrompt:
+    return ByPrompt(table, lambda t: t["own"] - t["shuffled"])
+
+
 def _stated(column: str) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda table: table[column].astype(float).where(table["stated_bpm"].notna())
 
@@ -89,16 +93,12 @@ LIKELIHOOD = (
 AUDIO = (
     Figure("clap", "CLAP with its caption", "higher", _model("clap"), ByPrompt("clap", _own)),
     Figure("clap_n1", "CLAP without picking", "higher", _model("clap"), ByPrompt("clap", lambda t: t["candidate_0"])),
+    Figure("clap_gain", "the same, own over another's caption", "higher", _model("clap"), _over_another("clap")),
     Figure("clap_r1", "CLAP R@1", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] == 1).astype(float))),
     Figure("clap_r10", "CLAP R@10", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] <= 10).astype(float))),
     Figure("judge", "CLAP by the judge, which did not pick", "higher", _model("judge"), ByPrompt("judge", _own)),
     Figure("judge_gain", "picked over a random one, by the judge", "higher", _model("judge"),
            ByPrompt("judge", _over_random)),
-    Figure("prompt_sim", "CLAP with the audio prompt", "higher", _model("clap"), ByPrompt("prompt_similarity", _own)),
-    Figure("prompt_sim_gain", "the same, own over another's", "higher", _model("clap"),
-           ByPrompt("prompt_similarity", lambda t: t["own"] - t["shuffled"])),
-    Figure("chroma_gain", "chroma of the audio prompt, own over another's", "higher", CLIPS,
-           ByPrompt("chroma", lambda t: t["own"] - t["shuffled"])),
     *(Figure(key, label, "lower", _space(space)) for key, (space, label) in DISTANCES.items()),
     Figure("tempo", "stated tempo kept within 5 %", "higher", CLIPS, ByPrompt("signals", _stated("tempo_hit"))),
     Figure("tempo_octaves", "the same, its half or double too", "higher", CLIPS,
@@ -108,6 +108,15 @@ AUDIO = (
     Figure("silent", "share of silent clips", "lower", CLIPS, ByPrompt("signals", lambda t: t["silent"].astype(float))),
     Figure("clipping", "share of clipping clips", "lower", CLIPS,
            ByPrompt("signals", lambda t: (t["clipped"] > 0).astype(float))),
+)  # fmt: skip
+# Only samples that heard an audio prompt have these, so that their names need no suffix.
+LIKENESS = (
+    Figure("prompt_sim", "CLAP with the audio prompt", "higher", _model("clap"),
+           ByPrompt(f"prompt_similarity{PROMPTED}", _own)),
+    Figure("prompt_sim_gain", "the same, own over another's", "higher", _model("clap"),
+           _over_another(f"prompt_similarity{PROMPTED}")),
+    Figure("chroma_gain", "chroma of the audio prompt, own over another's", "higher", CLIPS,
+           _over_another(f"chroma{PROMPTED}")),
 )  # fmt: skip
 YARDSTICKS = {
     "nll_unigram": "NLL, unigram", "nll_bigram": "NLL, bigram", "nll_none": "NLL without a caption",
@@ -130,7 +139,7 @@ def prompted(figure: Figure) -> Figure:
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Likelihood": LIKELIHOOD,
     "Generated from the caption": AUDIO,
-    "Generated from caption and audio prompt": tuple(map(prompted, AUDIO)),
+    "Generated from caption and audio prompt": (*map(prompted, AUDIO), *LIKENESS),
     "What they are measured against": tuple(Figure(key, label) for key, label in YARDSTICKS.items()),
 }
 

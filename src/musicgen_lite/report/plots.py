@@ -6,7 +6,6 @@ Nothing here touches pyplot, the user's matplotlibrc or the clock: equal input g
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -157,7 +156,7 @@ Series = Sequence[tuple[float, float]]
 
 
 def nll_curves(train: Series, validation: Series, baselines: Mapping[str, float], theme: Theme = "light") -> bytes:
-    """NLL in nats per token by optimizer step, as (step, NLL) pairs, with a level line for each baseline."""
+    """NLL in nats per code by optimizer step, as (step, NLL) pairs, with a level line for each baseline."""
     with _chart(theme) as (axes, data):
         for (name, level), dash, colour in zip(baselines.items(), DASHES * 9, OTHERS[theme] * 9, strict=False):
             axes.axhline(level, color=colour, linestyle=dash, linewidth=1.3, label=f"{name} {level:.2f}")
@@ -169,13 +168,13 @@ def nll_curves(train: Series, validation: Series, baselines: Mapping[str, float]
                 steps, values = zip(*series, strict=True)
                 axes.plot(steps, values, color=colour, marker=marker, markersize=3, linewidth=1.6, label=name)
         axes.set_xlabel("step")
-        axes.set_ylabel("NLL, nats per token")
+        axes.set_ylabel("NLL, nats per code")
         _legend(axes)
     return data.getvalue()
 
 
 def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float]], theme: Theme = "light") -> bytes:
-    """NLL in nats per token of each codebook: the model beside its baselines, each a sequence `[N_q]`."""
+    """NLL in nats per code of each codebook: the model beside its baselines, each a sequence `[N_q]`."""
     groups = {"model": model, **baselines}
     width = 0.8 / len(groups)
     with _chart(theme) as (axes, data):
@@ -186,7 +185,7 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
             if number == 0:
                 axes.bar_label(bars, fmt="%.2f", fontsize=7.5, padding=1.5, color=ACCENT[theme])
         axes.set_xticks(places, [f"codebook {number + 1}" for number in places])
-        axes.set_ylabel("NLL, nats per token")
+        axes.set_ylabel("NLL, nats per code")
         axes.grid(False, axis="x")
         axes.margins(y=0.1)
         _legend(axes)
@@ -232,30 +231,4 @@ def run_codebooks(runs: Sequence[Sequence[Interval]], theme: Theme) -> bytes:
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylabel("NLL, nats per code")
         axes.grid(False, axis="x")
-    return data.getvalue()
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One line of `score_intervals`: a value with its 95 % interval, or a value alone; `main` ones stand out."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    main: bool = False
-
-
-def score_intervals(bars: Sequence[Bar], label: str, theme: Theme = "light") -> bytes:
-    """Values with 95 % intervals under each other on one axis called `label`, the first on top."""
-    with _chart(theme, height=0.85 + 0.27 * len(bars)) as (axes, data):
-        for place, bar in enumerate(bars):
-            colour = ACCENT[theme] if bar.main else OTHERS[theme][0]
-            if bar.low is not None and bar.high is not None:
-                axes.plot((bar.low, bar.high), (place, place), color=colour, linewidth=2.4, solid_capstyle="round")
-            axes.plot(bar.value, place, marker="o", markersize=6, color=colour)
-        axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
-        axes.set_ylim(len(bars) - 0.5, -0.5)
-        axes.set_xlabel(label)
-        axes.grid(False, axis="y")
     return data.getvalue()

@@ -173,7 +173,16 @@ def score_generated(
     scores.update(signals.signal_scores(generated.chosen(), generated.captions))
     scores.columns = _columns(scores, own)
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
-    return scores.renamed(suffix)
+    scores = scores.renamed(suffix)
+    if generated.prompts is not None:
+        # There is but one kind of samples that has audio prompts: these names need no suffix.
+        shown = {
+            "prompt_sim": "prompt_similarity",
+            "prompt_sim_gain": "prompt_similarity_gain",
+            "chroma_gain": "chroma_gain",
+        }
+        scores.columns |= {column: f"{name}{suffix}" for column, name in shown.items()}
+    return scores
 
 
 def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Clap, bootstrap: int, seed: int) -> Scores:
@@ -229,9 +238,8 @@ def _distances(spaces: Iterable[str]) -> list[tuple[str, str]]:
 def _columns(scores: Scores, spaces: Iterable[str]) -> dict[str, str]:
     """Short names of the figures to compare runs by."""
     shown = {
-        "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_r1": "clap_r1", "clap_r10": "clap_r10",
+        "clap": "clap", "clap_shuffled": "clap_shuffled", "clap_gain": "clap_gain", "clap_r1": "clap_r1", "clap_r10": "clap_r10",
         "clap_n1": "clap_first", "judge": "judge", "judge_gain": "judge_picked_over_random", "diversity": "diversity",
-        "prompt_sim": "prompt_similarity", "prompt_sim_gain": "prompt_similarity_gain", "chroma_gain": "chroma_gain",
         "memorised": "memorised", "tempo": "tempo", "tempo_octaves": "tempo_octaves", "silent": "silent",
         "clipping": "clipping",
     }  # fmt: skip

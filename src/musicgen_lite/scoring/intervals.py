@@ -34,9 +34,9 @@ class Estimate:
         return {name: rounded(x) if isinstance(x, float) else x for name, x in asdict(self).items()}
 
 
-def rounded(value: float) -> float:
-    """6 significant digits: equal results stay equal as text, and differences in the last bits do not show."""
-    return float(f"{value:.6g}")
+def rounded(value: float, digits: int = 6) -> float:
+    """So many significant digits: equal results stay equal as text, and differences in the last bits do not show."""
+    return float(f"{value:.{digits}g}")
 
 
 def resamples(n: int, count: int, seed: int) -> Iterator[np.ndarray]:

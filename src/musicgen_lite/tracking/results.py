@@ -30,8 +30,8 @@ class Result:
     """One finished row.
 
     `scores` holds the details of the stages by name (nll, reference, audio), `tables` one table a score with a row a
-    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind,
-    flac), or None where the row was written before rows kept their sounds.
+    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with
+    `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind, sound: encoded bytes), or None where the row was written before rows kept their sounds.
     """
 
     run_id: str
@@ -143,7 +143,8 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
             tables={file.stem: _table(file) for file in sorted(tables.glob("*.json"))},
             draws=pd.read_parquet(draws) if draws.exists() else pd.DataFrame(),
             curves=_curves(connection, run_id),
-            sounds=pd.read_parquet(fetched(SOUNDS)) if SOUNDS in present else None,
+            # Earlier rows kept FLAC, under that name.
+            sounds=pd.read_parquet(fetched(SOUNDS)).rename(columns={"flac": "sound"}) if SOUNDS in present else None,
         )
 
 

@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -13,12 +12,10 @@ from musicgen_lite.report import figures, plots
 from musicgen_lite.report.comparison import Comparison, Row
 from musicgen_lite.report.comparison_sounds import Prompt, Sounds, gather
 from musicgen_lite.report.figures import CODEBOOK, Figure
-from musicgen_lite.report.page import Chart, chart, environment
+from musicgen_lite.report.page import Chart, chart, render
 
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
-
-HERE = Path(__file__).parent
 
 
 def comparison_page(comparison: Comparison, prompts: int = 12, seed: int = 0) -> str:
@@ -28,29 +25,12 @@ def comparison_page(comparison: Comparison, prompts: int = 12, seed: int = 0) ->
     """
     sounds = gather(comparison, prompts)
     runs, labels = comparison.runs, comparison.labels
-    text = {
-        name: (HERE / name).read_text(encoding="utf-8")
-        for name in ("page.css", "comparison.css", "page.js", "comparison.js")
-    }
-    return (
-        environment()
-        .get_template("comparison.html")
-        .render(
-            comparison=comparison,
-            colours=list(zip(plots.RUNS["light"], plots.RUNS["dark"], strict=True))[: len(runs)],
-            cards=[_facts(run) for run in runs],
-            charts=_charts(runs, labels),
-            spans=_spans,
-            sounds=sounds,
-            test=Markup(_json({"labels": labels, "seed": seed, "trials": trials(sounds, len(runs), seed)})),
-            css=Markup(text["page.css"] + text["comparison.css"]),
-            js=Markup(text["page.js"] + text["comparison.js"]),
-            width=plots.WIDTH,
-            height=plots.HEIGHT,
-            left=plots.LEFT / plots.WIDTH,
-            right=plots.RIGHT / plots.WIDTH,
-        )
-    )
+    return render(
+        "comparison.html", ["page.css", "comparison.css"], ["page.js", "comparison.js"], comparison=comparison,
+        colours=list(zip(plots.RUNS["light"], plots.RUNS["dark"], strict=True))[: len(runs)],
+        cards=[_facts(run) for run in runs], charts=_charts(runs, labels), spans=_spans, sounds=sounds,
+        test=Markup(_json({"labels": labels, "seed": seed, "trials": trials(sounds, len(runs), seed)})),
+    )  # fmt: skip
 
 
 def _facts(run: "Result") -> list[tuple[str, str]]:

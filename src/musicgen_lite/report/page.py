@@ -4,11 +4,11 @@ It opens from disk or from an artifact store without a network, in light and dar
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -177,6 +177,27 @@ def environment() -> Environment:
     return environment
 
 
+def render(template: str, css: Sequence[str], js: Sequence[str], **content: Any) -> str:
+    """A page from its template, with the files named by `css` and `js` inside, and where a spectrogram's axes lie."""
+
+    def joined(names: Sequence[str]) -> Markup:
+        return Markup("".join((HERE / name).read_text(encoding="utf-8") for name in names))
+
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            css=joined(css),
+            js=joined(js),
+            width=plots.WIDTH,
+            height=plots.HEIGHT,
+            left=plots.LEFT / plots.WIDTH,
+            right=plots.RIGHT / plots.WIDTH,
+            **content,
+        )
+    )
+
+
 def listening_page(page: PageData, limit: int = PROMPTS) -> str:
     """The whole page as HTML. The fixed prompts come first, then at most `limit` others in the order given.
 
@@ -187,20 +208,7 @@ def listening_page(page: PageData, limit: int = PROMPTS) -> str:
     heading = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
     if fixed:
         heading = f"The {len(fixed)} fixed prompts, then {heading}"
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            page=page,
-            entries=[*fixed, *others],
-            heading=heading,
-            css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-            js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
-            width=plots.WIDTH,
-            height=plots.HEIGHT,
-            left=plots.LEFT / plots.WIDTH,
-            right=plots.RIGHT / plots.WIDTH,
-            floor=f"−{-plots.FLOOR_DB:g}",
-            ceiling=f"−{-plots.CEILING_DB:g}",
-        )
-    )
+    return render(
+        "page.html", ["page.css"], ["page.js"], page=page, entries=[*fixed, *others], heading=heading,
+        floor=f"−{-plots.FLOOR_DB:g}", ceiling=f"−{-plots.CEILING_DB:g}",
+    )  # fmt: skip

@@ -30,7 +30,7 @@ NEXT = (
     ("make ui", "compare all runs in MLflow"),
     ("dvc exp run -S model.type=b", "train and score the other model"),
     ("dvc exp run --queue -S model.type=a,b  and  dvc exp run --run-all -j 2", "queue both, run them side by side"),
-    ("dvc exp show --only-changed", "a table of experiments"),
+    ("dvc exp show", "a table of experiments"),
     ("dvc metrics diff", "this result against the committed one"),
 )
 

@@ -24,10 +24,13 @@ def cell(table: tables.ScoreTable, row: str, column: str) -> float | None:
 def test_likelihood_of_a_has_no_prompt_column_and_b_has() -> None:
     names = [
         f"nll_{kind}{q}" for kind in ("caption", "shuffled", "none", "bigram", "unigram") for q in ("", "_q1", "_q2")
-    ]
+    ] + ["bits_per_second", "perplexity"]
     table = tables.nll_table(details(*names), num_codebooks=2)
     assert table.columns == ("its caption", "another's caption", "no caption", "bigram", "unigram")
-    assert [row.name for row in table.rows] == ["all codebooks", "codebook 1", "codebook 2"]
+    shown = ["all codebooks", "codebook 1", "codebook 2", "perplexity", "bits per second of audio"]
+    assert [row.name for row in table.rows] == shown
+    assert cell(table, "bits per second of audio", "its caption") == names.index("bits_per_second")
+    assert cell(table, "perplexity", "bigram") is None
     assert cell(table, "codebook 2", "bigram") == names.index("nll_bigram_q2")
     with_prompt = tables.nll_table(details(*names, "nll_caption+prompt"), num_codebooks=2)
     assert cell(with_prompt, "all codebooks", "caption + prompt") == len(names)

@@ -13,24 +13,30 @@ Details = Mapping[str, Any]
 Better = Literal["higher", "lower", ""]
 NLL_COLUMNS = {
     "its caption": "nll_caption", "caption + prompt": "nll_caption+prompt", "another's caption": "nll_shuffled",
-    "no caption": "nll_none", "bigram": "nll_bigram", "unigram": "nll_unigram",
+    "no caption": "nll_none", "bigram": "nll_bigram", "unigram": "nll_unigram", "uniform": "nll_uniform",
 }  # fmt: skip
 AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
     # name, better, estimate of a generated set, estimate of another set ({} is the set's name)
     ("CLAP with its caption", "higher", "clap", "clap_{}"),
     ("CLAP with another's caption", "", "clap_shuffled", "clap_{}_shuffled"),
+    ("CLAP R@1", "higher", "clap_r1", "clap_{}_r1"),
     ("CLAP R@10", "higher", "clap_r10", "clap_{}_r10"),
     ("FAD, CLAP", "lower", "clap_fad_generated", "clap_fad_{}"),
     ("FAD-infinity, CLAP", "lower", "clap_fad_inf_generated", "clap_fad_inf_{}"),
     ("FAD, codec latents", "lower", "codec_fad_generated", "codec_fad_{}"),
     ("FAD, mel statistics", "lower", "mel_fad_generated", "mel_fad_{}"),
     ("KAD, CLAP", "lower", "clap_kad_generated", "clap_kad_{}"),
+    ("KAD, codec latents", "lower", "codec_kad_generated", "codec_kad_{}"),
+    ("KAD, mel statistics", "lower", "mel_kad_generated", "mel_kad_{}"),
     ("stated tempo kept within 5 %", "higher", "tempo", "tempo_{}"),
     ("the same, its half or double too", "higher", "tempo_octaves", "tempo_octaves_{}"),
     ("CLAP with the audio prompt, own over another's", "higher", "prompt_similarity_gain", "prompt_similarity_{}_gain"),
     ("chroma with the audio prompt, own over another's", "higher", "chroma_gain", "chroma_{}_gain"),
     ("CLAP with the nearest training clip", "", "nearest", "nearest_{}"),
     ("nearer to it than 95 % of real clips", "lower", "memorised", "memorised_{}"),
+    ("diversity of the candidates", "", "diversity", "diversity_{}"),
+    ("silent clips", "lower", "silent", "silent_{}"),
+    ("clipping clips", "lower", "clipping", "clipping_{}"),
 )
 GAINS = {
     "NLL, its caption over another's": "nll_caption_gain", "NLL, its caption over none": "nll_text_gain",
@@ -60,6 +66,8 @@ def nll_table(nll: Details, num_codebooks: int) -> ScoreTable:
         ScoreRow(name, tuple(_score(nll, column + suffix) for column in NLL_COLUMNS.values()), "lower")
         for name, suffix in suffixes.items()
     ]
+    for name, estimate in {"perplexity": "perplexity", "bits per second of audio": "bits_per_second"}.items():
+        rows.append(ScoreRow(name, (_score(nll, estimate), *[None] * (len(NLL_COLUMNS) - 1)), "lower"))
     note = "Nats per code on held-out clips, the same cells in every column. 95 % bootstrap intervals over clips."
     return _table("Likelihood", list(NLL_COLUMNS), rows, note)
 

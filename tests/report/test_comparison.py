@@ -11,7 +11,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.report.comparison import NOT_BY_PROMPT, Comparison, Row, compare
 from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.tracking import Result
-from tests.report.rows import clap_table, draws, nll_table, result
+from tests.report.rows import IDS, clap_table, draws, nll_table, result
 
 
 def row(comparison: Comparison, key: str) -> Row:
@@ -63,6 +63,12 @@ def test_a_tempo_counts_only_where_the_caption_states_one() -> None:
     assert one
     assert one.score
     assert (one.score.value, one.score.n) == (pytest.approx(1 / 3), 3)
+    # The shares of the shared prompts agree on each of them, which is no proof that they are equal.
+    (same,) = row(compare([result("first"), result("other")]), "tempo").differences
+    assert same
+    assert same.score
+    assert same.score.low is not None
+    assert same.score.low < 0 == same.score.value
 
 
 def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() -> None:
@@ -93,6 +99,25 @@ def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() ->
     (one,) = row(compare([first, silent]), "nll").differences
     assert one
     assert one.reason == "other does not say its held-out codes"
+
+
+def test_likeness_to_the_audio_prompt_is_paired_by_the_prompted_samples() -> None:
+    def heard(name: str, shift: float) -> Result:
+        run = result(name)
+        table = pd.DataFrame({"id": IDS, "own": 0.4 + shift, "shuffled": 0.1})
+        estimate = {"value": 0.3 + shift, "low": 0.2, "high": 0.5, "n": 8}
+        audio = run.scores["audio"]
+        audio["columns"] |= {"prompt_sim_gain": "prompt_similarity_gain_prompted"}
+        audio["estimates"] |= {"prompt_similarity_gain_prompted": estimate}
+        return dataclasses.replace(run, tables={**run.tables, "prompt_similarity_prompted": table})
+
+    comparison = compare([heard("first", 0.0), heard("other", 0.2)])
+    (one,) = row(comparison, "prompt_sim_gain").differences
+    assert one
+    assert one.score
+    assert (one.score.value, one.score.low) == (pytest.approx(0.2), pytest.approx(0.2))
+    titles = [group.title for group in comparison.groups if row(comparison, "prompt_sim_gain") in group.rows]
+    assert titles == ["Generated from caption and audio prompt"]
 
 
 def test_distances_are_compared_draw_by_draw() -> None:

@@ -50,6 +50,29 @@ def test_a_proportion_has_the_exact_interval(successes: int, n: int) -> None:
     assert estimate.value == successes / n
 
 
+def test_a_difference_of_paired_shares_by_hand() -> None:
+    """Of 8 clips 3 are gained and 1 is lost: half a clip in each cell makes that 3.5 and 1.5 of 10."""
+    first = np.array([0, 0, 0, 1, 1, 1, 0, 0], bool)
+    other = np.array([1, 1, 1, 0, 1, 1, 0, 0], bool)
+    found = intervals.paired_shares(first, other)
+    half = 1.959964 * np.sqrt((3.5 + 1.5) - 2**2 / 10) / 10
+    assert (found.value, found.n) == (0.25, 8)
+    assert (found.low, found.high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
+
+
+def test_shares_that_agree_on_every_clip_are_not_surely_equal() -> None:
+    agreed = intervals.paired_shares(np.zeros(12, bool), np.zeros(12, bool))
+    assert agreed.value == 0
+    assert agreed.low == -agreed.high < -0.1
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(1000):
+        both = rng.random(32) < 0.5
+        first, other = both & (rng.random(32) < 0.8), both & (rng.random(32) < 0.6)
+        one = intervals.paired_shares(first, other)
+        hits += one.low <= -0.1 <= one.high
+    assert 0.93 <= hits / 1000 <= 0.98
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(UserError, match="at least 2 clips"):
         intervals.mean(np.array([1.0]), 10, 0)

@@ -89,7 +89,7 @@ def compare(runs: "Sequence[Result]", bootstrap: int = BOOTSTRAP, seed: int = SE
     shown = {title: list(known) for title, known in figures.GROUPS.items()}
     shown["Likelihood"] += figures.codebooks(list(runs))
     shown["Other figures"] = figures.others(list(runs))
-    shown["Size"] = [Figure("parameters", "parameters")]
+    shown["Size"] = [Figure("parameters", "number of parameters")]
     groups = []
     for title, known in shown.items():
         rows = [_row(figure, runs, bootstrap, seed) for figure in known]
@@ -134,7 +134,7 @@ def _best(figure: Figure, runs: "Sequence[Result]", scores: Sequence[Score | Non
 def difference(
     figure: Figure, first: "Result", other: "Result", bootstrap: int = BOOTSTRAP, seed: int = SEED
 ) -> Difference | None:
-    """`other` less `first` over the same clips with a paired bootstrap interval, or the reason why not.
+    """`other` less `first` over the same clips with a paired interval, or the reason why not.
 
     None for figures that nobody would subtract: those without a direction.
     """
@@ -157,8 +157,11 @@ def difference(
         return Difference(None, "not the same lengths of clips")
     if len(a) < 2:
         return Difference(None, f"{len(a)} prompt: an interval needs at least 2")
-    weights = a["weight"].to_numpy()
-    found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap, seed)
+    if own.share:
+        found = intervals.paired_shares(a["value"].to_numpy() > 0, b["value"].to_numpy() > 0)
+    else:
+        weights = a["weight"].to_numpy()
+        found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap, seed)
     return Difference(Score(found.value, found.low, found.high, found.n))
 
 

@@ -11,7 +11,7 @@ from musicgen_lite.report.summary import ARROWS, bare_table, open_console, print
 
 BEST = "*"
 FOOT = (
-    f"{BEST} best; (low to high) 95 % bootstrap intervals over clips. A difference is the run less the first one over the same",
+    f"{BEST} best; (low to high) 95 % intervals over clips. A difference is the run less the first one over the same",
     "prompts, with its own paired interval, and ! where that leaves out 0; for distances (FAD, KAD) both draw",
     "the same clips. With this many figures at 95 %, one in twenty leaves out 0 by chance.",
 )

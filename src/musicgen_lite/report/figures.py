@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -36,12 +36,14 @@ def _model(name: str) -> Ruler:
 class ByPrompt:
     """Per-prompt values of a figure: `values` takes its table and gives NaN where a prompt has none.
 
-    With `weights` (a column) the figure is the sum of weighted values over the sum of weights, without their mean.
+    With `weights` (a column) the figure is the sum of weighted values over the sum of weights, without their mean. The
+    values of a `share` are 0 and 1.
     """
 
     table: str
     values: Callable[[pd.DataFrame], pd.Series]
     weights: str = ""
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ def _over_another(table: str) -> ByPrompt:
     return ByPrompt(table, lambda t: t["own"] - t["shuffled"])
 
 
-def _stated(column: str) -> Callable[[pd.DataFrame], pd.Series]:
-    return lambda table: table[column].astype(float).where(table["stated_bpm"].notna())
+def _share(table: str, holds: Callable[[pd.DataFrame], pd.Series]) -> ByPrompt:
+    return ByPrompt(table, lambda t: holds(t).astype(float), share=True)
+
+
+def _stated(column: str) -> ByPrompt:
+    return ByPrompt("signals", lambda t: t[column].astype(float).where(t["stated_bpm"].notna()), share=True)
 
 
 def _nll(values: Callable[[pd.DataFrame], pd.Series]) -> ByPrompt:
@@ -92,22 +98,20 @@ LIKELIHOOD = (
 )  # fmt: skip
 AUDIO = (
     Figure("clap", "CLAP with its caption", "higher", _model("clap"), ByPrompt("clap", _own)),
+    Figure("clap_gain", "CLAP with its caption over another's", "higher", _model("clap"), _over_another("clap")),
     Figure("clap_n1", "CLAP without picking", "higher", _model("clap"), ByPrompt("clap", lambda t: t["candidate_0"])),
-    Figure("clap_gain", "the same, own over another's caption", "higher", _model("clap"), _over_another("clap")),
-    Figure("clap_r1", "CLAP R@1", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] == 1).astype(float))),
-    Figure("clap_r10", "CLAP R@10", "higher", _model("clap"), ByPrompt("clap", lambda t: (t["rank"] <= 10).astype(float))),
+    Figure("clap_r1", "CLAP R@1", "higher", _model("clap"), _share("clap", lambda t: t["rank"] == 1)),
+    Figure("clap_r10", "CLAP R@10", "higher", _model("clap"), _share("clap", lambda t: t["rank"] <= 10)),
     Figure("judge", "CLAP by the judge, which did not pick", "higher", _model("judge"), ByPrompt("judge", _own)),
     Figure("judge_gain", "picked over a random one, by the judge", "higher", _model("judge"),
            ByPrompt("judge", _over_random)),
     *(Figure(key, label, "lower", _space(space)) for key, (space, label) in DISTANCES.items()),
-    Figure("tempo", "stated tempo kept within 5 %", "higher", CLIPS, ByPrompt("signals", _stated("tempo_hit"))),
-    Figure("tempo_octaves", "the same, its half or double too", "higher", CLIPS,
-           ByPrompt("signals", _stated("tempo_hit_octaves"))),
+    Figure("tempo", "stated tempo kept within 5 %", "higher", CLIPS, _stated("tempo_hit")),
+    Figure("tempo_octaves", "the same, its half or double too", "higher", CLIPS, _stated("tempo_hit_octaves")),
     Figure("diversity", "diversity of the candidates", "", _model("clap")),
     Figure("memorised", "share nearer to a training clip than real ones", "lower", _model("clap")),
-    Figure("silent", "share of silent clips", "lower", CLIPS, ByPrompt("signals", lambda t: t["silent"].astype(float))),
-    Figure("clipping", "share of clipping clips", "lower", CLIPS,
-           ByPrompt("signals", lambda t: (t["clipped"] > 0).astype(float))),
+    Figure("silent", "share of silent clips", "lower", CLIPS, _share("signals", lambda t: t["silent"])),
+    Figure("clipping", "share of clipping clips", "lower", CLIPS, _share("signals", lambda t: t["clipped"] > 0)),
 )  # fmt: skip
 # Only samples that heard an audio prompt have these, so that their names need no suffix.
 LIKENESS = (
@@ -132,8 +136,8 @@ YARDSTICKS = {
 def prompted(figure: Figure) -> Figure:
     """The same figure of the samples that heard an audio prompt."""
     own = figure.by_prompt
-    moved = ByPrompt(f"{own.table}{PROMPTED}", own.values, own.weights) if own else None
-    return Figure(f"{figure.key}{PROMPTED}", figure.label, figure.better, figure.ruler, moved)
+    moved = replace(own, table=f"{own.table}{PROMPTED}") if own else None
+    return replace(figure, key=f"{figure.key}{PROMPTED}", by_prompt=moved)
 
 
 GROUPS: dict[str, tuple[Figure, ...]] = {

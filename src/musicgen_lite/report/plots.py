@@ -152,6 +152,13 @@ def _legend(axes: Any) -> None:
     )
 
 
+def _steps(axes: Any) -> None:
+    """NLL over optimizer steps, of which there are no fractions."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("step")
+    axes.set_ylabel("NLL, nats per code")
+
+
 Series = Sequence[tuple[float, float]]
 
 
@@ -167,8 +174,7 @@ def nll_curves(train: Series, validation: Series, baselines: Mapping[str, float]
             if series:
                 steps, values = zip(*series, strict=True)
                 axes.plot(steps, values, color=colour, marker=marker, markersize=3, linewidth=1.6, label=name)
-        axes.set_xlabel("step")
-        axes.set_ylabel("NLL, nats per code")
+        _steps(axes)
         _legend(axes)
     return data.getvalue()
 
@@ -205,8 +211,7 @@ def run_curves(curves: Sequence[tuple[Series, Series]], baselines: Mapping[str, 
                 axes.plot(*zip(*train, strict=True), color=colour, linewidth=0.9, linestyle="--", alpha=0.8)
             if validation:
                 axes.plot(*zip(*validation, strict=True), color=colour, marker="o", markersize=3, linewidth=1.6)
-        axes.set_xlabel("step")
-        axes.set_ylabel("NLL, nats per code")
+        _steps(axes)
         if baselines:
             _legend(axes)
     return data.getvalue()

@@ -25,7 +25,7 @@ def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
-    """Training clips of a half of the genres to stand for `ids`; or none, and why not."""
+    """Training clips of a quarter of the genres to stand for `ids`; or none, and why not."""
     train = clips.split("train")
     if GENRE not in train or train[GENRE].isna().any():
         return {}, "the source does not name every clip's genre"

@@ -17,7 +17,7 @@ import pytest
 from musicgen_lite import tracking
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking import entries, provenance, training
+from musicgen_lite.tracking import entries, training
 from musicgen_lite.tracking.connection import Unreachable, locate
 from musicgen_lite.tracking.training import Run
 
@@ -170,47 +170,6 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mlflow\.db: not a usable SQLite database"):
         begin(tmp_path)
     assert find(tmp_path, {"id": "0"}) is None
-
-
-# Provenance
-
-
-def git(folder: Path, *words: str) -> None:
-    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
-
-
-def test_what_dvc_writes_leaves_a_tree_clean_and_code_makes_it_dirty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert provenance.tags("train")["train.commit"] == "none"
-    git(tmp_path, "init", "-q")
-    for path in ("dvc.lock", "params.yaml", "metrics/nll.json", "stages/train.py"):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text("old")
-    git(tmp_path, "add", "--all")
-    git(tmp_path, "commit", "-q", "-m", "state")
-    for path in ("dvc.lock", "params.yaml", "metrics/nll.json", "data/.gitignore"):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text("new")
-    assert provenance.tags("train")["train.dirty"] == "false"
-    (tmp_path / "stages/train.py").write_text("new")
-    (tmp_path / "stages/odd name.py").write_text("new")
-    assert sorted(provenance.dirty_files()) == ["stages/odd name.py", "stages/train.py"]
-    tags = provenance.tags("train")
-    assert tags["train.dirty"] == "true"
-    assert len(tags["train.commit"]) == 40
-
-
-def test_digests_are_those_of_dvc_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert provenance.digests() == {}
-    (tmp_path / "dvc.lock").write_text(
-        "schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n    - {path: data/model, md5: ab.dir}\n"
-        "    - {path: m.csv, md5: cd}\n  track:\n    cmd: y\n"
-    )
-    assert provenance.digests() == {"dvc.train": "data/model:ab.dir m.csv:cd"}
 
 
 # With a database

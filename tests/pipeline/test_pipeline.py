@@ -1,6 +1,7 @@
 """The whole pipeline for real on a tiny setting: `dvc repro`, experiments, determinism, wrong parameters."""
 
 import json
+import sqlite3
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from musicgen_lite.scoring.summary import HEADLINE
 from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.tracking.ui import METRICS
 from tests.pipeline.project import Project, create, stages_run
 
 pytestmark = pytest.mark.pipeline
@@ -50,6 +52,9 @@ def test_first_run_leaves_scores_sounds_a_page_and_one_row(project: Project) -> 
     page = (project.folder / "data/report/index.html").read_text()
     assert page.count("data:audio/flac;base64,") >= 3 + 4 * 3
     assert [status for _, status in project.rows()] == ["FINISHED"]
+    with sqlite3.connect(project.folder / "mlflow.db") as database:
+        logged = {key for (key,) in database.execute("SELECT key FROM latest_metrics")}
+    assert {*METRICS, "clap_n1", "nll_q4", "silent", "memorised", "kad_mel", "fad_codec_recon"} - {"tempo"} <= logged
 
 
 def test_a_second_run_computes_nothing_and_makes_no_row(project: Project) -> None:

@@ -3,10 +3,7 @@
 import json
 import os
 import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +13,6 @@ from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, conne
 from musicgen_lite.tracking.training import warn
 
 PORTS = range(5000, 5020)
-PATIENCE_S = 180.0
 VIEW = "musicgen-lite"
 PARAMS = ("model.type", "model.pattern", "train.steps")
 METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "tempo", "parameters")
@@ -71,44 +67,26 @@ def _free_port() -> int:
     raise UserError(f"ports {PORTS.start}-{PORTS.stop - 1}: all are in use; stop the program that listens on one")
 
 
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
 def ui(tracking: TrackingParams, root: str | Path) -> None:
-    """Print the link to the comparison of all rows; for a local database serve MLflow until Ctrl-C.
+    """Print the link to the comparison of all rows; for a local database become MLflow's server, until Ctrl-C.
 
-    Raises UserError where no row was ever written, no port is free, or MLflow does not start.
+    Raises UserError where no row was ever written, or no port is free.
     """
     place = locate(tracking, root)
     if place.database and not place.database.exists():
         raise UserError(f"{place.database}: no {DATABASE} yet; `dvc repro` writes the first row")
+    print("starting MLflow …", flush=True)
     connection = connect(place)
     if place.is_server:
         print(_links(place.uri, connection))
         return
     port = _free_port()
-    address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", place.uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    # The job runner would start a dozen more processes.
-    light = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    print("starting MLflow …", flush=True)
-    server = subprocess.Popen(command, env={**os.environ, **QUIET, **light})
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not _answers(address):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise UserError(f"{address}: MLflow did not start; its own messages are above")
-            time.sleep(0.5)
-        print(f"{_links(address, connection)}\nCtrl-C ends it", flush=True)
-        server.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.terminate()
-        server.wait()
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--no-access-log"]
+    # The job runner would start a dozen more processes, and one that only waits for the server would be another.
+    light = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    print(
+        f"{_links(f'http://127.0.0.1:{port}', connection)}\nMLflow answers there within half a minute; Ctrl-C ends it",
+        flush=True,
+    )
+    os.execve(sys.executable, command, {**os.environ, **QUIET, **light})

@@ -12,7 +12,7 @@ from stages.common import CURVES, SCORES_AUDIO, SCORES_NLL, SCORES_REFERENCE
 def curves() -> list[dict[str, float]]:
     """The training curve, one row a validation."""
     with CURVES.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def details() -> tuple[dict[str, Any], dict[str, Any]]:

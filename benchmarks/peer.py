@@ -5,10 +5,11 @@ from typing import Any
 import torch
 
 from musicgen_lite.models import LanguageModel
+from musicgen_lite.models.musicgen import tensor_names
 
 
 def decoder(ours: LanguageModel) -> Any:
-    """A MusicgenForCausalLM of the size of a Model B with the delay pattern, holding its weights, in eval mode."""
+    """A MusicgenForCausalLM of the size of a Model B or musicgen, delayed, holding its weights, in eval mode."""
     from transformers import MusicgenForCausalLM
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
@@ -21,26 +22,12 @@ def decoder(ours: LanguageModel) -> Any:
             pad_token_id=c.codebook_size, bos_token_id=c.codebook_size, eos_token_id=None,
         )
     ).eval()  # fmt: skip
-    weights = dict(ours.named_parameters())
-    table = weights["code_embedding.weight"].view(c.num_codebooks, c.codebook_size + 1, -1)
-    mapped = {f"model.decoder.embed_tokens.{q}.weight": table[q] for q in range(c.num_codebooks)}
-    mapped |= {f"lm_heads.{q}.weight": weights["head"][q] for q in range(c.num_codebooks)}
-    norms = {
-        "attention_norm": "self_attn_layer_norm", "cross_norm": "encoder_attn_layer_norm", "mlp_norm": "final_layer_norm",
-    }  # fmt: skip
-    for i in range(c.layers):
-        block, layer = f"blocks.{i}.", f"model.decoder.layers.{i}."
-        self_qkv = weights[block + "attention.qkv.weight"].chunk(3)
-        cross_qkv = (weights[block + "cross.q.weight"], *weights[block + "cross.kv.weight"].chunk(2))
-        for name, parts in (("self_attn", self_qkv), ("encoder_attn", cross_qkv)):
-            mapped |= {f"{layer}{name}.{letter}_proj.weight": part for letter, part in zip("qkv", parts, strict=True)}
-        mapped[layer + "self_attn.out_proj.weight"] = weights[block + "attention.out.weight"]
-        mapped[layer + "encoder_attn.out_proj.weight"] = weights[block + "cross.out.weight"]
-        mapped[layer + "fc1.weight"] = weights[block + "up.weight"]
-        mapped[layer + "fc2.weight"] = weights[block + "down.weight"]
-        for mine, other in norms.items():
-            mapped |= {f"{layer}{other}.{end}": weights[f"{block}{mine}.{end}"] for end in ("weight", "bias")}
-    mapped |= {f"model.decoder.layer_norm.{end}": weights[f"norm.{end}"] for end in ("weight", "bias")}
+    own, shapes = dict(ours.named_parameters()), {name: tensor.shape for name, tensor in peer.state_dict().items()}
+    mapped = {
+        name: part.reshape(shapes[name])
+        for key, names in tensor_names(c.layers, c.num_codebooks).items()
+        for name, part in zip(names, own[key].chunk(len(names)), strict=True)
+    }
     peer.load_state_dict(mapped)  # strict: every weight of theirs has one of ours
     peer.model.decoder.embed_positions.weights = ours.position_embedding
     return peer
@@ -63,7 +50,14 @@ def whole(ours: LanguageModel, dtype: torch.dtype = torch.float32) -> Any:
         )
     )  # fmt: skip
     model = MusicgenForConditionalGeneration(text_encoder=text, audio_encoder=codec, decoder=decoder(ours))
+    # As from_pretrained chooses it; put together in memory, the decoder is left with none and attends slowly.
+    model.decoder.set_attn_implementation("sdpa")
+    return ready(model).to(dtype)
+
+
+def ready(model: Any) -> Any:
+    """A MusicgenForConditionalGeneration that was put together, with the special ids that generating needs, in eval mode."""
     settings = model.generation_config
-    settings.pad_token_id = settings.bos_token_id = settings.decoder_start_token_id = c.codebook_size
+    settings.pad_token_id = settings.bos_token_id = settings.decoder_start_token_id = model.config.decoder.vocab_size
     settings.eos_token_id = None
-    return model.eval().to(dtype)
+    return model.eval()

@@ -7,6 +7,7 @@ from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.params import Params
 from musicgen_lite.report import mp3
+from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
@@ -28,11 +29,16 @@ SHOWN = 12  # test prompts on the page
 
 def facts(params: Params, record: dict) -> tuple[tuple[str, str], ...]:
     """What a reader must know of a run before listening."""
-    decoder, own = params.model.decoder, params.sample
+    own, training = params.sample, record["training"]
+    size, trained = f"{training['parameters']:,} parameters", f"not here: {training.get('published')}"
+    if "published" not in training:
+        decoder = params.model.decoder
+        size += f", d {decoder.d_model}, {decoder.layers} layers"
+        trained = f"{training['best_step']} steps of {params.train.effective_batch_size} clips"
     return (
-        ("model", f"{params.model.type.upper()}, {params.model.pattern}"),
-        ("size", f"{record['training']['parameters']:,} parameters, d {decoder.d_model}, {decoder.layers} layers"),
-        ("trained", f"{record['training']['best_step']} steps of {params.train.effective_batch_size} clips"),
+        ("model", model_name(record["params"]).removeprefix("model ")),
+        ("size", size),
+        ("trained", trained),
         ("data", params.data.source),
         ("guidance", f"{own.guidance:g}, best of {own.candidates}, temperature {own.temperature:g}, top-k {own.top_k}"),
         ("commit", record["tags"].get("train.commit", "none")[:10]),
@@ -107,7 +113,7 @@ def main(params: Params) -> None:
     heard = sounds(params, decoder)
     shown = entries(heard, params.sample.seconds, decoder.rate / 2)
     page = PageData(
-        title=record["name"], model=f"MusicGen-Lite model {params.model.type.upper()}", facts=facts(params, record),
+        title=record["name"], model=f"MusicGen-Lite: {model_name(record['params'])}", facts=facts(params, record),
         tables=tables(count), charts=charts(curves(), nll, count), entries=tuple(shown), prompts=params.sample.prompts,
     )  # fmt: skip
     with atomic_dir(REPORT) as part:

@@ -14,7 +14,7 @@ DETAILS = tuple(folder / "details.json" for folder in (SCORES_NLL, SCORES_REFERE
 def curves() -> list[dict[str, float]]:
     """The training curve, one row a validation."""
     with CURVES.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def metrics() -> dict[str, float]:

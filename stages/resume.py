@@ -5,16 +5,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+from musicgen_lite.models.config import TYPES
 from musicgen_lite.params import Params
 from stages.common import TEXT, TOKENS, root
 
 
 def relevant(params: Params) -> dict[str, Any]:
-    """The parameters that a training depends on: of the models' sections the chosen one, under names that both share."""
+    """The parameters that a training depends on: of the models' sections the chosen one, under names that all share.
+
+    A published model is not trained: of it there are no parameters of training.
+    """
     tree = params.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
     model = params.model.model_dump(mode="json")
-    sizes = {"a": model.pop("a"), "b": model.pop("b")}
-    tree["model"] = {**model, **sizes[params.model.type]}
+    sections = {name: model.pop(name) for name in TYPES}
+    if params.model.type == "musicgen":
+        del tree["train"], model["dropout_text"]
+    tree["model"] = {**model, **sections[params.model.type]}
     return tree
 
 
@@ -27,7 +33,7 @@ def checkpoints(params: Params) -> Path:
     digest = hashlib.sha256(json.dumps(relevant(params), sort_keys=True).encode())
     source = Path("src/musicgen_lite")
     code = [*source.glob("training/*.py"), *source.glob("models/*.py"), source / "patterns.py"]
-    others = {path.name for path in source.glob("models/?.py")} - {f"{params.model.type}.py"}
+    others = {f"{name}.py" for name in TYPES if name != params.model.type}
     inputs = [
         folder / name
         for folder in (TOKENS / "target", TOKENS / "prompt", TEXT)

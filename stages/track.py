@@ -9,6 +9,7 @@ import pandas as pd
 
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
+from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.summary import terminal_summary
 from musicgen_lite.store import read_json
 from stages.common import (
@@ -55,7 +56,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
         files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet"}
         | {"model/model.safetensors": MODEL, **scores},
-        tags={},
+        tags={"published": record["training"]["published"]} if "published" in record["training"] else {},
     )  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def main(params: Params) -> None:
     record = read_json(RUN)
     scoring = params.model_dump(mode="json", include={"sample", "score"})
     row = tracking.find(params.tracking, root(), record, scoring, key_parts()) or write(params, record, scoring)
-    title = f"{row.name}: model {params.model.type.upper()}, {params.model.pattern}"
+    title = f"{row.name}: {model_name(record['params'])}"
     terminal_summary(title, tables(params.codec.num_codebooks), [(f"open {REPORT / 'index.html'}", "listen"), *NEXT])
     print(f"MLflow: {row.link}")
 

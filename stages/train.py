@@ -1,30 +1,42 @@
-"""Train model A or B; a killed training goes on where it was, in the same tracked run."""
+"""Train model A or B, where a killed training goes on in the same tracked run; or take a published model as it is."""
 
 import csv
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
 from musicgen_lite.store import atomic_dir, atomic_path, write_json
-from musicgen_lite.training.fit import fit
+from musicgen_lite.training.fit import TrainingResult, fit
+from musicgen_lite.training.imported import import_peer
 from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, root, run, set_up_torch
 from stages.previews import previewer
 from stages.resume import checkpoints, relevant
 
 
+def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
+    """Write the model file; None in a process of a training that another one of it answers for."""
+    if params.model.type == "musicgen":
+        return import_peer(params, TOKENS, TEXT, MODEL)
+    preview = previewer(params, folder / "previews") if params.train.preview_every else None
+    return fit(
+        params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS, preview=preview, loggers=loggers
+    )  # fmt: skip
+
+
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = checkpoints(params)
-    preview = previewer(params, folder / "previews") if params.train.preview_every else None
     with tracking.begin(params.tracking, root(), relevant(params), folder / "run.json") as tracked:
-        result = fit(
-            params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS,
-            preview=preview, loggers=tracked.loggers,
-        )  # fmt: skip
+        result = model(params, folder, tracked.loggers)
     if result is None:  # another process of the same training writes the results
         return
     with atomic_path(CURVES) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(result.rows[0]))
+        # What `dvc plots` draws is always there; nothing stands where nothing was measured.
+        names = dict.fromkeys(("step", "epoch", "train_loss", *result.rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(names))
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in result.rows)
     with atomic_dir(PREVIEWS) as part:
@@ -32,9 +44,11 @@ def main(params: Params) -> None:
             shutil.copy(sound, part)
     facts = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
     averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
-    write_json(RUN, {**tracked.record, "training": {**facts, **averages}})
+    published = {"published": result.published} if result.published else {}
+    write_json(RUN, {**tracked.record, "training": {**facts, **averages, **published}})
     shutil.rmtree(folder)
-    print(f"best validation loss {result.val_loss:.4f} nats a code at step {result.best_step}")
+    where = f"{result.published}, not trained here" if result.published else f"step {result.best_step}"
+    print(f"best validation loss {result.val_loss:.4f} nats a code: {where}")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_any_clip_can_set_the_style(generators: dict[str, Generator], files: dic
         (["x" * 10_000], "prompt: 10000 characters; at most 1000"),
         (["a fast techno beat " * 30], "tokens; the model reads at most 64"),
         (["テクノ"], "does not know 'テ' 'ク' 'ノ'"),
-        ([PROMPT, "--audio", "{tone.wav}"], "model A takes no audio prompt"),
+        ([PROMPT, "--audio", "{tone.wav}"], "this model takes no audio prompt"),
         ([PROMPT, "--model", "{b}", "--audio", "gone.wav"], "gone.wav: no such audio file"),
         ([PROMPT, "--model", "{b}", "--audio", "{empty.wav}"], "empty.wav: empty"),
         ([PROMPT, "--model", "{b}", "--audio", "{silent.wav}"], "silent.wav: silent"),

@@ -46,7 +46,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("model.typ", "b", "did you mean model.type?"),
         ("train.learning_rat", 0.1, "did you mean train.learning_rate?"),
         ("zzz", 1, "allowed here: seed, compute, data"),
-        ("model.type", "c", "model.type: found 'c'; input should be 'a' or 'b'"),
+        ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b' or 'musicgen'"),
         ("train.steps", "many", "train.steps: found 'many'"),
         ("train.steps", 0, "train.steps: found 0; input should be greater than or equal to 1"),
         ("sample.top_k", -1, "sample.top_k: found -1"),
@@ -101,3 +101,12 @@ def test_files_that_are_no_mapping(tmp_path: Path, text: str) -> None:
 def test_missing_file() -> None:
     with pytest.raises(UserError, match="run from the root"):
         params.load("nowhere.yaml")
+
+
+def test_a_published_model_has_its_own_pattern_and_no_sizes() -> None:
+    published = change("model.type", "musicgen")
+    with pytest.raises(ValueError, match="musicgen is published as it is"):
+        _ = params.parse(published).model.decoder
+    published["model"]["pattern"] = "interleaved"
+    with pytest.raises(UserError, match=r"model: pattern: found 'interleaved'; MusicGen predicts in the pattern delay"):
+        params.parse(published)

@@ -9,7 +9,7 @@ import typer
 
 from musicgen_lite.errors import UserError
 
-MODEL = Path("data/model/model.safetensors")
+MODEL = "data/model/model.safetensors"
 PARAMS = "params.yaml"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -38,7 +38,9 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Below 1 is safer, above is wilder.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 1 is greedy.")] = 250,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest codes of this mass; 0 takes all.")] = 0.0,
-    model: Annotated[Path, typer.Option(help="A model that the pipeline trained.")] = MODEL,
+    model: Annotated[
+        str, typer.Option(help="A model that the pipeline trained, or a published MusicGen: a directory or a hub name.")
+    ] = MODEL,
     weights: Annotated[
         str, typer.Option(help="How a CPU holds the weights: float32, bfloat16 or int8; smaller is faster, and rounds.")
     ] = "float32",
@@ -64,7 +66,7 @@ def _generate(
     drawing: tuple[float, float | None, float, int, float],
     candidates: int,
     seed: int,
-    model: Path,
+    model: str,
     weights: str,
     threads: int,
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_lite import audio, codec, models, text
+from musicgen_lite import audio, codec, models, peer, text
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long
@@ -61,14 +61,25 @@ class Music:
 def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights: str = "float32") -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
+    path: a file that the train stage wrote; or a MusicGen, the directory or the name of the hub of a published one.
     clap: what reranks, as `score.clap` takes it; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
     generates, float32, bfloat16 or int8: smaller is faster, and rounds. Raises UserError for a file that is
     no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
-    model, extra = models.load(path, place)
+    if Path(path).is_file() or Path(path).suffix == ".safetensors":
+        parts = _trained(path, place)
+    else:
+        found = peer.load(str(path), device=place, parameter="model")
+        parts = found.model, found.codec, found.text
+    return Generator(*parts, load_clap(clap, device=place, parameter="clap") if clap else None, weights)
+
+
+def _trained(path: str | Path, device: str) -> tuple[LanguageModel, Codec, TextEncoder]:
+    """What a model file holds and names; see `load`."""
+    model, extra = models.load(path, device)
     names = extra.get("names", {})
-    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device=place)
+    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device=device)
     encoder = text.load(names.get("text", "embedded"))
     for what, found, needed in (
         ("codec", coder.fingerprint, model.config.codec),
@@ -79,7 +90,7 @@ def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights
                 f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of this "
                 "project, or the directory, that the model was trained with, or train it again"
             )
-    return Generator(model, coder, encoder, load_clap(clap, device=place, parameter="clap") if clap else None, weights)
+    return model, coder, encoder
 
 
 class Generator:
@@ -177,7 +188,7 @@ class Generator:
         """Codes `[1, N_q, P]` of the first seconds of a file, as many as the model was trained to hear."""
         if self.model.config.type != "b":
             raise UserError(
-                f"{path}: model A takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
+                f"{path}: this model takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
                 "--continue to go on from the clip"
             )
         seconds = self.model.config.max_prompt_frames / self.codec.frame_rate

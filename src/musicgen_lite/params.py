@@ -120,17 +120,35 @@ class BParams(DecoderParams):
     dropout_audio: float = Fraction
 
 
+class MusicgenParams(Section):
+    """A published model, which is not trained."""
+
+    name: str = Field(min_length=1)
+
+
 class ModelParams(Section):
-    type: Literal["a", "b"]
+    type: Literal["a", "b", "musicgen"]
     pattern: Literal["interleaved", "delay", "parallel"]
     dropout_text: float = Fraction
     a: AParams
     b: BParams
+    musicgen: MusicgenParams
 
     @property
     def decoder(self) -> AParams | BParams:
-        """The sizes of the chosen model."""
-        return self.a if self.type == "a" else self.b
+        """The sizes of the model to train; ValueError where the chosen one is not trained."""
+        chosen = getattr(self, self.type)
+        if not isinstance(chosen, AParams | BParams):
+            raise ValueError(f"model.type {self.type} is published as it is, and has no sizes to choose")
+        return chosen
+
+    @model_validator(mode="after")
+    def _musicgen_is_delayed(self) -> "ModelParams":
+        if self.type == "musicgen" and self.pattern != "delay":
+            raise ValueError(
+                f"pattern: found {self.pattern!r}; MusicGen predicts in the pattern delay, and in no other"
+            )
+        return self
 
 
 class TrainParams(Section):

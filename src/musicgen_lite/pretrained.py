@@ -1,23 +1,29 @@
 """Pretrained models in transformers' files, found in one way and loaded so that what is missing is said, never made up.
 
 A model is shipped with the package, a directory, or a name of the hub, there at a revision: `t5-base`,
-`facebook/encodec_32khz@COMMIT`. Weights are safetensors; a pickle can run code when it is loaded, so one is read only if
+`facebook/encodec_32khz@COMMIT`. A MusicGen checkpoint holds a codec and a text encoder: its name stands for each of them
+where one is asked for. Weights are safetensors; a pickle can run code when it is loaded, so one is read only if
 its sha256 is among those that the user trusts. Left alone, transformers fills absent weights with random numbers, and makes
 an empty tokenizer where its files are absent.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from musicgen_lite import weights
 from musicgen_lite.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 CONFIG, PICKLE = "config.json", "pytorch_model.bin"
 SAFE = ("model.safetensors", "model.safetensors.index.json")
+MUSICGEN = "musicgen"  # the model_type of a checkpoint of several parts
 # What is fetched of a repository of the hub beside its weights: configurations and tokenizers.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_TIMEOUT_S = 5.0
@@ -43,6 +49,12 @@ class Source:
     def pickled(self) -> bool:
         """Whether its weights are a pickle."""
         return bool(self.sha256)
+
+    @property
+    def label(self) -> str:
+        """The name with the commit that it stood for, and the digest of a pickle."""
+        name = f"{self.name.partition('@')[0]}@{self.revision}" if self.revision else self.name
+        return f"{name}, sha256 {self.sha256}" if self.sha256 else name
 
     def __str__(self) -> str:
         return f"{self.parameter} {self.name!r} ({self.folder})"
@@ -129,20 +141,36 @@ def damaged(error: Exception, source: Source) -> UserError:
     return UserError(f"{source}: cannot be loaded, {first_line(error)}; fetch its files again")
 
 
-def load_model(model_class: Any, source: Source) -> Any:
+def read_config(source: Source, part: str = "") -> dict[str, Any]:
+    """What config.json holds; of a MusicGen checkpoint what it holds for its `part`, such as audio_encoder."""
+    try:
+        config = dict(json.loads((source.folder / CONFIG).read_text(encoding="utf-8")))
+        return config[part] if part and config.get("model_type") == MUSICGEN else config
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(error, source) from error
+
+
+def load_model(model_class: Any, source: Source, part: str = "") -> Any:
     """The model at `source` in float32 and evaluation mode, frozen, every weight of it read from the files.
 
-    Raises UserError for damaged files, another architecture, or weights that the files do not hold.
+    Of a MusicGen checkpoint its `part` is loaded. Raises UserError for damaged files, another architecture, or weights
+    that the files do not hold.
     """
     import torch
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    config, options = read_config(source), {}
     try:
+        if part and config.get("model_type") == MUSICGEN:
+            options = {"config": model_class.config_class.from_dict(config[part]), "key_mapping": {rf"^{part}\.": ""}}
         # A half-precision file would otherwise load in half precision, and give other results.
-        model, found = model_class.from_pretrained(
-            source.folder, dtype=torch.float32, output_loading_info=True, use_safetensors=not source.pickled
-        )
+        with quiet():
+            model, found = model_class.from_pretrained(
+                source.folder,
+                dtype=torch.float32,
+                output_loading_info=True,
+                use_safetensors=not source.pickled,
+                **options,
+            )
     except Exception as error:  # transformers and safetensors raise a dozen types here
         raise damaged(error, source) from error
     # Buffers of positions are made anew; checkpoints of older versions lack them.
@@ -154,6 +182,42 @@ def load_model(model_class: Any, source: Source) -> Any:
             f"{source.parameter} needs a checkpoint of that architecture"
         )
     return model.eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' bars and reports off the console: what is missing or wrong, we say ourselves."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def read_tensors(source: Source, prefixes: tuple[str, ...]) -> dict[str, "torch.Tensor"]:
+    """The weights at `source` whose names begin with one of `prefixes`, in float32; nothing else of the files is read."""
+    import torch
+    from safetensors import safe_open
+
+    folder, found = source.folder, {}
+    try:
+        if source.pickled:
+            held = torch.load(folder / PICKLE, map_location="cpu", weights_only=True, mmap=True)
+            return {name: tensor.float() for name, tensor in held.items() if name.startswith(prefixes)}
+        index = folder / SAFE[1]
+        whole = (folder / SAFE[0]).is_file()
+        for file in [SAFE[0]] if whole else sorted({*json.loads(index.read_text())["weight_map"].values()}):
+            with safe_open(folder / file, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118
+                    if name.startswith(prefixes):
+                        found[name] = shard.get_tensor(name).float()
+    except Exception as error:  # see load_model
+        raise damaged(error, source) from error
+    return found
 
 
 def load_tokenizer(source: Source) -> Any:

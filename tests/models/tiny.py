@@ -6,7 +6,7 @@ import torch
 
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig, build
 
-KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")]
+KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")] + [("musicgen", "delay")]
 
 CONFIG: dict[str, Any] = {
     "type": "a",

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from musicgen_lite.scoring.summary import HEADLINE
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.tracking.ui import METRICS
+from tests import peers
 from tests.pipeline.project import Project, create, stages_run
 
 pytestmark = pytest.mark.pipeline
@@ -113,6 +115,28 @@ def test_other_sampling_trains_nothing_and_keeps_the_likelihood(project: Project
     assert not {"train", "score_nll", "tokenize", "embed"} & set(ran)
     assert {"sample", "score_audio", "report", "track"} <= set(ran)
     assert len(project.rows()) == rows + 1
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout", "-q", "-f")
+
+
+@pytest.mark.timeout(900)
+def test_a_published_model_is_sampled_and_scored_like_the_others(project: Project, tmp_path: Path) -> None:
+    """Its checkpoint holds the shipped codec and text encoder, so that the tokens and texts that are there serve it too."""
+    rows, reference = len(project.rows()), metrics(project)["reference"]
+    name = peers.save(tmp_path / "musicgen", peers.build())
+    changes = ["-S", "model.type=musicgen", "-S", f"model.musicgen.name={name}"]
+    output = project.run("dvc", "exp", "run", *changes, "-n", "published").stdout
+    assert stages_run(output) == ["check", *LATER]
+    assert "not trained here" in output
+    assert project.rows()[rows:] == [("published", "FINISHED")]
+    found = metrics(project)
+    assert {"nll", "nll_shuffled", "nll_unigram"} <= set(found["nll"])
+    assert {"clap", "fad"} <= set(found["audio"])
+    assert found["reference"] == reference
+    assert (project.folder / "metrics/curves.csv").read_text().startswith("step,epoch,train_loss,val_loss,")
+    page = (project.folder / "data/report/index.html").read_text()
+    assert f"not here: {name}" in page
+    assert "could not find" not in project.run("dvc", "plots", "show").stdout
     project.run("git", "checkout", "-q", ".")
     project.run("dvc", "checkout", "-q", "-f")
 

@@ -19,6 +19,7 @@ from musicgen_lite import audio
 from musicgen_lite.report.comparison import compare
 from musicgen_lite.report.comparison_page import comparison_page, trials
 from musicgen_lite.report.comparison_sounds import gather, loudness
+from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.report.votes import read_votes
 from tests.report.rows import IDS, TRICKY, result, sounds
 from tests.report.test_page import Reader, decoded
@@ -172,3 +173,15 @@ def test_a_browser_takes_the_blind_test_and_its_csv_is_read(page: str, tmp_path:
     assert [vote.preferred for vote in votes] == [votes[0].first, votes[1].second, ""]
     assert {vote.prompt for vote in votes} == {"fixed-0", "clip-0", "clip-1"}
     assert [row["trial"] for row in csv.DictReader(io.StringIO(kept["csv"]))] == ["1", "2", "3"]
+
+
+def test_a_published_model_is_named_and_said_not_to_be_trained_here() -> None:
+    params = {"model.type": "musicgen", "model.pattern": "delay", "model.name": "facebook/musicgen-small", "seed": "0"}
+    curves = ({"step": 0.0, "val_loss": 5.0},)
+    peer = result("peer", params=params, tags={"published": "facebook/musicgen-small@0123"}, curves=curves)
+    comparison = compare((RUNS[0], peer))
+    page, terminal = comparison_page(comparison, prompts=1, seed=0), io.StringIO()
+    assert "not here: facebook/musicgen-small@0123" in page
+    assert "Last validation: first 5.333, peer 5.000." in page
+    comparison_text(comparison, terminal)
+    assert "peer  MusicGen facebook/musicgen-small, delay" in terminal.getvalue()

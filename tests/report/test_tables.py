@@ -98,3 +98,10 @@ def test_charts_say_in_words_what_they_show() -> None:
 def test_nothing_measured_gives_an_empty_table(table: tables.ScoreTable) -> None:
     assert table.rows == ()
     assert table.columns == ()
+
+
+def test_charts_of_a_model_that_was_not_trained_here_show_its_validation() -> None:
+    curves = [{"step": 0.0, "val_loss": 5.25}]
+    training, _ = tables.charts(curves, details("nll_caption_q1", "nll_unigram"), num_codebooks=1)
+    assert "last validation gives 5.25" in training.alt
+    assert training.light.startswith(b"\x89PNG")

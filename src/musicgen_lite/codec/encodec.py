@@ -11,7 +11,7 @@ from transformers import EncodecConfig, EncodecModel
 
 from musicgen_lite import store
 from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import Source, damaged, load_model, locate
+from musicgen_lite.pretrained import Source, load_model, locate, read_config
 
 # What of a configuration changes codes or waveforms; names, versions and file types don't.
 _IDENTITY = (
@@ -21,21 +21,18 @@ _IDENTITY = (
 )  # fmt: skip
 
 
-PARAMETER = "codec.name"
+PARAMETER, PART = "codec.name", "audio_encoder"
 
 
 def _model(source: Source) -> EncodecModel:
     """The model at `source` in float32, every weight of it read from the file."""
-    try:
-        found, _ = EncodecConfig.get_config_dict(source.folder)
-    except (OSError, ValueError) as error:
-        raise damaged(error, source) from error
+    found = read_config(source, PART)
     if found.get("model_type") != "encodec":
         raise UserError(
             f"{source}: model_type is {found.get('model_type')!r}, expected 'encodec'; name the directory or the hub's "
-            "model of an EncodecModel"
+            "model of an EncodecModel or a MusicGen"
         )
-    return load_model(EncodecModel, source)
+    return load_model(EncodecModel, source, PART)
 
 
 class TransformersEncodec:

@@ -1,4 +1,4 @@
-"""The decoding loop: one for both models and every pattern."""
+"""The decoding loop: one for all models and every pattern."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The two language models over EnCodec tokens, and their files."""
+"""The language models over EnCodec tokens, and their files."""
 
 import json
 from pathlib import Path
@@ -25,9 +25,13 @@ def build(config: ModelConfig) -> LanguageModel:
         from musicgen_lite.models.a import PrefixModel
 
         return PrefixModel(config)
-    from musicgen_lite.models.b import CrossModel
+    if config.type == "b":
+        from musicgen_lite.models.b import CrossModel
 
-    return CrossModel(config)
+        return CrossModel(config)
+    from musicgen_lite.models.musicgen import MusicGenModel
+
+    return MusicGenModel(config)
 
 
 def save(path: str | Path, model: LanguageModel, extra: dict[str, Any] | None = None) -> None:

@@ -2,69 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from musicgen_lite.models.base import LanguageModel, TextTokens
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.models.config import ModelConfig
-from musicgen_lite.models.transformer import (
-    INIT_STD,
-    Block,
-    Context,
-    LayerCache,
-    key_bias,
-    merge_heads,
-    positions_last,
-    sinusoids,
-)
-
-
-class CrossAttention(nn.Module):
-    def __init__(self, d_model: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q = nn.Linear(d_model, d_model, bias=False)
-        self.kv = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.out = nn.Linear(d_model, d_model, bias=False)
-
-    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `[B, H, M, d_head]` of the memory."""
-        k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return k, v
-
-    def forward(self, x: Tensor, context: Context, cache: LayerCache | None) -> Tensor:
-        """Every position of x `[B, S, d]` reads all visible positions of the memory."""
-        if context.memory is None or context.memory_bias is None:
-            raise ValueError("cross-attention needs a memory")
-        if cache is not None and cache.memory_keys is not None and cache.memory_values is not None:
-            k, v = cache.memory_keys, cache.memory_values
-        else:
-            k, v = self.project(context.memory)
-        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        bias = context.memory_bias.to(q.dtype)
-        return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
-
-
-class CrossBlock(Block):
-    """Self-attention, cross-attention, MLP."""
-
-    def __init__(self, d_model: int, heads: int, dropout: float) -> None:
-        super().__init__(d_model, heads, dropout)
-        self.cross_norm = nn.LayerNorm(d_model)
-        self.cross = CrossAttention(d_model, heads)
-
-    def attend(
-        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
-    ) -> Tensor:
-        x = super().attend(x, bias, context, cache, at)
-        return x + self.dropout(self.cross(self.cross_norm(x), context, cache))
-
-    def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
-        cache = super().new_cache(context, rows, capacity)
-        if context.memory is not None:
-            k, v = self.cross.project(context.memory)
-            cache.memory_keys, cache.memory_values = positions_last(k), v.contiguous()
-        return cache
+from musicgen_lite.models.transformer import INIT_STD, Context, CrossBlock, key_bias, sinusoids
 
 
 class CrossModel(LanguageModel):

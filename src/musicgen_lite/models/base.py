@@ -1,4 +1,4 @@
-"""What the two models share: code embeddings, positions, the stack of blocks, heads, and decoding with a cache."""
+"""What the models share: code embeddings, positions, the stack of blocks, heads, and decoding with a cache."""
 
 import math
 from abc import ABC, abstractmethod
@@ -72,6 +72,8 @@ class TextTokens(nn.Module):
 class LanguageModel(nn.Module, ABC):
     """Predicts codes step by step, in the order of its pattern. Subclasses say what a model reads besides the codes."""
 
+    position_scale = POSITION_SCALE
+
     def __init__(self, config: ModelConfig, blocks: Sequence[Block]) -> None:
         super().__init__()
         self.config = config
@@ -86,7 +88,7 @@ class LanguageModel(nn.Module, ABC):
             self.position_embedding: Tensor = nn.Parameter(torch.empty(length, config.d_model))
         else:
             # At full amplitude they would drown the codes' embeddings, which start at INIT_STD.
-            positions = sinusoids(length, config.d_model) * POSITION_SCALE
+            positions = sinusoids(length, config.d_model) * self.position_scale
             self.register_buffer("position_embedding", positions, persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(blocks)

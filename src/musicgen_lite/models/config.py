@@ -7,6 +7,8 @@ from typing import Any
 
 from musicgen_lite import patterns
 
+TYPES = ("a", "b", "musicgen")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -15,7 +17,7 @@ class ModelConfig:
     ValueError where the sizes do not fit together.
     """
 
-    type: str  # "a": prefix language model; "b": cross-attention over text and an audio prompt
+    type: str  # "a": prefix language model; "b": cross-attention over text and an audio prompt; "musicgen": MusicGen's own
     pattern: str  # a name in patterns.PATTERNS
     codebook_size: int  # K; the special id is K
     num_codebooks: int  # N_q
@@ -34,8 +36,8 @@ class ModelConfig:
     positions: str = "sinusoidal"  # or "learned"
 
     def __post_init__(self) -> None:
-        if self.type not in ("a", "b"):
-            raise ValueError(f"type: found {self.type!r}; allowed: a, b")
+        if self.type not in TYPES:
+            raise ValueError(f"type: found {self.type!r}; allowed: {', '.join(TYPES)}")
         if self.positions not in ("sinusoidal", "learned"):
             raise ValueError(f"positions: found {self.positions!r}; allowed: sinusoidal, learned")
         patterns.get(self.pattern)

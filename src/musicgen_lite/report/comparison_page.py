@@ -36,11 +36,14 @@ def comparison_page(comparison: Comparison, prompts: int = 12, seed: int = 0) ->
 def _facts(run: "Result") -> list[tuple[str, str]]:
     """What a reader must know of a run, beside the parameters in which the runs differ."""
     p = run.params
+    trained = f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"
+    if "published" in run.tags:
+        trained = f"not here: {run.tags['published']}"
     size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size not in its row"
     return [
-        ("model", f"{p.get('model.type', '?').upper()}, {p.get('model.pattern', '?')}"),
+        ("model", figures.model_name(p).removeprefix("model ")),
         ("size", size),
-        ("trained", f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"),
+        ("trained", trained),
         ("data", p.get("data.source", "?")),
         ("row", run.run_id[:8]),
         (

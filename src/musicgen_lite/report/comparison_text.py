@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.report.comparison import Comparison, Difference, Group, Row
+from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.page import Score
 from musicgen_lite.report.summary import ARROWS, bare_table, open_console, print_fitting
 
@@ -64,10 +65,11 @@ def comparison_text(comparison: Comparison, file: TextIO | None = None) -> None:
     """Print the comparison: coloured in a terminal, plain aligned text elsewhere."""
     console = open_console(file)
     for place, (label, run) in enumerate(zip(comparison.labels, comparison.runs, strict=True)):
-        kind = f"model {run.params.get('model.type', '?').upper()}, {run.params.get('model.pattern', '?')}"
         first = "  (the first)" if not place and len(comparison.runs) > 1 else ""
         console.print(
-            Text.assemble((label, "bold"), f"  {kind}, {run.run_id[:8]}, {run.started:%Y-%m-%d %H:%M}{first}")
+            Text.assemble(
+                (label, "bold"), f"  {model_name(run.params)}, {run.run_id[:8]}, {run.started:%Y-%m-%d %H:%M}{first}"
+            )
         )
     for group in comparison.groups:
         console.print()

@@ -57,6 +57,13 @@ class Figure:
     by_prompt: ByPrompt | None = None
 
 
+def model_name(params: Mapping[str, str]) -> str:
+    """The model of a row, by its parameters: "model A, delay", or "MusicGen facebook/musicgen-small, delay"."""
+    kind = params.get("model.type", "?")
+    name = f"MusicGen {params.get('model.name', '?')}" if kind == "musicgen" else f"model {kind.upper()}"
+    return f"{name}, {params.get('model.pattern', '?')}"
+
+
 def _own(table: pd.DataFrame) -> pd.Series:
     return table["own"]
 

@@ -106,7 +106,7 @@ def reranking_table(audio: Details) -> ScoreTable:
 def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: int) -> tuple[Chart, ...]:
     """Loss by step with the baselines' level, and NLL per codebook."""
     levels = {name: score.value for name in ("unigram", "bigram") if (score := _score(nll, f"nll_{name}"))}
-    train = [(row["step"], row["train_loss"]) for row in curves]
+    train = [(row["step"], row["train_loss"]) for row in curves if "train_loss" in row]
     validation = [(row["step"], row["val_loss"]) for row in curves]
     shown = {"model": "nll_caption", "bigram": "nll_bigram", "unigram": "nll_unigram"}
     bars = {

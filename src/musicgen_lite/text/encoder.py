@@ -9,7 +9,7 @@ from musicgen_lite.pretrained import load_model, load_tokenizer, locate, tokeniz
 from musicgen_lite.store import fingerprint
 
 EMBEDDED = {"embedded": "text"}
-PARAMETER = "text.name"
+PARAMETER, PART = "text.name", "text_encoder"
 # What of T5's configuration changes its output beside the weights themselves.
 CONFIG_KEYS = (
     "d_kv", "dense_act_fn", "is_gated_act", "layer_norm_epsilon", "num_heads", "num_layers",
@@ -25,7 +25,7 @@ def load(name: str, trusted: Collection[str] = ()) -> "TextEncoder":
     from transformers import T5EncoderModel
 
     source = locate(name, PARAMETER, EMBEDDED, trusted)
-    return TextEncoder(load_model(T5EncoderModel, source), load_tokenizer(source), source.revision)
+    return TextEncoder(load_model(T5EncoderModel, source, PART), load_tokenizer(source), source.revision)
 
 
 class TextEncoder:

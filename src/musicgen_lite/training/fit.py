@@ -34,7 +34,8 @@ class TrainingResult:
 
     `rows`: the curves, one row per validation; `timings`: one row per validation, beside them, never to be compared;
     `best_step`, `val_loss`: of the exported weights; `raw_val_loss`: of the weights at the last step, not averaged;
-    `ema_val_loss`: of their average at the last step; `parameters`: how many the model has.
+    `ema_val_loss`: of their average at the last step; `parameters`: how many the model has; `published`: the checkpoint
+    that the weights were taken from as they are, "" where they were trained here.
     """
 
     rows: list[dict[str, float]]
@@ -44,6 +45,7 @@ class TrainingResult:
     ema_val_loss: float
     raw_val_loss: float
     parameters: int
+    published: str = ""
 
 
 def model_config(params: Params, corpus: Corpus) -> ModelConfig:
@@ -60,7 +62,7 @@ def model_config(params: Params, corpus: Corpus) -> ModelConfig:
         heads=decoder.heads,
         dropout=decoder.dropout,
         positions=decoder.positions,
-        max_frames=_frames(params, corpus),
+        max_frames=crop_frames(params, corpus),
         max_text=corpus.max_text,
         max_prompt_frames=corpus.prompt_frames,
         codec=corpus.codec,
@@ -70,7 +72,8 @@ def model_config(params: Params, corpus: Corpus) -> ModelConfig:
     )
 
 
-def _frames(params: Params, corpus: Corpus) -> int:
+def crop_frames(params: Params, corpus: Corpus) -> int:
+    """The longest target that a model is trained and validated on."""
     return max(1, round(params.train.crop_seconds * corpus.frame_rate))
 
 
@@ -171,7 +174,7 @@ def fit(
     config = model_config(params, corpus)
     identity = fingerprint(None, {**corpus.facts(), **_recipe(params), "config": config.to_dict()})
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
-    dataset = TokenDataset(corpus, _frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
+    dataset = TokenDataset(corpus, crop_frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
     model = _build(params, config)
     batch_size = resolve(train, model, dataset, accelerator, AUTOCAST[precision])
     accumulation = _accumulation(train, batch_size)

@@ -1,31 +1,58 @@
-"""Cached T5 embeddings of every caption, in half precision."""
+"""T5 embeddings of every caption, and of the other texts that training draws from, cached in half precision."""
+
+from collections import Counter
+from collections.abc import Sequence
 
 from musicgen_lite import text
 from musicgen_lite.params import Params
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, atomic_dir
+from musicgen_lite.text.variants import SUFFIXES, Wording, wordings
 from stages.common import CLIPS, TEXT, run, set_up_torch
 
 
+def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]:
+    """The texts to embed: every clip's caption, which all but training reads, and training clips' `chosen` variants.
+
+    Also how many training clips have no aspects, so that their caption stands for the other variants.
+    """
+    told: list[Wording] = []
+    bare = 0
+    for row in clips.index[["id", "split", "caption", "aspects"]].to_dict("records"):
+        aspects = [aspect for aspect in row["aspects"] if aspect]
+        variants = {"caption", *chosen} if row["split"] == "train" else {"caption"}
+        told += wordings(row["id"], row["caption"], aspects, [name for name in SUFFIXES if name in variants])
+        bare += len(variants) > 1 and not aspects
+    return told, bare
+
+
 def main(params: Params) -> None:
-    set_up_torch(params.compute)
-    encoder = text.load(params.text.name, params.trusted_pickles)
-    rows = ClipStore(CLIPS).index[["id", "caption"]].to_dict("records")
-    size, limit = params.text.batch_size, params.text.max_tokens
-    truncated = 0
+    device = set_up_torch(params.compute)
+    encoder = text.load(params.text.name, params.trusted_pickles, device)
+    size, limit, chosen = params.text.batch_size, params.text.max_tokens, params.text.variants
+    told, bare = wanted(ClipStore(CLIPS), chosen)
+    lengths = encoder.num_tokens([one.text for one in told])
+    made = Counter(one.variant for one in told)
+    cut = Counter(one.variant for one, length in zip(told, lengths, strict=True) if length > limit)
+    batches = text.batches([min(length, limit) for length in lengths], size)
     with atomic_dir(TEXT) as part:
         writer = ArrayWriter(part, "float16")
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        for batch in track(batches, "embed captions", unit=f"x{size} captions"):
-            captions = [row["caption"] for row in batch]
-            truncated += sum(count > limit for count in encoder.num_tokens(captions))
-            for row, embedding in zip(batch, encoder.encode(captions, limit), strict=True):
-                writer.add(row["id"], embedding)
+        for numbers in track(batches, "embed captions", unit=f"x{size} texts"):
+            batch = [told[number] for number in numbers]
+            for one, vectors in zip(batch, encoder.encode([one.text for one in batch], limit), strict=True):
+                writer.add(one.key, vectors)
         writer.close(
-            {"fingerprint": encoder.fingerprint, "dim": encoder.dim, "max_tokens": limit, "truncated": truncated}
-        )
-    print(f"captions: {len(rows)}, cut at {limit} tokens: {truncated}")
+            {
+                "name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim, "max_tokens": limit,
+                "variants": {name: SUFFIXES[name] for name in chosen}, "texts": made,
+                "truncated": {name: cut[name] for name in made}, "without_aspects": bare,
+            }
+        )  # fmt: skip
+    for name, count in made.items():
+        print(f"{name}: {count}, cut at {limit} tokens: {cut[name]}")
+    if bare:
+        print(f"training clips without aspects: {bare}; their caption stands for each variant")
 
 
 if __name__ == "__main__":

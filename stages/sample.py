@@ -30,7 +30,7 @@ class Item:
     prompt: np.ndarray | None = None
 
 
-def items(params: Params) -> Iterator[Item]:
+def items(params: Params, device: str) -> Iterator[Item]:
     """Test captions (B: once more with their own audio prompt), then the fixed prompts."""
     cached, prompts = ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     _, prompted = halves(ClipStore(CLIPS), params.sample.prompts)
@@ -41,9 +41,8 @@ def items(params: Params) -> Iterator[Item]:
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
     fixed = list(params.sample.fixed_prompts)
-    for number, embedding in enumerate(
-        text.load(params.text.name, params.trusted_pickles).encode(fixed, params.text.max_tokens)
-    ):
+    encoder = text.load(params.text.name, params.trusted_pickles, device)
+    for number, embedding in enumerate(encoder.encode(fixed, params.text.max_tokens)):
         yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
 
 
@@ -64,7 +63,7 @@ def main(params: Params) -> None:
     frames = round(own.seconds * decoder.frame_rate)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)
-        for kind, same_kind in groupby(items(params), key=lambda item: item.kind):
+        for kind, same_kind in groupby(items(params, device), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
             told = conditions(group).repeat_interleave(own.candidates).to(device)

@@ -65,6 +65,17 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("train.batch_size", True, "train.batch_size: found True; allowed are auto"),
         ("sample.seconds", 6.0, "must not exceed train.crop_seconds"),
         ("train.crop_seconds", 7.0, "must not exceed data.seconds - data.prompt_seconds"),
+        (
+            "text.variants",
+            ["caption", "aspect"],
+            "text.variants.1: found 'aspect'; input should be 'caption', 'aspects'",
+        ),
+        (
+            "text.variants",
+            ["both", "caption", "both"],
+            "text.variants: found both, caption, both; each is allowed once",
+        ),
+        ("text.variants", [], "text.variants: found []"),
         ("tracking.required", "yes", "tracking.required: found 'yes'"),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_preset_changes_its_keys_and_no_other(file: Path, name: str) -> None:
     assert plain(file) == before | wanted
     assert {tuple(key.split(".")) for key in changed} == {key for key in wanted if before[key] != wanted[key]}
     assert [line.split("#", 1)[1].strip() for line in file.read_text().splitlines() if "#" in line] == comments
-    loaded = params.load(file).model_dump()
+    loaded = params.load(file).model_dump(mode="json")
     for keys, value in wanted.items():
         found: Any = loaded
         for key in keys:

@@ -73,6 +73,8 @@ def test_what_the_hub_gave_once_is_found_without_it(hub: Path) -> None:
         assert (source.folder, source.revision) == (folder, COMMIT)
     encoder = text.load("somebody/t5-tiny")
     assert encoder.revision == COMMIT
+    assert encoder.name == f"somebody/t5-tiny@{COMMIT}"
+    assert text.load(encoder.name).name == encoder.name
     assert encoder.fingerprint == text.load("embedded").fingerprint
     with pytest.raises(UserError, match=r"'somebody/t5-tiny@other'.*hub did not give it"):
         locate("somebody/t5-tiny@other", "text.name", EMBEDDED)

@@ -80,7 +80,7 @@ def _trained(path: str | Path, device: str) -> tuple[LanguageModel, Codec, TextE
     model, extra = models.load(path, device)
     names = extra.get("names", {})
     coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device=device)
-    encoder = text.load(names.get("text", "embedded"))
+    encoder = text.load(names.get("text", "embedded"), device=device)
     for what, found, needed in (
         ("codec", coder.fingerprint, model.config.codec),
         ("text encoder", encoder.fingerprint, model.config.text),

@@ -93,7 +93,15 @@ class CodecParams(Section):
 class TextParams(Section):
     name: str = Field(min_length=1)
     max_tokens: int = Field(ge=1, le=512)
+    variants: tuple[Literal["caption", "aspects", "both", "shuffled"], ...] = Field(strict=False, min_length=1)
     batch_size: int = Count
+
+    @field_validator("variants")
+    @classmethod
+    def _each_once(cls, variants: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(variants)) < len(variants):
+            raise ValueError(f"found {', '.join(variants)}; each is allowed once")
+        return variants
 
 
 class DecoderParams(Section):

@@ -52,7 +52,7 @@ def load(
         )
     decoder = _decoder(source)
     coder = codec.load(name, decoder["num_codebooks"], device, trusted)
-    encoder = text.load(name, trusted)
+    encoder = text.load(name, trusted, device)
     config = describe(
         decoder, text_dim=encoder.dim, max_text=max_text, frame_rate=float(coder.frame_rate), rate=coder.rate,
         codec=coder.fingerprint, text=encoder.fingerprint,

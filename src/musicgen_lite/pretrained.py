@@ -51,10 +51,14 @@ class Source:
         return bool(self.sha256)
 
     @property
+    def pinned(self) -> str:
+        """The name by which these very files are found again: a model of the hub at the commit that it gave."""
+        return f"{self.name.partition('@')[0]}@{self.revision}" if self.revision else self.name
+
+    @property
     def label(self) -> str:
         """The name with the commit that it stood for, and the digest of a pickle."""
-        name = f"{self.name.partition('@')[0]}@{self.revision}" if self.revision else self.name
-        return f"{name}, sha256 {self.sha256}" if self.sha256 else name
+        return f"{self.pinned}, sha256 {self.sha256}" if self.sha256 else self.pinned
 
     def __str__(self) -> str:
         return f"{self.parameter} {self.name!r} ({self.folder})"
@@ -148,6 +152,18 @@ def read_config(source: Source, part: str = "") -> dict[str, Any]:
         return config[part] if part and config.get("model_type") == MUSICGEN else config
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(error, source) from error
+
+
+def check_type(source: Source, expected: str, part: str = "") -> None:
+    """Raise UserError unless the configuration at `source` is of the `expected` architecture, such as t5.
+
+    transformers loads others that share the names of some weights, and leaves out what it does not know.
+    """
+    found = read_config(source, part).get("model_type")
+    if found != expected:
+        raise UserError(
+            f"{source}: model_type in {CONFIG} is {found!r}, but {source.parameter} needs {expected!r}; name another model"
+        )
 
 
 def load_model(model_class: Any, source: Source, part: str = "") -> Any:

@@ -90,6 +90,10 @@ def test_no_texts_give_no_vectors(encoder: TextEncoder) -> None:
     assert encoder.num_tokens([]) == []
 
 
+def test_tokens_of_many_texts_are_counted_in_order(encoder: TextEncoder) -> None:
+    assert encoder.num_tokens(CAPTIONS * 700) == encoder.num_tokens(CAPTIONS) * 700
+
+
 def test_fingerprint_follows_content_and_not_the_name(encoder: TextEncoder, directory: Path) -> None:
     assert text.load(str(directory)).fingerprint == encoder.fingerprint
     config = json.loads((directory / "config.json").read_text())

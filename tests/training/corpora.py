@@ -1,5 +1,6 @@
 """A corpus small enough to train on in a second, and parameters to go with it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,21 @@ import numpy as np
 import torch
 
 from musicgen_lite.params import Params, parse
-from musicgen_lite.store import ArrayWriter
+from musicgen_lite.store import ArrayStore, ArrayWriter
 from musicgen_lite.training.fit import TrainingResult, fit
 
 SIZE, CODEBOOKS, DIM, FRAMES, PROMPT = 12, 2, 6, 10, 4
-CODEC = {"fingerprint": "codec", "codebook_size": SIZE, "num_codebooks": CODEBOOKS, "frame_rate": 10.0, "rate": 100}
+# What follows a clip's id in the keys of its texts.
+VARIANTS = {"caption": [""], "both": ["/both"], "shuffled": ["/0", "/1"]}
+TEXT = {"name": "t", "fingerprint": "text", "dim": DIM, "max_tokens": 4, "variants": {"caption": [""]}}
+CODEC = {
+    "name": "c",
+    "fingerprint": "codec",
+    "codebook_size": SIZE,
+    "num_codebooks": CODEBOOKS,
+    "frame_rate": 10.0,
+    "rate": 100,
+}
 
 
 def write_store(directory: Path, arrays: dict[str, np.ndarray], dtype: str, meta: dict[str, Any]) -> None:
@@ -38,8 +49,21 @@ def write_corpus(directory: Path, train: int = 10, validation: int = 3, short: b
     texts = {key: np.tile(np.eye(DIM)[n % 4], (1 + n % 3, 1)) for n, key in enumerate(ids)}
     write_store(directory / "tokens" / "target", targets, "uint16", CODEC)
     write_store(directory / "tokens" / "prompt", prompts, "uint16", CODEC)
-    write_store(directory / "text", texts, "float16", {"fingerprint": "text", "dim": DIM, "max_tokens": 4})
+    write_store(directory / "text", texts, "float16", TEXT)
     return directory / "tokens", directory / "text"
+
+
+def write_varied_corpus(directory: Path, variants: dict[str, list[str]] = VARIANTS) -> tuple[Path, Path]:
+    """The same with short clips, where those for training have the texts of VARIANTS; no two texts are alike."""
+    tokens, text = write_corpus(directory, short=True)
+    keys = ArrayStore(text).keys
+    keys += [
+        key + suffix for key in keys if key.startswith("t") for one in VARIANTS.values() for suffix in one if suffix
+    ]
+    shutil.rmtree(text)
+    texts = {key: np.random.default_rng(n).standard_normal((1 + n % 3, DIM)) for n, key in enumerate(keys)}
+    write_store(text, texts, "float16", {**TEXT, "variants": variants})
+    return tokens, text
 
 
 def tiny_params(type: str = "a", dropout: float = 0.1, **train: Any) -> Params:

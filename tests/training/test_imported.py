@@ -36,7 +36,7 @@ def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
     """Random codes of the shipped codec and texts of the shipped encoder, or of others as the stores have it."""
     coder, encoder = codec.load("embedded", 4), text.load("embedded")
     meta = {
-        "fingerprint": changes.get("codec", coder.fingerprint), "codebook_size": coder.codebook_size,
+        "name": coder.name, "fingerprint": changes.get("codec", coder.fingerprint), "codebook_size": coder.codebook_size,
         "num_codebooks": 4, "frame_rate": coder.frame_rate, "rate": coder.rate,
     }  # fmt: skip
     rng = np.random.default_rng(0)
@@ -44,7 +44,10 @@ def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
     states = dict(zip(CAPTIONS, encoder.encode(list(CAPTIONS.values()), 16), strict=True))
     for kind in ("target", "prompt"):
         write_store(directory / "tokens" / kind, codes, "uint16", meta)
-    told = {"fingerprint": changes.get("text", encoder.fingerprint), "dim": encoder.dim, "max_tokens": 16}
+    told = {
+        "name": encoder.name, "fingerprint": changes.get("text", encoder.fingerprint), "dim": encoder.dim,
+        "max_tokens": 16, "variants": {"caption": [""]},
+    }  # fmt: skip
     write_store(directory / "text", states, "float16", told)
     return directory / "tokens", directory / "text"
 

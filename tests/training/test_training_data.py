@@ -1,5 +1,7 @@
 """What reaches the model: which clips in which order, cropped where, with which conditions."""
 
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,28 @@ from musicgen_lite.training.data import (
     uniform,
 )
 
-from .corpora import CODEBOOKS, CODEC, DIM, FRAMES, PROMPT, SIZE, melodies, write_corpus, write_store
+from .corpora import (
+    CODEBOOKS,
+    CODEC,
+    DIM,
+    FRAMES,
+    PROMPT,
+    SIZE,
+    TEXT,
+    VARIANTS,
+    melodies,
+    write_corpus,
+    write_store,
+    write_varied_corpus,
+)
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return Corpus(*write_corpus(tmp_path, short=True))
+
+
+KEYS = [f"t{n:02d}" for n in range(10)] + [f"v{n:02d}" for n in range(3)]
 
 
 def dataset(corpus: Corpus, text: float = 0.0, audio: float | None = None) -> TokenDataset:
@@ -94,6 +112,53 @@ def test_conditions_are_dropped_by_their_shares_and_independently(corpus: Corpus
     assert bool(validation.has_text.all() & validation.has_prompt.all())
 
 
+def varied(directory: Path, variants: dict[str, list[str]] = VARIANTS) -> Corpus:
+    return Corpus(*write_varied_corpus(directory, variants))
+
+
+def read(data: TokenDataset, visits: list[Visit]) -> list[str]:
+    """The keys of the texts that a batch holds."""
+    store = data.corpus.text
+    keys = {tuple(store[key][0].tolist()): key for key in store.keys}
+    return [keys[tuple(text[0].tolist())] for text in data.batch(visits).conditions.text]
+
+
+def test_one_of_the_texts_is_drawn_each_time_by_equal_shares_of_the_variants(tmp_path: Path) -> None:
+    corpus = varied(tmp_path)
+    data, clips = dataset(corpus), corpus.clips("train")
+    epochs = [read(data, [Visit(clip, epoch) for clip in clips]) for epoch in range(300)]
+    assert {key.split("/")[0] for key in epochs[0]} == set(clips)
+    counts = Counter(key.partition("/")[2] for keys in epochs for key in keys)
+    # 3000 draws, three standard deviations: 77 and 61.
+    assert counts[""] == pytest.approx(1000, abs=77)
+    assert counts["both"] == pytest.approx(1000, abs=77)
+    assert counts["0"] == pytest.approx(500, abs=61)
+    assert counts["1"] == pytest.approx(500, abs=61)
+    # What is drawn for a clip depends on neither the batch, nor the run, nor the order in which variants are named.
+    assert [read(data, [Visit(clip, 7)])[0] for clip in clips] == epochs[7]
+    again = dataset(varied(tmp_path / "again", dict(reversed(VARIANTS.items()))), text=0.5, audio=0.5)
+    assert read(again, [Visit(clip, 7) for clip in clips[::-1]]) == epochs[7][::-1]
+    # Validation reads the captions.
+    everyone = [*clips, *corpus.clips("validation")]
+    assert read(data, [Visit(clip) for clip in everyone]) == everyone
+
+
+def test_variants_move_no_other_draw(tmp_path: Path) -> None:
+    plain, rich = varied(tmp_path / "a", {"caption": [""]}), varied(tmp_path / "b")
+    visits = [Visit(clip, epoch) for epoch in range(20) for clip in plain.clips("train")]
+    one, other = (dataset(corpus, text=0.3, audio=0.5).batch(visits) for corpus in (plain, rich))
+    assert torch.equal(one.codes, other.codes)
+    assert torch.equal(one.conditions.has_text, other.conditions.has_text)
+    assert torch.equal(one.conditions.has_prompt, other.conditions.has_prompt)
+    assert read(dataset(plain), visits) == [visit.clip for visit in visits]
+    assert plain.facts() != rich.facts()
+
+
+def test_variants_that_lack_a_text_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"text: 10 of the 53 entries for the 13 clips of .*, 't00/2' first"):
+        varied(tmp_path, {**VARIANTS, "shuffled": ["/0", "/1", "/2"]})
+
+
 def test_the_text_is_dropped_alike_for_both_models(corpus: Corpus) -> None:
     visits = [Visit(clip, epoch) for epoch in range(9) for clip in corpus.clips("train")]
     a, b = dataset(corpus, text=0.3).batch(visits), dataset(corpus, text=0.3, audio=0.5).batch(visits)
@@ -157,12 +222,9 @@ def test_validation_covers_each_clip_once_with_any_number_of_processes(corpus: C
 
 def damage(directory: Path, store: str, keys: list[str], **changes: object) -> None:
     """Write one store anew with other clips or another description."""
-    import shutil
-
     shutil.rmtree(directory / store)
     if store == "text":
-        meta: dict[str, object] = {"fingerprint": "text", "dim": DIM, "max_tokens": 4, **changes}
-        write_store(directory / store, {key: np.ones((2, DIM)) for key in keys}, "float16", meta)
+        write_store(directory / store, {key: np.ones((2, DIM)) for key in keys}, "float16", {**TEXT, **changes})
     else:
         lengths = dict.fromkeys(keys, PROMPT)
         code = int(changes.pop("code", 0))  # type: ignore[call-overload]
@@ -173,14 +235,11 @@ def damage(directory: Path, store: str, keys: list[str], **changes: object) -> N
         write_store(directory / store, arrays, "uint16", {**CODEC, **changes})
 
 
-KEYS = [f"t{n:02d}" for n in range(10)] + [f"v{n:02d}" for n in range(3)]
-
-
 @pytest.mark.parametrize(
     ("store", "keys", "changes", "expected"),
     [
-        ("text", KEYS[:-1], {}, "text: 1 of the 13 clips of .*target are missing, 'v02' first"),
-        ("tokens/prompt", KEYS[1:], {}, "prompt: 1 of the 13 clips of .*target are missing, 't00' first"),
+        ("text", KEYS[:-1], {}, "text: 1 of the 13 entries for the 13 clips of .*target are missing, 'v02' first"),
+        ("tokens/prompt", KEYS[1:], {}, "prompt: 1 of the 13 entries .* clips of .*target are missing, 't00' first"),
         ("tokens/prompt", KEYS, {"fingerprint": "other"}, "prompt: fingerprint of its codec is other, .* is codec"),
         ("tokens/prompt", KEYS, {"uneven": True}, "prompts of 4 to 5 frames"),
         ("tokens/target", KEYS, {"code": 12}, "target: clip 'v02' has the code 12, but the codec's codes are 0 to 11"),

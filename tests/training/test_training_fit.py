@@ -61,6 +61,8 @@ def test_the_exported_weights_are_the_ones_that_were_validated(
     best = min(result.rows, key=lambda row: row["val_loss"])
     assert scores == {name: best[name] for name in scores}
     assert (extra["step"], extra["val_loss"]) == (best["step"], best["val_loss"]) == (result.best_step, result.val_loss)
+    assert extra["names"] == {"codec": "c", "text": "t"}
+    assert extra["corpus"]["variants"] == ["caption"]
     assert read_json(tmp_path / "curves.json") == result.rows
 
     # The weights of the last step are others, and measured apart.

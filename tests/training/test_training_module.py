@@ -13,7 +13,7 @@ from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
 from musicgen_lite.training.fit import boundaries, model_config
 from musicgen_lite.training.module import codebook_nll, evaluate, learning_rate_factor, parameter_groups
 
-from .corpora import FRAMES, tiny_params, write_corpus
+from .corpora import FRAMES, tiny_params, write_corpus, write_varied_corpus
 
 
 def test_the_schedule_warms_up_linearly_and_falls_as_a_cosine() -> None:
@@ -53,6 +53,18 @@ def test_only_matrices_decay(tmp_path: Path, type: str) -> None:
         assert names[id(parameter)].endswith(("bias", "norm.weight")) or parameter.ndim == 1
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert "code_embedding.weight" in {names[id(parameter)] for parameter in decayed["params"]}
+
+
+@pytest.mark.parametrize("type", ["a", "b"])
+def test_another_text_of_the_clip_changes_its_loss(tmp_path: Path, type: str) -> None:
+    corpus = Corpus(*write_varied_corpus(tmp_path))
+    model = build(type, corpus).eval()
+    data = TokenDataset(corpus, FRAMES, 0, 0.0, dropout_audio=0.0 if type == "b" else None)
+    # The clip is too short to be cropped, so that nothing but its text changes from one pass to the next.
+    batches = [data.batch([Visit("t00", epoch)]) for epoch in range(30)]
+    losses = {codebook_nll(model, batch).sum().item() for batch in batches}
+    texts = {tuple(batch.conditions.text.flatten().tolist()) for batch in batches}
+    assert len(losses) == len(texts) == 4
 
 
 @pytest.mark.parametrize("type", ["a", "b"])

@@ -15,7 +15,7 @@ from musicgen_lite.training.callbacks import Curves
 from musicgen_lite.training.checkpoints import SaveLast
 from musicgen_lite.training.module import TrainingModule
 
-from .corpora import run, state, tiny_params, write_corpus
+from .corpora import run, state, tiny_params, write_corpus, write_varied_corpus
 
 PARAMS = tiny_params("b")  # with dropout in the model, 7 steps of 2 micro-batches, validated after steps 2, 5 and 7
 
@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_corpus(tmp_path_factory.mktemp("corpus"), short=True)
+    return write_varied_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-"""Captions as sequences of vectors: a T5 encoder behind one small class."""
+"""Captions as sequences of vectors: a T5 encoder behind one small class, and what else a clip can be described by."""
 
-from musicgen_lite.text.encoder import TextEncoder, load
+from musicgen_lite.text.encoder import TextEncoder, batches, load
 
-__all__ = ["TextEncoder", "load"]
+__all__ = ["TextEncoder", "batches", "load"]

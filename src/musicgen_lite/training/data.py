@@ -1,8 +1,8 @@
 """Batches of tokens and conditions, in an order that depends on the parameters alone.
 
-Whatever is drawn at random (the order of the clips, where a clip is cropped, which of its conditions are dropped) is a
-function of the seed, the pass over the data and the clip. Workers, batch sizes, devices, the type of the model and the
-step at which a run was resumed have no part in it.
+Whatever is drawn at random (the order of the clips, where a clip is cropped, which of its texts is read, which of its
+conditions are dropped) is a function of the seed, the pass over the data and the clip. Workers, batch sizes, devices, the
+type of the model and the step at which a run was resumed have no part in it.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.store import ArrayStore
+
+Choice = TypeVar("Choice")
 
 
 def hashed(*key: str | int) -> int:
@@ -30,6 +32,11 @@ def hashed(*key: str | int) -> int:
 def uniform(*key: str | int) -> float:
     """A number in [0, 1) that depends on `key` alone."""
     return (hashed(*key) >> 11) / 2**53
+
+
+def drawn(choices: Sequence[Choice], *key: str | int) -> Choice:
+    """One of `choices`, each equally likely, that depends on `key` alone."""
+    return choices[int(uniform(*key) * len(choices))]
 
 
 def _meta(store: ArrayStore, *names: str) -> list[Any]:
@@ -45,8 +52,9 @@ class Corpus:
     """The stores of one corpus (target tokens, prompt tokens, text), opened and checked against each other.
 
     `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
-    UserError where clips lack a prompt or a text, where two codecs or a code outside the codebook show up, and where
-    prompts differ in length.
+    `variants`: the texts that training draws from, for each variant what follows a clip's id in the keys of its texts;
+    `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, where two codecs or a code
+    outside the codebook show up, and where prompts differ in length.
     """
 
     def __init__(self, tokens_dir: str | Path, text_dir: str | Path) -> None:
@@ -66,6 +74,10 @@ class Corpus:
         self.frame_rate, self.rate = float(found[3]), int(found[4])
         self.encoder: str
         self.encoder, self.text_dim, self.max_text = _meta(self.text, "fingerprint", "dim", "max_tokens")
+        variants: dict[str, list[str]]
+        [variants] = _meta(self.text, "variants")
+        self.variants = dict(sorted(variants.items()))
+        self.names = {"codec": str(_meta(self.targets, "name")[0]), "text": str(_meta(self.text, "name")[0])}
         self._check_clips()
         lengths = set(self.prompts.index["length"].tolist())
         if len(lengths) > 1:
@@ -76,12 +88,16 @@ class Corpus:
         self.prompt_frames = int(next(iter(lengths), 0))
 
     def _check_clips(self) -> None:
-        for store in (self.prompts, self.text):
-            missing = [key for key in self.targets.keys if key not in store]
+        clips, index = self.targets.keys, self.targets.index
+        suffixes = [suffix for variant in self.variants.values() for suffix in variant if suffix]
+        told = [key + suffix for key in index.loc[index["split"] == "train", "key"] for suffix in suffixes]
+        for store, keys in ((self.prompts, clips), (self.text, clips + told)):
+            missing = [key for key in keys if key not in store]
             if missing:
                 raise UserError(
-                    f"{store.directory}: {len(missing)} of the {len(self.targets)} clips of {self.targets.directory} "
-                    f"are missing, {missing[0]!r} first; both must come from the same clips: run `dvc repro`"
+                    f"{store.directory}: {len(missing)} of the {len(keys)} entries for the {len(clips)} clips of "
+                    f"{self.targets.directory} are missing, {missing[0]!r} first; both must come from the same clips: "
+                    "run `dvc repro`"
                 )
         for store in (self.targets, self.prompts):
             for key in self.targets.keys:
@@ -115,6 +131,7 @@ class Corpus:
         return {
             "codec": self.codec,
             "text": self.encoder,
+            "variants": list(self.variants),
             "codebook_size": self.codebook_size,
             "num_codebooks": self.num_codebooks,
             "clips": hashlib.sha256(rows.encode()).hexdigest()[:16],
@@ -154,9 +171,9 @@ class Visit:
 class TokenDataset:
     """Turns visits to clips of one corpus into batches.
 
-    In training the target is cropped to `frames` at a random place, and each condition is dropped on its own by its
-    share; in validation the crop is the first one and nothing is dropped. `dropout_audio` None leaves the audio
-    prompts out (Model A).
+    In training the target is cropped to `frames` at a random place, one of the clip's texts is read, and each condition
+    is dropped on its own by its share; in validation the crop is the first one, the text is the caption, and nothing is
+    dropped. `dropout_audio` None leaves the audio prompts out (Model A).
     """
 
     def __init__(
@@ -182,11 +199,17 @@ class TokenDataset:
         start = int(uniform(self.seed, visit.epoch, visit.clip, "crop") * (spare + 1))
         return target[start : start + self.frames]
 
+    def _text(self, visit: Visit) -> np.ndarray:
+        if visit.epoch is None:
+            return self.corpus.text[visit.clip]
+        suffixes = drawn(list(self.corpus.variants.values()), self.seed, visit.epoch, visit.clip, "variant")
+        return self.corpus.text[visit.clip + drawn(suffixes, self.seed, visit.epoch, visit.clip, "wording")]
+
     def _kept(self, visit: Visit, condition: str, dropout: float) -> bool:
         return visit.epoch is None or uniform(self.seed, visit.epoch, visit.clip, condition) >= dropout
 
     def _conditions(self, visits: Sequence[Visit]) -> Conditions:
-        texts = [torch.from_numpy(self.corpus.text[visit.clip].astype(np.float32)) for visit in visits]
+        texts = [torch.from_numpy(self._text(visit).astype(np.float32)) for visit in visits]
         prompt = None
         if self.dropout_audio is not None:
             codes = np.stack([self.corpus.prompts[visit.clip] for visit in visits]).astype(np.int64)

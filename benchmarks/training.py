@@ -86,7 +86,9 @@ def write_corpus(folder: Path, given: params.Params) -> tuple[Path, Path]:
     """Random codes and texts in the sizes of the default."""
     random = np.random.default_rng(0)
     ids = [f"{i:03}" for i in range(140)]
-    codec = {"fingerprint": "-", "codebook_size": 512, "num_codebooks": 4, "frame_rate": 50, "rate": 16000}
+    codec = {
+        "fingerprint": "-", "codebook_size": 512, "num_codebooks": 4, "frame_rate": 50, "rate": 16000, "name": "-",
+    }  # fmt: skip
     frames = {"target": round(given.data.target_seconds * 50), "prompt": round(given.data.prompt_seconds * 50)}
     for name, length in frames.items():
         codes = {key: random.integers(0, 512, (length, 4)) for key in ids}

@@ -11,7 +11,10 @@ from musicgen_lite.store import ArrayWriter
 from musicgen_lite.training.fit import TrainingResult, fit
 
 SIZE, CODEBOOKS, DIM, FRAMES, PROMPT = 12, 2, 6, 10, 4
-CODEC = {"fingerprint": "codec", "codebook_size": SIZE, "num_codebooks": CODEBOOKS, "frame_rate": 10.0, "rate": 100}
+CODEC = {
+    "fingerprint": "codec", "codebook_size": SIZE, "num_codebooks": CODEBOOKS, "frame_rate": 10.0, "rate": 100,
+    "name": "somebody/codec@0123",
+}  # fmt: skip
 
 
 def write_store(directory: Path, arrays: dict[str, np.ndarray], dtype: str, meta: dict[str, Any]) -> None:

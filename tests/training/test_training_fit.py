@@ -19,7 +19,7 @@ from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
 from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
 
-from .corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
+from .corpora import CODEC, FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,8 @@ def test_the_exported_weights_are_the_ones_that_were_validated(
     scores = evaluate(model, loader, corpus.frame_rate, torch.device("cpu"))
     best = min(result.rows, key=lambda row: row["val_loss"])
     assert scores == {name: best[name] for name in scores}
+    # The name that the tokens were made under, at its commit, not the parameter's: generate finds the same weights by it.
+    assert extra["names"]["codec"] == CODEC["name"]
     assert (extra["step"], extra["val_loss"]) == (best["step"], best["val_loss"]) == (result.best_step, result.val_loss)
     assert read_json(tmp_path / "curves.json") == result.rows
 

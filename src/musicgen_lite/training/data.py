@@ -53,7 +53,7 @@ class Corpus:
         self.targets = ArrayStore(Path(tokens_dir) / "target")
         self.prompts = ArrayStore(Path(tokens_dir) / "prompt")
         self.text = ArrayStore(text_dir)
-        codec = ("fingerprint", "codebook_size", "num_codebooks", "frame_rate", "rate")
+        codec = ("fingerprint", "codebook_size", "num_codebooks", "frame_rate", "rate", "name")
         found = _meta(self.targets, *codec)
         for name, target, prompt in zip(codec, found, _meta(self.prompts, *codec), strict=True):
             if target != prompt:
@@ -64,6 +64,7 @@ class Corpus:
         self.codec: str = found[0]
         self.codebook_size, self.num_codebooks = int(found[1]), int(found[2])
         self.frame_rate, self.rate = float(found[3]), int(found[4])
+        self.codec_name: str = found[5]
         self.encoder: str
         self.encoder, self.text_dim, self.max_text = _meta(self.text, "fingerprint", "dim", "max_tokens")
         self._check_clips()

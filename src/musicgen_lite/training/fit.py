@@ -248,7 +248,7 @@ def _export(
         "val_loss": val_loss,
         "weights": f"exponential moving average, decay {params.train.ema_decay:g}",
         "recipe": _recipe(params),
-        "names": {"codec": params.codec.name, "text": params.text.name},
+        "names": {"codec": corpus.codec_name, "text": params.text.name},
         "corpus": corpus.facts(),
     }
     models.save(path, model.cpu(), extra)

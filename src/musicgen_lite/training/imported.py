@@ -52,7 +52,7 @@ def import_peer(params: Params, tokens_dir: str | Path, text_dir: str | Path, mo
         "step": 0,
         "val_loss": loss,
         "weights": f"as published: {found.source.label}",
-        "names": {"codec": params.codec.name, "text": params.text.name},
+        "names": {"codec": corpus.codec_name, "text": params.text.name},
         "corpus": corpus.facts(),
     }
     models.save(model_path, found.model.cpu(), extra)

@@ -84,7 +84,9 @@ def test_a_codec_of_the_hub_is_found_again_at_the_commit_that_it_was_first_found
     # The hub moves on; a trained model names its codec as it was.
     newer = keep(hub, "somebody/codec", "f" * 40, shipped="codec")
     tensors = load_file(newer / "model.safetensors")
-    save_file({key: 2 * value for key, value in tensors.items()}, newer / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {key: 2 * value for key, value in tensors.items()}, newer / "model.safetensors", metadata={"format": "pt"}
+    )
     assert codec.load("somebody/codec", 4).fingerprint != first.fingerprint
     again = codec.load(first.name, 4)
     assert (again.name, again.revision, again.fingerprint) == (first.name, COMMIT, first.fingerprint)

@@ -4,7 +4,8 @@
 of 1 s. The loop reads a FLAC file with soundfile, resamples it with soxr, and calls transformers' `EncodecModel.encode` on one
 window after the other, with torch's own number of threads and with one; the stage reads the same audio from shards and also
 writes its stores. One run of one follows one of the other; the ratio is the median over the pairs. The real architecture is that of
-facebook/encodec_32khz with random weights. Memory is the most that a process of its own held, with the shipped codec.
+facebook/encodec_32khz with random weights. Memory is the most that a process of its own held while it made codes of clips of
+0.5 s with the shipped codec.
 """
 
 import argparse
@@ -59,13 +60,13 @@ def loop(folder: Path, model: Any) -> list[np.ndarray]:
     return found
 
 
-def stage(folder: Path, name: str) -> Callable[[], None]:
-    """What runs the stage's own function on the clips of `folder`."""
+def stage(folder: Path, name: str, seconds: float) -> Callable[[], None]:
+    """What runs the stage's own function on the clips of `folder`, each cut into two halves."""
     model, clips = codec.load(name, CODEBOOKS), ClipStore(folder)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as out:
-            tokenize(clips, model, 1.0, 2.0, BATCH, Path(out))
+            tokenize(clips, model, seconds / 2, seconds, BATCH, Path(out))
 
     return run
 
@@ -83,7 +84,7 @@ def timed(run: Callable[[], object], threads: int) -> float:
 def compare(title: str, name: str, directory: Path, folder: Path, count: int, pairs: int) -> None:
     """Windows a second of the stage and of the loop, with the default number of threads and with one."""
     theirs = EncodecModel.from_pretrained(directory, dtype=torch.float32).eval()
-    ours, other, threads = stage(folder, name), partial(loop, folder, theirs), torch.get_num_threads()
+    ours, other, threads = stage(folder, name, 2.0), partial(loop, folder, theirs), torch.get_num_threads()
     # The first round warms up.
     rounds = [(timed(ours, threads), timed(other, threads), timed(other, 1)) for _ in range(pairs + 1)][1:]
     speeds = [2 * count / statistics.median(times) for times in zip(*rounds, strict=True)]
@@ -98,14 +99,14 @@ def compare(title: str, name: str, directory: Path, folder: Path, count: int, pa
 
 
 def _memory(folder: Path, answer: Any) -> None:
-    stage(folder, "embedded")()
+    stage(folder, "embedded", 0.5)()
     answer.put(process_memory("VmHWM"))
 
 
 def show_memory(place: Path, counts: list[int]) -> None:
     context = multiprocessing.get_context("spawn")
     for count in counts:
-        folder = write_clips(place / f"clips-{count}", count, 2.0)
+        folder = write_clips(place / f"clips-{count}", count, 0.5)
         answer = context.SimpleQueue()
         process = context.Process(target=_memory, args=(folder, answer))
         process.start()

@@ -61,7 +61,7 @@ def test_without_the_package_the_command_that_installs_it_is_said(monkeypatch: p
 
 
 def test_the_stereo_model_is_refused_with_what_to_use_instead() -> None:
-    with pytest.raises(UserError, match=r"codec\.name 'encodec_48khz': 2 channels.*use embedded.*encodec_24khz"):
+    with pytest.raises(UserError, match=r"codec\.name 'encodec_48khz': a stereo codec.*use embedded.*encodec_24khz"):
         codec.load("encodec_48khz", 4)
 
 

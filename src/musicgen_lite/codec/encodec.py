@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from transformers import EncodecConfig
 
 from musicgen_lite import store
+from musicgen_lite.codec.layers import settled
 from musicgen_lite.errors import UserError
 
 PARAMETER = "codec.name"
 PIECE_S, CONTEXT_S = 10.0, 0.5
 SUPPORTED = (
-    "only mono codecs without normalisation and chunks are supported; use embedded, facebook/encodec_32khz, "
-    "facebook/encodec_24khz or encodec_24khz"
+    "only mono codecs that neither level the audio nor cut it into chunks are supported; use embedded, "
+    "facebook/encodec_32khz, facebook/encodec_24khz or encodec_24khz"
 )
 # What of a configuration changes codes or waveforms; names, versions and file types don't.
 _IDENTITY = (
@@ -49,11 +50,10 @@ class Parts:
 
 def check(name: str, config: EncodecConfig) -> None:
     """Raise UserError for a codec of a kind that is not supported."""
-    if config.audio_channels != 1 or config.normalize or config.chunk_length_s is not None:
-        raise UserError(
-            f"{PARAMETER} {name!r}: {config.audio_channels} channels, normalize {config.normalize}, chunk_length_s "
-            f"{config.chunk_length_s}; {SUPPORTED}"
-        )
+    wanted = {"audio_channels": 1, "normalize": False, "chunk_length_s": None, "norm_type": "weight_norm"}
+    other = [f"{key} {getattr(config, key)}" for key, value in wanted.items() if getattr(config, key) != value]
+    if other:
+        raise UserError(f"{PARAMETER} {name!r}: {', '.join(other)}; {SUPPORTED}")
     if config.frame_rate * config.hop_length != config.sampling_rate:
         raise UserError(
             f"{PARAMETER} {name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole number of "
@@ -82,7 +82,7 @@ class Encodec:
         self.num_codebooks = num_codebooks
         self._vectors = torch.stack(list(parts.vectors[:num_codebooks])).to(device)
         self.fingerprint = self._fingerprint(parts)
-        encoder, decoder = ([_settled(layer).to(device) for layer in half] for half in (parts.encoder, parts.decoder))
+        encoder, decoder = ([settled(layer).to(device) for layer in half] for half in (parts.encoder, parts.decoder))
         self._levels = [level.to(device) for level in parts.levels[:num_codebooks]]
         heard, spoken = _recurrent(encoder), _recurrent(decoder) + 1
         self._encoder = nn.Sequential(*encoder[:heard]), nn.Sequential(*encoder[heard:])
@@ -177,13 +177,3 @@ class Encodec:
 def _recurrent(layers: Sequence[nn.Module]) -> int:
     """The place of the layer that hears all that came before."""
     return next(n for n, layer in enumerate(layers) if any(isinstance(part, nn.LSTM) for part in layer.modules()))
-
-
-def _settled(layer: nn.Module) -> nn.Module:
-    """The layer with its normalised weights computed once, not anew at every call; the values are the same."""
-    for part in layer.modules():
-        if nn.utils.parametrize.is_parametrized(part):
-            nn.utils.parametrize.remove_parametrizations(part, "weight")
-        elif hasattr(part, "weight_g"):  # torch's older weight norm
-            nn.utils.remove_weight_norm(part)
-    return layer

@@ -32,7 +32,7 @@ def load(name: str, num_codebooks: int, device: torch.device, trusted: Collectio
     tensors only.
     """
     if name == STEREO:
-        raise UserError(f"{PARAMETER} {name!r}: 2 channels, levelled and cut into chunks; {SUPPORTED}")
+        raise UserError(f"{PARAMETER} {name!r}: a stereo codec; {SUPPORTED}")
     encodec = _package(name)
     path = _fetched(encodec) if name == NAME else Path(name).expanduser()
     if not path.is_file():

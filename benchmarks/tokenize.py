@@ -30,7 +30,7 @@ from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
 from stages.tokenize import tokenize
 from tests.codec import real
 
-RATE, CODEBOOKS, BATCH = 44100, 4, 16
+RATE, CODEBOOKS, BATCH = 44100, 4, 32
 
 
 def write_clips(folder: Path, count: int, seconds: float) -> Path:

@@ -21,7 +21,7 @@ from tests.pipeline.project import ROOT, change
 RATE, CLIPS = 1600, 300
 SMALL = {
     "data.seconds": 0.5, "data.prompt_seconds": 0.2, "train.crop_seconds": 0.3, "sample.seconds": 0.3,
-    "compute.threads": 2, "codec.num_codebooks": 2,
+    "compute.threads": 2, "codec.num_codebooks": 2, "codec.batch_size": 16,
 }  # fmt: skip
 # Runs the stage and kills it as hard as can be when so many batches were encoded.
 KILLED = """

@@ -1,16 +1,12 @@
-"""Where interrupted work is kept: folders named by everything that decides what the work gives."""
+"""Where an interrupted training is kept: a folder named by everything that decides what the training computes."""
 
-import hashlib
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from musicgen_lite.models.config import TYPES
 from musicgen_lite.params import Params
-from stages.common import TEXT, TOKENS, root
+from stages.common import TEXT, TOKENS
+from stages.unfinished import folder_of
 
 
 def relevant(params: Params) -> dict[str, Any]:
@@ -41,32 +37,4 @@ def checkpoints(params: Params) -> Path:
         for folder in (TOKENS / "target", TOKENS / "prompt", TEXT)
         for name in ("meta.json", "index.parquet")
     ]
-    return _folder(relevant(params), sorted(path for path in code if path.name not in others) + inputs)
-
-
-def unfinished(stage: str, params: Params, *facts: str) -> Path:
-    """The folder for what a killed `stage` had done, for `store.resumable_dir`.
-
-    Its name hashes what dvc.yaml declares for the stage, values of parameters and contents of files, and the `facts` that
-    it does not know: fingerprints of models from outside, the device.
-    """
-    declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    values: dict[str, Any] = {}
-    for name in declared["params"]:
-        value: Any = params.model_dump(mode="json")
-        for key in name.split("."):
-            value = value[key]
-        values[name] = value
-    files = (
-        file for dep in map(Path, declared["deps"]) for file in (sorted(dep.rglob("*")) if dep.is_dir() else [dep])
-    )
-    return _folder([stage, values, facts], (file for file in files if file.is_file() and file.suffix != ".pyc"))
-
-
-def _folder(facts: Any, files: Iterable[Path]) -> Path:
-    """A folder in the main repository, even where a queued copy runs, named by a hash of `facts` and `files`."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(path.as_posix().encode() + hashlib.file_digest(file, "sha256").digest())
-    return root() / "checkpoints" / digest.hexdigest()[:16]
+    return folder_of(relevant(params), sorted(path for path in code if path.name not in others) + inputs)

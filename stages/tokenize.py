@@ -17,7 +17,7 @@ from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, resumable_dir
 from stages.common import CLIPS, TOKENS, run, set_up_torch
-from stages.resume import unfinished
+from stages.unfinished import unfinished
 
 KINDS = ("prompt", "target")
 Row = dict[str, Any]

@@ -37,7 +37,7 @@ def load(name: str, num_codebooks: int, device: torch.device, trusted: Collectio
     path = _fetched(encodec) if name == NAME else Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"{PARAMETER}: there is no file {path}")
-    check_pickle(path, PARAMETER, trusted, DIGEST)
+    check_pickle(path, PARAMETER, trusted, stated=DIGEST)
     model = encodec.EncodecModel.encodec_model_24khz(pretrained=False).requires_grad_(False)
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -7,9 +7,10 @@ from musicgen_lite import text
 from musicgen_lite.params import Params
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import ArrayWriter, atomic_dir
+from musicgen_lite.store import ArrayWriter, resumable_dir
 from musicgen_lite.text.variants import SUFFIXES, Wording, wordings
 from stages.common import CLIPS, TEXT, run, set_up_torch
+from stages.unfinished import unfinished
 
 
 def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]:
@@ -36,12 +37,14 @@ def main(params: Params) -> None:
     made = Counter(one.variant for one in told)
     cut = Counter(one.variant for one, length in zip(told, lengths, strict=True) if length > limit)
     batches = text.batches([min(length, limit) for length in lengths], size)
-    with atomic_dir(TEXT) as part:
-        writer = ArrayWriter(part, "float16")
-        for numbers in track(batches, "embed captions", unit=f"x{size} texts"):
+    with resumable_dir(TEXT, unfinished("embed", params, encoder.fingerprint, device)) as folder:
+        writer = ArrayWriter(folder, "float16")
+        left = [batch for batch in batches if any(told[number].key not in writer for number in batch)]
+        for numbers in track(left, "embed captions", unit=f"x{size} texts"):
             batch = [told[number] for number in numbers]
             for one, vectors in zip(batch, encoder.encode([one.text for one in batch], limit), strict=True):
-                writer.add(one.key, vectors)
+                if one.key not in writer:
+                    writer.add(one.key, vectors)
         writer.close(
             {
                 "name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim, "max_tokens": limit,

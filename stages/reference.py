@@ -5,6 +5,7 @@ from musicgen_lite.params import Params
 from musicgen_lite.scoring import embeddings
 from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_reference
 from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.scoring.recoding import codes_kept
 from musicgen_lite.sources.clips import ClipStore
 from stages.common import (
     CLIPS,
@@ -36,6 +37,7 @@ def main(params: Params) -> None:
     sets = embed_all(audio, spaces) | embed_all(in_clap, spaces[:1])
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
     scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, MEASURE_SEED)
+    scores.update(codes_kept(audio["real"], decoder, params.score.bootstrap, MEASURE_SEED))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
     scores.notes |= origins(clap)

@@ -1,13 +1,12 @@
 """Where an interrupted training is kept: a folder named by everything that decides what the training computes."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from musicgen_lite.models.config import TYPES
 from musicgen_lite.params import Params
-from stages.common import TEXT, TOKENS, root
+from stages.common import TEXT, TOKENS
+from stages.unfinished import folder_of
 
 
 def relevant(params: Params) -> dict[str, Any]:
@@ -25,12 +24,11 @@ def relevant(params: Params) -> dict[str, Any]:
 
 
 def checkpoints(params: Params) -> Path:
-    """The folder for this training's checkpoints, in the main repository even where a queued copy runs.
+    """The folder for this training's checkpoints.
 
     Its name hashes parameters, the digests of tokens and text, and the code of models and training: a changed input
     never resumes from checkpoints of another.
     """
-    digest = hashlib.sha256(json.dumps(relevant(params), sort_keys=True).encode())
     source = Path("src/musicgen_lite")
     code = [*source.glob("training/*.py"), *source.glob("models/*.py"), source / "patterns.py"]
     others = {f"{name}.py" for name in TYPES if name != params.model.type}
@@ -39,6 +37,4 @@ def checkpoints(params: Params) -> Path:
         for folder in (TOKENS / "target", TOKENS / "prompt", TEXT)
         for name in ("meta.json", "index.parquet")
     ]
-    for path in sorted(path for path in code if path.name not in others) + inputs:
-        digest.update(path.as_posix().encode() + path.read_bytes())
-    return root() / "checkpoints" / digest.hexdigest()[:16]
+    return folder_of(relevant(params), sorted(path for path in code if path.name not in others) + inputs)

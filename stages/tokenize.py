@@ -1,16 +1,26 @@
 """EnCodec tokens of every clip: the audio prompt window and the target, each encoded from its own waveform."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
+from musicgen_lite.prefetch import prefetched
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import ArrayWriter, atomic_dir
+from musicgen_lite.store import ArrayWriter, resumable_dir
 from stages.common import CLIPS, TOKENS, run, set_up_torch
+from stages.unfinished import unfinished
+
+KINDS = ("prompt", "target")
+Row = dict[str, Any]
 
 
 def windows(samples: np.ndarray, prompt: int, total: int) -> dict[str, np.ndarray]:
@@ -21,32 +31,37 @@ def windows(samples: np.ndarray, prompt: int, total: int) -> dict[str, np.ndarra
 def describe(model: Codec) -> dict[str, str | int | float]:
     """What a reader of the tokens must know of the codec."""
     return {
-        "name": model.name, "fingerprint": model.fingerprint, "codebook_size": model.codebook_size,
-        "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate, "rate": model.rate,
+        "name": model.name, "revision": model.revision, "fingerprint": model.fingerprint, "rate": model.rate,
+        "codebook_size": model.codebook_size, "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate,
     }  # fmt: skip
 
 
-def main(params: Params) -> None:
-    device = set_up_torch(params.compute)
-    model = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clips = ClipStore(CLIPS)
-    prompt, total = (round(seconds * model.rate) for seconds in (params.data.prompt_seconds, params.data.seconds))
+def tokenize(
+    clips: ClipStore, model: Codec, prompt_seconds: float, seconds: float, batch_size: int, folder: Path
+) -> None:
+    """Write the codes of each clip's first `prompt_seconds`, and of the rest up to `seconds`, into two stores in `folder`.
+
+    Batches are read while the one before is encoded. What an earlier call left in `folder` is taken over, shard by shard;
+    batches are cut alike each time, so that the outcome is the same.
+    """
+    prompt, total = (round(length * model.rate) for length in (prompt_seconds, seconds))
+    writers = {kind: ArrayWriter(folder / kind, "uint16") for kind in KINDS}
     rows = clips.index[["id", "split", "track_id"]].to_dict("records")
-    size = params.codec.batch_size
-    with atomic_dir(TOKENS) as part:
-        writers = {}
-        for kind in ("prompt", "target"):
-            (part / kind).mkdir()
-            writers[kind] = ArrayWriter(part / kind, "uint16")
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        for batch in track(batches, "tokenize", unit=f"x{size} clips"):
-            cut = [windows(_samples(clips, row["id"], model.rate, total), prompt, total) for row in batch]
-            for kind, writer in writers.items():
-                codes = model.encode(torch.from_numpy(np.stack([one[kind] for one in cut])).to(device))
-                for row, grid in zip(batch, codes.cpu().numpy(), strict=True):
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    left = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
+
+    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, Tensor]]:
+        cut = [windows(_samples(clips, row["id"], model.rate, total), prompt, total) for row in batch]
+        return batch, {kind: torch.from_numpy(np.stack([one[kind] for one in cut])) for kind in KINDS}
+
+    for batch, waves in track(prefetched(read, left), "tokenize", len(left), f"x{batch_size} clips"):
+        for kind, writer in writers.items():
+            codes = model.encode(waves[kind]).cpu().numpy()
+            for row, grid in zip(batch, codes, strict=True):
+                if row["id"] not in writer:
                     writer.add(row["id"], grid.T, split=row["split"], track_id=row["track_id"])
-        for writer in writers.values():
-            writer.close(describe(model))
+    for writer in writers.values():
+        writer.close(describe(model))
 
 
 def _samples(clips: ClipStore, clip_id: str, rate: int, total: int) -> np.ndarray:
@@ -57,6 +72,17 @@ def _samples(clips: ClipStore, clip_id: str, rate: int, total: int) -> np.ndarra
         raise UserError(f"{CLIPS} {clip_id}: {reason}")
     # Resampling may fall one sample short of the length.
     return np.pad(samples, (0, max(0, total - len(samples))))
+
+
+def main(params: Params) -> None:
+    device = set_up_torch(params.compute)
+    own = params.codec
+    model = codec.load(own.name, own.num_codebooks, device, params.trusted_pickles)
+    work = unfinished("tokenize", params, model.fingerprint, device)
+    with resumable_dir(TOKENS, work) as folder:
+        tokenize(
+            ClipStore(CLIPS), model, params.data.prompt_seconds, params.data.seconds, params.codec.batch_size, folder
+        )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from musicgen_lite import text, weights
+from musicgen_lite import codec, text, weights
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import parse
 from musicgen_lite.pretrained import locate
@@ -22,8 +23,6 @@ ROOT = Path(__file__).parent.parent
 
 def pickled(folder: Path) -> str:
     """The shipped text encoder with its weights as a pickle; the sha256 of that."""
-    from safetensors.torch import load_file
-
     shutil.copytree(weights.path("text"), folder)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -40,12 +39,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-def keep(hub: Path, name: str, commit: str = COMMIT) -> Path:
-    """Put the shipped text encoder into the cache, as if fetched under `name`."""
+def keep(hub: Path, name: str, commit: str = COMMIT, shipped: str = "text") -> Path:
+    """Put a shipped model into the cache, as if fetched under `name` as the newest commit."""
     place = hub / f"models--{name.replace('/', '--')}"
-    (place / "refs").mkdir(parents=True)
+    (place / "refs").mkdir(parents=True, exist_ok=True)
     (place / "refs" / "main").write_text(commit)
-    return shutil.copytree(weights.path("text"), place / "snapshots" / commit)
+    return shutil.copytree(weights.path(shipped), place / "snapshots" / commit)
 
 
 def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
@@ -78,6 +77,22 @@ def test_what_the_hub_gave_once_is_found_without_it(hub: Path) -> None:
     assert encoder.fingerprint == text.load("embedded").fingerprint
     with pytest.raises(UserError, match=r"'somebody/t5-tiny@other'.*hub did not give it"):
         locate("somebody/t5-tiny@other", "text.name", EMBEDDED)
+
+
+def test_a_codec_of_the_hub_is_found_again_at_the_commit_that_it_was_first_found_at(hub: Path) -> None:
+    keep(hub, "somebody/codec", shipped="codec")
+    first = codec.load("somebody/codec", 4)
+    assert (first.name, first.revision) == (f"somebody/codec@{COMMIT}", COMMIT)
+    # The hub moves on; a trained model names its codec as it was.
+    newer = keep(hub, "somebody/codec", "f" * 40, shipped="codec")
+    tensors = load_file(newer / "model.safetensors")
+    save_file(
+        {key: 2 * value for key, value in tensors.items()}, newer / "model.safetensors", metadata={"format": "pt"}
+    )
+    assert codec.load("somebody/codec", 4).fingerprint != first.fingerprint
+    again = codec.load(first.name, 4)
+    assert (again.name, again.revision, again.fingerprint) == (first.name, COMMIT, first.fingerprint)
+    assert codec.load("embedded", 4).name == "embedded"
 
 
 def test_half_a_model_in_the_cache_is_not_taken_for_one(hub: Path) -> None:

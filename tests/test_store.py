@@ -85,14 +85,17 @@ def test_nan_is_refused_in_json(tmp_path: Path) -> None:
     assert not (tmp_path / "a.json").exists()
 
 
-@pytest.mark.parametrize("rows_per_shard", [1, 7, 1000])
-def test_arrays_come_back_from_any_number_of_shards(tmp_path: Path, rows_per_shard: int) -> None:
+@pytest.mark.parametrize(("limits", "shards"), [((1, 10**6), 20), ((7, 10**6), 3), ((256, 1), 20), ((256, 10**6), 1)])
+def test_arrays_come_back_from_any_number_of_shards(tmp_path: Path, limits: tuple[int, int], shards: int) -> None:
     rng = np.random.default_rng(0)
     arrays = {f"clip-{n}": rng.integers(0, 2048, (rng.integers(1, 9), 4)).astype(np.uint16) for n in range(20)}
-    writer = store.ArrayWriter(tmp_path, np.uint16, rows_per_shard)
+    writer = store.ArrayWriter(tmp_path, np.uint16, *limits)
     for number, (key, array) in enumerate(arrays.items()):
         writer.add(key, array, split="train" if number % 2 else "test")
     writer.close({"codec": "abc"})
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        ["index.parquet", "meta.json", *(f"shard-{number:05d}.npy" for number in range(shards))]
+    )
     read = store.ArrayStore(tmp_path)
     assert read.keys == list(arrays)
     assert read.meta["codec"] == "abc"
@@ -106,9 +109,62 @@ def test_arrays_come_back_from_any_number_of_shards(tmp_path: Path, rows_per_sha
 def test_duplicate_keys_are_refused(tmp_path: Path) -> None:
     writer = store.ArrayWriter(tmp_path, np.float16)
     writer.add("a", np.zeros((2, 3)))
-    writer.add("a", np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="duplicate"):
-        writer.close({})
+    with pytest.raises(ValueError, match="duplicate key: a"):
+        writer.add("a", np.zeros((2, 3)))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("stopped_after", [0, 3, 4, 11, 19])
+def test_a_stopped_writer_goes_on_behind_its_last_whole_shard(tmp_path: Path, stopped_after: int) -> None:
+    arrays = {f"clip-{n}": np.full((n % 3 + 1, 4), n) for n in range(20)}
+
+    def add(folder: Path, count: int = 20) -> store.ArrayWriter:
+        writer = store.ArrayWriter(folder, np.uint16, arrays_per_shard=4)
+        for key in [key for key in arrays if key not in writer][:count]:
+            writer.add(key, arrays[key], split="train")
+        return writer
+
+    add(tmp_path / "whole").close({"codec": "abc"})
+    stopped = tmp_path / "stopped"
+    add(stopped, stopped_after)
+    # A shard without its rows is half written; so is what an atomic writer left beside.
+    for name in ("shard-{:05d}.npy", ".shard-{:05d}.npy.0a1b2c3d.part.npy"):
+        (stopped / name.format(stopped_after // 4)).write_bytes(b"half")
+    again = store.ArrayWriter(stopped, np.uint16, arrays_per_shard=4)
+    assert [key for key in arrays if key in again] == list(arrays)[: stopped_after // 4 * 4]
+    add(stopped).close({"codec": "abc"})
+    assert bytes_of(stopped) == bytes_of(tmp_path / "whole")
+
+
+def test_work_is_kept_until_it_is_whole_and_moved(tmp_path: Path) -> None:
+    out, work = tmp_path / "out", tmp_path / "checkpoints" / "0123"
+    with pytest.raises(RuntimeError), store.resumable_dir(out, work) as folder:
+        (folder / "first").touch()
+        raise RuntimeError
+    assert not out.exists()
+    with store.resumable_dir(out, tmp_path / "checkpoints" / "4567") as folder:
+        assert not any(folder.iterdir())  # other work
+    with store.resumable_dir(out, work) as folder:
+        assert os.listdir(folder) == ["first"]
+        (folder / "second").touch()
+    assert sorted(os.listdir(out)) == ["first", "second"]
+    assert not any((tmp_path / "checkpoints").iterdir())
+    assert sorted(os.listdir(tmp_path)) == ["checkpoints", "out"]
+
+
+def test_two_that_do_the_same_work_at_once_do_not_meet(tmp_path: Path) -> None:
+    work = tmp_path / "checkpoints" / "0123"
+    with store.resumable_dir(tmp_path / "a", work) as first:
+        (first / "first").touch()
+        with store.resumable_dir(tmp_path / "b", work) as second:
+            assert not any(second.iterdir())
+            (second / "second").touch()
+        assert os.listdir(first) == ["first"]
+    assert (os.listdir(tmp_path / "a"), os.listdir(tmp_path / "b")) == (["first"], ["second"])
+    assert not any((tmp_path / "checkpoints").iterdir())
 
 
 def test_fingerprint_sees_values_shapes_types_and_config() -> None:

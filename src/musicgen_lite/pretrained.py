@@ -123,11 +123,14 @@ def _checked(source: Source, trusted: Collection[str], small: bool) -> Source:
     return replace(source, sha256=check_pickle(folder / PICKLE, source.parameter, trusted))
 
 
-def check_pickle(path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles") -> str:
-    """The sha256 of `path`. Raises UserError unless it is among the `trusted` ones, which the user gives in `place`."""
+def check_pickle(
+    path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles", stated: str = ""
+) -> str:
+    """The sha256 of `path`. Raises UserError unless it is among the `trusted` ones, which the user gives in `place`, or
+    begins as its publisher `stated`."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found not in trusted:
+    if found not in trusted and not (stated and found.startswith(stated)):
         raise UserError(
             f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, which {place} does not hold; "
             f"take a safetensors checkpoint for {parameter}, or, if its publisher states this very sha256, name it in {place}"

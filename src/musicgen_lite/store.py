@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from musicgen_lite.errors import UserError
 
@@ -100,6 +101,33 @@ def atomic_dir(path: str | Path) -> contextlib.AbstractContextManager[Path]:
     return _written_beside(Path(path), directory=True)
 
 
+@contextlib.contextmanager
+def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
+    """Like `atomic_dir`, but what was filled in when the process failed or was killed is there again the next time.
+
+    It lies at `work` until it is whole and replaces `path`: name `work` by everything that decides what comes into it.
+    A second process that does the same work at the same time fills a directory of its own.
+    """
+    work = Path(work)
+    lock = FileLock(f"{work}.lock", blocking=False)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        with atomic_dir(path) as part:
+            yield part
+        return
+    try:
+        work.mkdir(exist_ok=True)
+        yield work
+        with atomic_dir(path) as part:
+            part.rmdir()
+            shutil.move(work, part)
+        Path(lock.lock_file).unlink()
+    finally:
+        lock.release()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as part:
@@ -144,46 +172,68 @@ def fingerprint(tensors: "Mapping[str, torch.Tensor | np.ndarray] | None", confi
 class ArrayWriter:
     """Collects arrays `[T, D]` of one dtype into `.npy` shards with a Parquet index and a `meta.json`.
 
-    Write into a directory that `atomic_dir` gave: the writer itself does not rename.
+    A shard is written once it has `arrays_per_shard` arrays or `bytes_per_shard` bytes, so that memory does not grow with
+    their number. In a directory where an earlier writer of the same arrays was stopped it goes on behind the last whole
+    shard: add what is not yet `in` it, in the same order. The writer itself does not rename: give it a directory
+    within one of `atomic_dir` or `resumable_dir`.
     """
 
-    def __init__(self, directory: str | Path, dtype: str | np.dtype, rows_per_shard: int = 2_000_000) -> None:
+    def __init__(
+        self, directory: str | Path, dtype: str | np.dtype, arrays_per_shard: int = 256, bytes_per_shard: int = 2**25
+    ) -> None:
         self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.dtype = np.dtype(dtype)
-        self.rows_per_shard = rows_per_shard
+        self.arrays_per_shard, self.bytes_per_shard = arrays_per_shard, bytes_per_shard
         self._rows: list[dict[str, Any]] = []
         self._pending: list[np.ndarray] = []
-        self._pending_rows = 0
+        self._keys: set[str] = set()
         self._shards = 0
+        while (rows := self._rows_of(self._shards)).is_file():
+            self._keys.update(pd.read_parquet(rows, columns=["key"])["key"])
+            self._shards += 1
+
+    def _rows_of(self, shard: int) -> Path:
+        """The index of one shard, written after it: where this lies, the shard is whole."""
+        return self.directory / f"rows-{shard:05d}.parquet"
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
 
     def add(self, key: str, array: np.ndarray, **columns: Any) -> None:
-        """Append one array `[T, D]` under a unique `key`; `columns` go into the index."""
+        """Append one array `[T, D]` under a unique `key`, ValueError for one that is there; `columns` go into the index."""
         if array.ndim != 2:
             raise ValueError(f"{key}: expected [T, D], found shape {array.shape}")
-        self._rows.append(
-            {"key": key, "shard": self._shards, "offset": self._pending_rows, "length": len(array), **columns}
-        )
+        if key in self:
+            raise ValueError(f"duplicate key: {key}")
+        offset = sum(map(len, self._pending))
+        self._keys.add(key)
+        self._rows.append({"key": key, "shard": self._shards, "offset": offset, "length": len(array), **columns})
         self._pending.append(array.astype(self.dtype, copy=False))
-        self._pending_rows += len(array)
-        if self._pending_rows >= self.rows_per_shard:
+        held = sum(one.nbytes for one in self._pending)
+        if len(self._pending) >= self.arrays_per_shard or held >= self.bytes_per_shard:
             self._flush()
 
     def _flush(self) -> None:
-        if self._pending:
-            np.save(self.directory / f"shard-{self._shards:05d}.npy", np.concatenate(self._pending))
-            self._shards += 1
-            self._pending, self._pending_rows = [], 0
+        if not self._pending:
+            return
+        with atomic_path(self.directory / f"shard-{self._shards:05d}.npy") as part:
+            np.save(part, np.concatenate(self._pending))
+        write_table(self._rows_of(self._shards), pd.DataFrame(self._rows))
+        self._shards += 1
+        self._pending, self._rows = [], []
 
     def close(self, meta: Mapping[str, Any]) -> None:
-        """Write the last shard, the index and `meta`. Duplicate keys raise ValueError."""
+        """Write the last shard, the index and `meta`."""
         self._flush()
-        index = pd.DataFrame(self._rows)
-        if len(index) and index["key"].duplicated().any():
-            raise ValueError(f"duplicate keys: {index['key'][index['key'].duplicated()].tolist()[:3]}")
+        parts = [self._rows_of(shard) for shard in range(self._shards)]
+        index = pd.concat(map(pd.read_parquet, parts), ignore_index=True) if parts else pd.DataFrame()
         write_table(self.directory / INDEX, index)
         write_json(
             self.directory / META, {**meta, "dtype": self.dtype.str, "shards": self._shards, "arrays": len(index)}
         )
+        for part in reversed(parts):
+            part.unlink()
 
 
 class ArrayStore:

@@ -1,12 +1,16 @@
 """The codec behind its protocol: shapes, independence of the batch, identity of weights, and the errors of bad files."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import EncodecModel
 
 from musicgen_lite import codec, weights
+from musicgen_lite.codec import encodec
 from musicgen_lite.errors import UserError
 
 from . import tiny
@@ -125,8 +129,6 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
 
 
 def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     place = tiny.save(tmp_path / "short") / "model.safetensors"
     tensors = load_file(place)
     tensors.pop("decoder.layers.0.conv.bias")
@@ -144,11 +146,69 @@ def test_an_untrained_model_is_named(tmp_path: Path) -> None:
         codec.load(str(tmp_path / "untrained"), 2)
 
 
-def test_a_stereo_or_chunked_codec_is_named(tmp_path: Path) -> None:
-    place = tiny.save(tmp_path / "chunked") / "config.json"
-    place.write_text(json.dumps(json.loads(place.read_text()) | {"chunk_length_s": 1.0, "overlap": 0.01}))
-    with pytest.raises(UserError, match="only mono codecs without normalisation and chunks"):
-        codec.load(str(place.parent), 3)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"chunk_length_s": 1.0, "overlap": 0.01}, "chunk_length_s 1.0"),
+        ({"audio_channels": 2, "normalize": True}, "audio_channels 2, normalize True"),
+        ({"norm_type": "time_group_norm"}, "norm_type time_group_norm"),
+    ],
+)
+def test_a_stereo_levelled_or_chunked_codec_is_named(tmp_path: Path, change: dict[str, object], found: str) -> None:
+    config = tiny.model().config
+    for key, value in change.items():
+        setattr(config, key, value)
+    EncodecModel(config).save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match=rf"other': {found}; only mono codecs.*use embedded, facebook/encodec_32khz"):
+        codec.load(str(tmp_path / "other"), 3)
+
+
+def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "old")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    digest = hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()
+    with pytest.raises(UserError, match=rf"pytorch_model\.bin: a pickle.*{digest}.*codec\.name.*trusted_pickles"):
+        codec.load(str(folder), 3, trusted=["0" * 64])
+    safe = codec.load(str(tiny.save(tmp_path / "new")), 3)
+    assert codec.load(str(folder), 3, trusted=[digest]).fingerprint == safe.fingerprint
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("samples", [tiny.HOP * 100, tiny.HOP * 121 + 1, tiny.HOP * 139 + 7])
+def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, causal: bool, samples: int
+) -> None:
+    tiny.model(causal=causal).save_pretrained(tmp_path)
+    whole = codec.load(str(tmp_path), tiny.BOOKS)
+    monkeypatch.setattr(encodec, "PIECE_S", 0.4)  # 20 frames
+    pieces = codec.load(str(tmp_path), tiny.BOOKS)
+    wave = tiny.waves(2, samples)
+    codes = whole.encode(wave)
+    assert torch.equal(pieces.encode(wave), codes)
+    torch.testing.assert_close(pieces.latents(wave), whole.latents(wave), rtol=0, atol=1e-6)
+    torch.testing.assert_close(pieces.decode(codes), whole.decode(codes), rtol=0, atol=1e-6)
+    assert pieces.fingerprint != whole.fingerprint
+
+    # Without what lies around a piece its first and last frames would hear padding.
+    monkeypatch.setattr(encodec, "CONTEXT_S", 0.0)
+    apart = codec.load(str(tmp_path), tiny.BOOKS).decode(codes) - whole.decode(codes)
+    joins = torch.arange(samples // (20 * tiny.HOP) + 1) * 20 * tiny.HOP
+    assert float(apart.abs().max()) > 1e-2
+    far = torch.stack([(torch.arange(apart.shape[1]) - join).abs() for join in joins]).amin(0) > 4 * tiny.HOP
+    assert float(apart[:, far].abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("samples", [1, 4, tiny.HOP * 19 + 1, tiny.HOP * 20])
+def test_audio_of_one_piece_is_never_cut(directory: Path, monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
+    monkeypatch.setattr(encodec, "PIECE_S", 0.4)
+    loaded, model = codec.load(str(directory), tiny.BOOKS), tiny.model()
+    wave = tiny.waves(2, samples)
+    with torch.no_grad():
+        assert torch.equal(loaded.latents(wave), torch.cat([model.encoder(row[:, None]) for row in wave.split(1)]))
+        codes = loaded.encode(wave)
+        heard = [model.decode(row[None], [None]).audio_values[:, 0] for row in codes.split(1)]
+    assert torch.equal(loaded.decode(codes), torch.cat(heard))
 
 
 def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from transformers import EncodecConfig, EncodecModel
 RATE, HOP, SIZE, BOOKS = 1000, 20, 16, 3
 
 
-def model(seed: int = 0) -> EncodecModel:
+def model(seed: int = 0, causal: bool = False) -> EncodecModel:
     config = EncodecConfig(
         sampling_rate=RATE, upsampling_ratios=[5, 4], num_filters=4, hidden_size=8, codebook_dim=8, codebook_size=SIZE,
-        num_lstm_layers=1, use_causal_conv=False, use_conv_shortcut=False,
+        num_lstm_layers=1, use_causal_conv=causal, use_conv_shortcut=causal,
         target_bandwidths=[number * math.log2(SIZE) * RATE / HOP / 1000 for number in (1, BOOKS)],
     )  # fmt: skip
     torch.manual_seed(seed)

@@ -57,7 +57,7 @@ def test_audio_of_each_set_stands_in_its_column() -> None:
 
 def test_music_of_few_genres_and_the_nearest_training_clip_have_their_places() -> None:
     names = ["clap_fad_generated", "clap_fad_few_genres", "memorised", "nearest", "nearest_real", "chroma_gain_prompted",
-             "chroma_real_gain"]  # fmt: skip
+             "chroma_real_gain", "codes_kept_reconstruction"]  # fmt: skip
     found = details(*names)
     table = tables.audio_table(found)
     assert cell(table, "FAD, CLAP", "few genres") == 1.0
@@ -65,6 +65,8 @@ def test_music_of_few_genres_and_the_nearest_training_clip_have_their_places() -
     assert cell(table, "CLAP with the nearest training clip", "real") == 4.0
     chroma = "chroma with the audio prompt, own over another's"
     assert [cell(table, chroma, column) for column in ("generated", "with audio prompt", "real")] == [None, 5.0, 6.0]
+    kept = "codes kept when encoded again"
+    assert [cell(table, kept, column) for column in ("generated", "through the codec")] == [None, 7.0]
     assert "FAD-infinity" not in table.note
     notes = {"clap": {"sets": {"generated": {"fad_inf": "withheld: 9 clips are few"}}}}
     assert tables.audio_table({**found, "notes": notes}).note.endswith("FAD-infinity is withheld: 9 clips are few.")

@@ -1,5 +1,8 @@
 """The stage embed: which texts of which clips are embedded, counted and kept."""
 
+import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params, text
 from musicgen_lite.sources.clips import Clip, ClipWriter
-from musicgen_lite.store import ArrayStore
+from musicgen_lite.store import ArrayStore, ArrayWriter
+from musicgen_lite.text import TextEncoder
 from musicgen_lite.text.variants import SHUFFLES, wordings
 from stages import embed
 
@@ -22,6 +26,7 @@ SPLITS = {"t": "train", "v": "validation", "x": "test"}
 @pytest.fixture
 def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in which five clips lie where the stage looks for them."""
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)  # what names unfinished work
     monkeypatch.chdir(tmp_path)
     Path("data/clips").mkdir(parents=True)
     writer = ClipWriter("data/clips")
@@ -65,6 +70,36 @@ def test_by_default_every_clip_has_its_caption(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "caption: 5, cut at 24 tokens: 2\n" in out
     assert "without aspects" not in out
+
+
+@pytest.mark.usefixtures("clips")
+def test_what_was_embedded_before_a_kill_is_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = embedded(batch_size=1)
+    shutil.rmtree("data/text")
+    monkeypatch.setattr(embed, "ArrayWriter", partial(ArrayWriter, arrays_per_shard=2))
+    encode, done = TextEncoder.encode, list[str]()
+
+    def killed(self: TextEncoder, texts: Sequence[str], limit: int) -> list[np.ndarray]:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.extend(texts)
+        return encode(self, texts, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TextEncoder, "encode", killed)
+        with pytest.raises(KeyboardInterrupt):
+            embedded(batch_size=1)
+    assert not Path("data/text").exists()
+    again = list[str]()
+    monkeypatch.setattr(
+        TextEncoder, "encode", lambda self, texts, limit: again.extend(texts) or encode(self, texts, limit)
+    )
+    found, _ = embedded(batch_size=1)
+    assert len(again) == 3  # the third was not yet in a whole shard
+    assert set(again) & set(done) == {done[2]}
+    assert found.keys() == whole.keys()
+    assert all(np.array_equal(found[key], whole[key]) for key in whole)
+    assert not list(Path("checkpoints").iterdir())
 
 
 @pytest.mark.usefixtures("clips")

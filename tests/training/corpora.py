@@ -16,7 +16,7 @@ SIZE, CODEBOOKS, DIM, FRAMES, PROMPT = 12, 2, 6, 10, 4
 VARIANTS = {"caption": [""], "both": ["/both"], "shuffled": ["/0", "/1"]}
 TEXT = {"name": "t", "fingerprint": "text", "dim": DIM, "max_tokens": 4, "variants": {"caption": [""]}}
 CODEC = {
-    "name": "c",
+    "name": "somebody/codec@0123",
     "fingerprint": "codec",
     "codebook_size": SIZE,
     "num_codebooks": CODEBOOKS,

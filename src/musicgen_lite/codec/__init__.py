@@ -12,10 +12,11 @@ __all__ = ["Codec", "load"]
 def load(name: str, num_codebooks: int, device: str | torch.device = "cpu", trusted: Collection[str] = ()) -> Codec:
     """The codec `name` with its first `num_codebooks` codebooks, in float32 on `device`, in evaluation mode.
 
-    name: `embedded` (shipped with the project), a directory that holds `config.json` and `model.safetensors`, or a
-    model of the hub; see `pretrained.locate`, also for `trusted`. Raises UserError naming what is missing, damaged or
-    not supported.
+    name: `embedded` (shipped with the project), a directory that holds `config.json` and `model.safetensors`, a model
+    of the hub (see `pretrained.locate`, also for `trusted`), or of the `encodec` package `encodec_24khz` or a path that
+    ends in .th (see `codec.package`). Raises UserError naming what is missing, damaged or not supported.
     """
-    from musicgen_lite.codec.encodec import TransformersEncodec
+    from musicgen_lite.codec import hub, package
 
-    return TransformersEncodec(name, num_codebooks, torch.device(device), trusted)
+    backend = package if package.is_named(name) else hub
+    return backend.load(name, num_codebooks, torch.device(device), trusted)

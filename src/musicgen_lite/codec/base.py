@@ -8,7 +8,8 @@ from torch import Tensor
 class Codec(Protocol):
     """Waveforms to grids of codes and back. Mono; every waveform of a batch has the same length.
 
-    name: as it was asked for (`embedded`, a directory or a hub name); revision: the hub's commit it was read from, or ""
+    name: by which the same weights are found again (`embedded`, a path, or a hub name at its commit); revision: that
+    commit, or ""
     rate: Hz of the waveforms; hop: samples in a frame; frame_rate: frames a second, rate / hop
     codebook_size: K; num_codebooks: N_q in use
     fingerprint: equal only where weights, preprocessing and N_q are equal; codes of different fingerprints don't mix

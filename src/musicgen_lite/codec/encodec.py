@@ -1,18 +1,30 @@
-"""EnCodec (Défossez et al. 2022) on transformers' EncodecModel."""
+"""EnCodec (Défossez et al. 2022), over the modules of whichever package implements it.
 
-import math
-from collections.abc import Callable, Collection
+An EnCodec is convolutions, one recurrent layer, and a residual quantiser between two mirrored halves. The convolutions take
+nearly all of the time and the memory, and hear only a few frames around each: audio longer than `PIECE_S` goes through
+them in pieces, each with `CONTEXT_S` on both sides that is dropped again, while the recurrent layer sees all of it.
+So pieces give what the whole gives, up to rounding, and memory hardly grows with length. Audio up to `PIECE_S` is one piece.
+"""
+
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import EncodecConfig, EncodecModel
+from torch import Tensor, nn
+from transformers import EncodecConfig
 
 from musicgen_lite import store
+from musicgen_lite.codec.layers import settled
 from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import Source, load_model, locate, read_config
 
+PARAMETER = "codec.name"
+PIECE_S, CONTEXT_S = 10.0, 0.5
+SUPPORTED = (
+    "only mono codecs that neither level the audio nor cut it into chunks are supported; use embedded, "
+    "facebook/encodec_32khz, facebook/encodec_24khz or encodec_24khz"
+)
 # What of a configuration changes codes or waveforms; names, versions and file types don't.
 _IDENTITY = (
     "sampling_rate", "audio_channels", "hidden_size", "num_filters", "num_residual_layers", "upsampling_ratios",
@@ -21,85 +33,83 @@ _IDENTITY = (
 )  # fmt: skip
 
 
-PARAMETER, PART = "codec.name", "audio_encoder"
+@dataclass(frozen=True)
+class Parts:
+    """An EnCodec taken apart, in evaluation mode.
+
+    encoder, decoder: their layers in the order in which they are applied; levels: of the quantiser, each of which turns
+    `[B, D, T]` into codes `[B, T]` by `encode` and back by `decode`; vectors: theirs, `[K, D]` each; config: all sizes.
+    """
+
+    encoder: Sequence[nn.Module]
+    decoder: Sequence[nn.Module]
+    levels: Sequence[Any]
+    vectors: Sequence[Tensor]
+    config: EncodecConfig
 
 
-def _model(source: Source) -> EncodecModel:
-    """The model at `source` in float32, every weight of it read from the file."""
-    found = read_config(source, PART)
-    if found.get("model_type") != "encodec":
+def check(name: str, config: EncodecConfig) -> None:
+    """Raise UserError for a codec of a kind that is not supported."""
+    wanted = {"audio_channels": 1, "normalize": False, "chunk_length_s": None, "norm_type": "weight_norm"}
+    other = [f"{key} {getattr(config, key)}" for key, value in wanted.items() if getattr(config, key) != value]
+    if other:
+        raise UserError(f"{PARAMETER} {name!r}: {', '.join(other)}; {SUPPORTED}")
+    if config.frame_rate * config.hop_length != config.sampling_rate:
         raise UserError(
-            f"{source}: model_type is {found.get('model_type')!r}, expected 'encodec'; name the directory or the hub's "
-            "model of an EncodecModel or a MusicGen"
+            f"{PARAMETER} {name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole number of "
+            "frames a second; choose another codec"
         )
-    return load_model(EncodecModel, source, PART)
 
 
-class TransformersEncodec:
-    """A mono EncodecModel without chunks or level normalisation, as MusicGen's 32 kHz codec and the shipped one are."""
+class Encodec:
+    """The codec made of `parts`, of whose levels the first `num_codebooks` are used; see `Codec` for its members."""
 
-    def __init__(self, name: str, num_codebooks: int, device: torch.device, trusted: Collection[str] = ()) -> None:
-        source = locate(name, PARAMETER, {"embedded": "codec"}, trusted)
-        self.name, self.revision = name, source.revision
-        self.model: Any = _model(source).to(device)
-        self.device = device
-        config = self.model.config
-        self._check(config, num_codebooks)
+    def __init__(self, parts: Parts, name: str, revision: str, num_codebooks: int, device: torch.device) -> None:
+        config, held = parts.config, len(parts.levels)
+        check(name, config)
+        if not 1 <= num_codebooks <= held:
+            raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {name!r} has 1 to {held}")
+        for number, vectors in enumerate(parts.vectors[:num_codebooks]):
+            if not vectors.any():
+                raise UserError(
+                    f"{PARAMETER} {name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
+                )
+        self.name, self.revision, self.device = name, revision, device
         self.rate: int = config.sampling_rate
         self.hop: int = config.hop_length
         self.frame_rate: int = config.frame_rate
         self.codebook_size: int = config.codebook_size
         self.num_codebooks = num_codebooks
-        # Half a codebook more than asked for: the quantiser rounds the bandwidth down to whole codebooks, and an exact
-        # one could fall short by a rounding error. Without a bandwidth, `EncodecModel.encode` takes its lowest.
-        self._bandwidth = (num_codebooks + 0.5) * math.log2(self.codebook_size) * self.frame_rate / 1000.0
-        tensors = {key: value for key, value in self.model.state_dict().items() if not key.startswith("quantizer.")}
-        tensors["codebooks"] = self.codebooks()
-        identity = {key: getattr(config, key) for key in _IDENTITY} | {"num_codebooks": num_codebooks}
-        self.fingerprint = store.fingerprint(tensors, identity)
+        self._vectors = torch.stack(list(parts.vectors[:num_codebooks])).to(device)
+        self.fingerprint = self._fingerprint(parts)
+        encoder, decoder = ([settled(layer).to(device) for layer in half] for half in (parts.encoder, parts.decoder))
+        self._levels = [level.to(device) for level in parts.levels[:num_codebooks]]
+        heard, spoken = _recurrent(encoder), _recurrent(decoder) + 1
+        self._encoder = nn.Sequential(*encoder[:heard]), nn.Sequential(*encoder[heard:])
+        self._decoder = nn.Sequential(*decoder[:spoken]), nn.Sequential(*decoder[spoken:])
+        self._piece, self._context = round(PIECE_S * self.frame_rate), round(CONTEXT_S * self.frame_rate)
 
-    def _check(self, config: EncodecConfig, num_codebooks: int) -> None:
-        if config.audio_channels != 1 or config.normalize or config.chunk_length_s is not None:
-            raise UserError(
-                f"codec.name {self.name!r}: {config.audio_channels} channels, normalize {config.normalize}, "
-                f"chunk_length_s {config.chunk_length_s}; only mono codecs without normalisation and chunks are "
-                "supported, such as facebook/encodec_32khz"
+    def _fingerprint(self, parts: Parts) -> str:
+        """Of tensors by their place and of `_IDENTITY`, so that one codec has one fingerprint in every package."""
+        tensors = {
+            f"{half} {number}": tensor
+            for half in ("encoder", "decoder")
+            for number, tensor in enumerate(
+                tensor for layer in getattr(parts, half) for tensor in layer.state_dict().values()
             )
-        if config.frame_rate * config.hop_length != config.sampling_rate:
-            raise UserError(
-                f"codec.name {self.name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole "
-                "number of frames a second; choose another codec"
-            )
-        held = len(self.model.quantizer.layers)
-        if not 1 <= num_codebooks <= held:
-            raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {self.name!r} has 1 to {held}")
-        for number, vectors in enumerate(self.model.quantizer.layers[:num_codebooks]):
-            if not vectors.codebook.embed.any():
-                raise UserError(
-                    f"codec.name {self.name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
-                )
+        }
+        identity = {key: getattr(parts.config, key) for key in _IDENTITY}
+        identity |= {"num_codebooks": self.num_codebooks, "piece_s": PIECE_S, "context_s": CONTEXT_S}
+        return store.fingerprint(tensors | {"codebooks": self._vectors}, identity)
 
-    def _checked(self, wave: Tensor) -> Tensor:
-        if wave.ndim != 2 or 0 in wave.shape:
-            raise ValueError(f"expected waveforms [B, T], found shape {tuple(wave.shape)}")
-        return wave.to(self.device, torch.float32)
-
-    def _codes(self, wave: Tensor) -> Tensor:
-        """`[B, N_q, T']` of `wave` `[B, T]`."""
-        latents = self.model.encoder(wave.unsqueeze(1))
-        return self.model.quantizer.encode(latents, self._bandwidth).transpose(0, 1).contiguous()
-
-    @torch.no_grad()
     def latents(self, wave: Tensor) -> Tensor:
         """`[B, D, T']` of `wave` `[B, T]`; see `Codec.latents`."""
-        return self._rows(lambda rows: self.model.encoder(rows.unsqueeze(1)), self._checked(wave))
+        return self._rows(self._latents, self._checked(wave))
 
-    @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
         """`[B, N_q, T']` of `wave` `[B, T]`; see `Codec.encode`."""
         return self._rows(self._codes, self._checked(wave))
 
-    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """`[B, T' * hop]` of `codes` `[B, N_q, T']`; see `Codec.decode`."""
         if codes.ndim != 3 or codes.shape[1] != self.num_codebooks or 0 in codes.shape:
@@ -109,21 +119,61 @@ class TransformersEncodec:
             raise ValueError(f"codes lie in {low}..{high}, allowed 0..{self.codebook_size - 1}")
         return self._rows(self._waves, codes.to(self.device).long())
 
+    def codebooks(self) -> Tensor:
+        """`[N_q, K, D]`; see `Codec.codebooks`."""
+        return self._vectors
+
+    def _checked(self, wave: Tensor) -> Tensor:
+        if wave.ndim != 2 or 0 in wave.shape:
+            raise ValueError(f"expected waveforms [B, T], found shape {tuple(wave.shape)}")
+        return wave.to(self.device, torch.float32)
+
+    @torch.no_grad()
+    def _latents(self, wave: Tensor) -> Tensor:
+        convolutions, rest = self._encoder
+        return rest(self._in_pieces(convolutions, wave.unsqueeze(1), self.hop, 1))
+
+    @torch.no_grad()
+    def _codes(self, wave: Tensor) -> Tensor:
+        left, codes = self._latents(wave), []
+        for level in self._levels:
+            codes.append(level.encode(left))
+            left = left - level.decode(codes[-1])
+        return torch.stack(codes, dim=1)
+
+    @torch.no_grad()
     def _waves(self, codes: Tensor) -> Tensor:
-        """`[B, T' * hop]` of `codes` `[B, N_q, T']`."""
-        return self.model.decoder(self.model.quantizer.decode(codes.transpose(0, 1))).squeeze(1)
+        latents = sum(level.decode(row) for level, row in zip(self._levels, codes.unbind(1), strict=True))
+        begin, convolutions = self._decoder
+        return self._in_pieces(convolutions, begin(latents), 1, self.hop).squeeze(1)
+
+    def _in_pieces(
+        self, function: Callable[[Tensor], Tensor], given: Tensor, samples_in: int, samples_out: int
+    ) -> Tensor:
+        """`function` of `given` `[B, C, T]` along time, where a frame takes `samples_in` and gives `samples_out`."""
+        frames = -(-given.shape[-1] // samples_in)
+        if frames <= self._piece:
+            return function(given)
+        found = []
+        for start in range(0, frames, self._piece):
+            begin = max(0, start - self._context)
+            made = function(given[..., begin * samples_in : (start + self._piece + self._context) * samples_in])
+            found.append(made[..., (start - begin) * samples_out : (start - begin + self._piece) * samples_out])
+        return torch.cat(found, dim=-1)
 
     def _rows(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """`function` of `batch` `[B, ...]`; on a CPU row by row, as many side by side as torch has threads.
 
         There a batch saves no time, needs B times the memory, and rounds differently from its rows. One thread to a row
-        is faster than all threads on each, whose LSTM steps are too small to share, and rounds alike on any number.
+        is faster than all threads on each, whose LSTM steps are too small to share, and rounds alike on any number. Whether
+        gradients are wanted is each thread's own affair, so `function` itself has to say that they are not.
         """
         if self.device.type != "cpu":
             return function(batch)
         with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return torch.cat(list(pool.map(function, batch.split(1))))
 
-    def codebooks(self) -> Tensor:
-        """`[N_q, K, D]`; see `Codec.codebooks`."""
-        return torch.stack([layer.codebook.embed for layer in self.model.quantizer.layers[: self.num_codebooks]])
+
+def _recurrent(layers: Sequence[nn.Module]) -> int:
+    """The place of the layer that hears all that came before."""
+    return next(n for n, layer in enumerate(layers) if any(isinstance(part, nn.LSTM) for part in layer.modules()))

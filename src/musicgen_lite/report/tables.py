@@ -37,6 +37,7 @@ AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
     ("diversity of the candidates", "", "diversity", "diversity_{}"),
     ("silent clips", "lower", "silent", "silent_{}"),
     ("clipping clips", "lower", "clipping", "clipping_{}"),
+    ("codes kept when encoded again", "higher", "codes_kept", "codes_kept_{}"),
 )
 GAINS = {
     "NLL, its caption over another's": "nll_caption_gain", "NLL, its caption over none": "nll_text_gain",

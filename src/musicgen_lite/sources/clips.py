@@ -77,7 +77,8 @@ class ClipWriter:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        # Not by memory map: every page that was ever read would count as this process's memory.
+        return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run `dvc repro`") from error
 

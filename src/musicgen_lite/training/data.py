@@ -61,7 +61,7 @@ class Corpus:
         self.targets = ArrayStore(Path(tokens_dir) / "target")
         self.prompts = ArrayStore(Path(tokens_dir) / "prompt")
         self.text = ArrayStore(text_dir)
-        codec = ("fingerprint", "codebook_size", "num_codebooks", "frame_rate", "rate")
+        codec = ("fingerprint", "codebook_size", "num_codebooks", "frame_rate", "rate", "name")
         found = _meta(self.targets, *codec)
         for name, target, prompt in zip(codec, found, _meta(self.prompts, *codec), strict=True):
             if target != prompt:
@@ -77,7 +77,7 @@ class Corpus:
         variants: dict[str, list[str]]
         [variants] = _meta(self.text, "variants")
         self.variants = dict(sorted(variants.items()))
-        self.names = {"codec": str(_meta(self.targets, "name")[0]), "text": str(_meta(self.text, "name")[0])}
+        self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
         self._check_clips()
         lengths = set(self.prompts.index["length"].tolist())
         if len(lengths) > 1:

@@ -1,0 +1,81 @@
+"""EnCodec at 24 kHz in the `encodec` package (CC BY-NC 4.0): its own checkpoint by name, or one of its kind by path."""
+
+import urllib.request
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EncodecConfig
+
+from musicgen_lite.codec.encodec import PARAMETER, SUPPORTED, Encodec, Parts
+from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle, first_line
+
+NAME, STEREO, SUFFIX = "encodec_24khz", "encodec_48khz", ".th"
+# The package names its checkpoint by the first digits of its sha256.
+DIGEST = "d7cc33bc"
+FILE = f"{NAME}-{DIGEST}{SUFFIX}"
+REQUIREMENT = "encodec==0.1.1"
+
+
+def is_named(name: str) -> bool:
+    """Whether `codec.name` asks for a model of the package."""
+    return name in (NAME, STEREO) or name.endswith(SUFFIX)
+
+
+def load(name: str, num_codebooks: int, device: torch.device, trusted: Collection[str] = ()) -> Encodec:
+    """The package's 24 kHz model with the weights called `name`.
+
+    name: `encodec_24khz`, whose checkpoint is fetched once into torch's cache, or the path of such a checkpoint. It is
+    a pickle: it is read only if its sha256 begins as the package says or is among the `trusted` ones, and then as
+    tensors only.
+    """
+    if name == STEREO:
+        raise UserError(f"{PARAMETER} {name!r}: a stereo codec; {SUPPORTED}")
+    encodec = _package(name)
+    path = _fetched(encodec) if name == NAME else Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"{PARAMETER}: there is no file {path}")
+    check_pickle(path, PARAMETER, trusted, stated=DIGEST)
+    model = encodec.EncodecModel.encodec_model_24khz(pretrained=False).requires_grad_(False)
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch's reader raises half a dozen types
+        raise UserError(
+            f"{PARAMETER} {path}: not a whole checkpoint of the package's 24 kHz model ({first_line(error)}); {SUPPORTED}"
+        ) from error
+    levels = model.quantizer.vq.layers
+    # transformers' defaults describe this very model.
+    parts = Parts(model.encoder.model, model.decoder.model, levels, [one.codebook for one in levels], EncodecConfig())
+    return Encodec(parts, name, "", num_codebooks, device)
+
+
+def _package(name: str) -> Any:
+    try:
+        import encodec
+    except (ImportError, OSError) as error:  # a torchaudio of another build than torch's is an OSError
+        raise UserError(
+            f"{PARAMETER} {name!r} needs the package encodec ({first_line(error)}); run `make env`, or pip install "
+            f"{REQUIREMENT}"
+        ) from error
+    return encodec
+
+
+def _fetched(encodec: Any) -> Path:
+    """The package's own checkpoint in torch's cache, fetched if it is not there."""
+    place = Path(torch.hub.get_dir()) / "checkpoints" / FILE
+    if place.is_file():
+        return place
+    url = encodec.model.ROOT_URL + FILE
+    try:
+        # Asked first because torch's client waits without a limit.
+        urllib.request.urlopen(url, timeout=HUB_TIMEOUT_S).close()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(place), hash_prefix=DIGEST, progress=False)
+    except Exception as error:  # no network, no such file, another sha256, no place
+        raise UserError(
+            f"{PARAMETER}: {NAME!r} is not at {place}, and could not be fetched ({first_line(error)}); put {FILE} there, or "
+            "name its path"
+        ) from error
+    return place

@@ -1,0 +1,128 @@
+"""The stage tokenize: each window by itself, batches that change nothing, and work that a kill does not lose."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicgen_lite import audio, codec, params
+from musicgen_lite.codec.encodec import Encodec
+from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.store import ArrayStore
+from stages import tokenize
+from tests.codec import tiny
+from tests.pipeline.project import ROOT, change
+
+RATE, CLIPS = 1600, 300
+SMALL = {
+    "data.seconds": 0.5, "data.prompt_seconds": 0.2, "train.crop_seconds": 0.3, "sample.seconds": 0.3,
+    "compute.threads": 2, "codec.num_codebooks": 2, "codec.batch_size": 16,
+}  # fmt: skip
+# Runs the stage and kills it as hard as can be when so many batches were encoded.
+KILLED = """
+import os, signal, sys
+from stages import common, tokenize
+from musicgen_lite.codec.encodec import Encodec
+encode, left = Encodec.encode, int(sys.argv[1])
+def counted(self, wave):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, wave)
+Encodec.encode = counted
+common.run(tokenize.main)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with clips at another rate than its codec's."""
+    for name in ("src", "stages", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    change(tmp_path / "params.yaml", SMALL | {"codec.name": str(tiny.save(tmp_path / "codec"))})
+    writer = ClipWriter(tmp_path / "data" / "clips")
+    writer.directory.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(CLIPS):
+        samples = 0.1 * random.standard_normal(RATE).astype(np.float32)
+        writer.add(Clip(f"clip-{number}", f"track-{number}", "train", "Noise.", (), samples, RATE))
+    writer.close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def run() -> None:
+    tokenize.main(params.load())
+
+
+def outcome(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
+    run()
+    model, clips = codec.load(str(place / "codec"), 2), ClipStore("data/clips")
+    stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
+    assert [len(store) for store in stores.values()] == [CLIPS, CLIPS]
+    for clip in ("clip-0", "clip-17", f"clip-{CLIPS - 1}"):
+        samples = torch.from_numpy(audio.resample(*clips.samples(clip), tiny.RATE))[None]
+        for kind, window in (("prompt", samples[:, :200]), ("target", samples[:, 200:500])):
+            np.testing.assert_array_equal(stores[kind][clip], model.encode(window)[0].T)
+    assert stores["prompt"]["clip-0"].shape == (10, 2)
+    assert stores["target"]["clip-0"].shape == (15, 2)
+    described = {key: stores["target"].meta[key] for key in ("name", "revision", "fingerprint")}
+    assert described == {"name": str(place / "codec"), "revision": "", "fingerprint": model.fingerprint}
+    small = outcome(place / "data" / "tokens")
+    change(place / "params.yaml", {"codec.batch_size": 7, "compute.threads": 1})
+    run()
+    assert outcome(place / "data" / "tokens") == small
+
+
+@pytest.mark.slow
+@pytest.mark.pipeline
+def test_a_killed_stage_goes_on_at_its_last_whole_shard(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, calls, most = Encodec.encode, 0, 31
+
+    def counted(self: Encodec, wave: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        if calls == most:
+            raise KeyboardInterrupt
+        calls += 1
+        return encode(self, wave)
+
+    monkeypatch.setattr(Encodec, "encode", counted)
+    # 16 batches of 16 clips fill a shard; stopped between the prompts and the targets of the last one of them.
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (work,) = [folder for folder in (place / "checkpoints").iterdir() if folder.is_dir()]
+    whole = [work / kind / "shard-00000.npy" for kind in ("prompt", "target")]
+    assert [file.exists() for file in whole] == [True, False]
+    done = subprocess.run([sys.executable, "-c", KILLED, "33"], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    written = [file.stat().st_mtime_ns for file in whole]
+    assert not (place / "data" / "tokens").exists()
+
+    # Other inputs do not go on from there.
+    calls, most = 0, 10**6
+    change(place / "params.yaml", {"codec.batch_size": 8})
+    run()
+    assert calls == 2 * 38
+    unbroken = outcome(place / "data" / "tokens")
+    shutil.rmtree(place / "data" / "tokens")  # as DVC does before it runs a stage
+    assert work.exists()
+
+    calls = 0
+    change(place / "params.yaml", {"codec.batch_size": 16})
+    run()
+    assert calls == 2 * 3
+    assert [(Path("data/tokens") / file.relative_to(work)).stat().st_mtime_ns for file in whole] == written
+    assert outcome(place / "data" / "tokens") == unbroken
+    assert not any((place / "checkpoints").iterdir())

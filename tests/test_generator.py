@@ -15,6 +15,8 @@ from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator
 from musicgen_lite.models import ModelConfig
 
+from .test_pretrained import pickled
+
 pytestmark = pytest.mark.slow
 PROMPT = "A fast techno beat with a synth lead."
 
@@ -55,6 +57,32 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     soundfile.write(folder / "eight.wav", tone, 16000, subtype="PCM_U8")
     (folder / "text.wav").write_text("this is no audio")
     return found | {file.name: file for file in folder.iterdir() if file.suffix == ".wav"}
+
+
+def test_a_model_whose_text_encoder_is_a_pickle_generates_once_that_is_trusted(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    digest = pickled(tmp_path / "t5")
+    model, extra = models.load(files["a"])
+    file = tmp_path / "model.safetensors"
+    models.save(file, model, {**extra, "names": {"codec": "embedded", "text": str(tmp_path / "t5")}})
+    call = [
+        "generate",
+        PROMPT,
+        "--model",
+        str(file),
+        "--seconds",
+        "0.5",
+        "--candidates",
+        "1",
+        "-o",
+        str(tmp_path / "o.wav"),
+    ]
+    refused = CliRunner().invoke(app, call)
+    assert refused.exit_code == 2
+    assert digest in refused.output
+    assert CliRunner().invoke(app, [*call, "--trust", digest]).exit_code == 0
+    assert (tmp_path / "o.wav").is_file()
 
 
 @pytest.fixture(scope="module")

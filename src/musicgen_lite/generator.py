@@ -5,6 +5,7 @@ generator.generate("A fast techno beat with a synth lead.", seconds=5).write("te
 """
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,29 +59,36 @@ class Music:
         audio.write(path, self.samples, self.rate)
 
 
-def load(path: str | Path, clap: str = "embedded", device: str = "auto", weights: str = "float32") -> "Generator":
+def load(
+    path: str | Path,
+    clap: str = "embedded",
+    device: str = "auto",
+    weights: str = "float32",
+    trusted: Collection[str] = (),
+) -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
     path: a file that the train stage wrote; or a MusicGen, the directory or the name of the hub of a published one.
     clap: what reranks, as `score.clap` takes it; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
-    generates, float32, bfloat16 or int8: smaller is faster, and rounds. Raises UserError for a file that is
+    generates, float32, bfloat16 or int8: smaller is faster, and rounds. trusted: sha256 of the pickles that may be loaded, where
+    codec, text encoder or CLAP are some. Raises UserError for a file that is
     no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
-        parts = _trained(path, place)
+        parts = _trained(path, place, trusted)
     else:
-        found = peer.load(str(path), device=place, parameter="model")
+        found = peer.load(str(path), trusted=trusted, device=place, parameter="model")
         parts = found.model, found.codec, found.text
-    return Generator(*parts, load_clap(clap, device=place, parameter="clap") if clap else None, weights)
+    return Generator(*parts, load_clap(clap, trusted, place, "clap") if clap else None, weights)
 
 
-def _trained(path: str | Path, device: str) -> tuple[LanguageModel, Codec, TextEncoder]:
+def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[LanguageModel, Codec, TextEncoder]:
     """What a model file holds and names; see `load`."""
     model, extra = models.load(path, device)
     names = extra.get("names", {})
-    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device=device)
-    encoder = text.load(names.get("text", "embedded"), device=device)
+    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device, trusted)
+    encoder = text.load(names.get("text", "embedded"), trusted, device)
     for what, found, needed in (
         ("codec", coder.fingerprint, model.config.codec),
         ("text encoder", encoder.fingerprint, model.config.text),

@@ -45,16 +45,16 @@ def generate(
         str, typer.Option(help="How a CPU holds the weights: float32, bfloat16 or int8; smaller is faster, and rounds.")
     ] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
-    trust: Annotated[
+    trusted_pickles: Annotated[
         list[str] | None,
-        typer.Option(help="sha256 of a pickle that may be loaded, where the model's codec or text encoder is one."),
+        typer.Option(help="The sha256 of a pickled codec, text encoder or CLAP that may be loaded. May be repeated."),
     ] = None,
 ) -> None:
     """Generate music for a prompt and write it to a file."""
     try:
         _generate(
             prompt, output, audio, continued, seconds, (guidance, guidance_audio, temperature, top_k, top_p), candidates,
-            seed, model, weights, threads, trust or [],
+            seed, model, weights, threads, trusted_pickles or [],
         )  # fmt: skip
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,7 +73,7 @@ def _generate(
     model: str,
     weights: str,
     threads: int,
-    trusted: list[str],
+    trusted_pickles: list[str],
 ) -> None:
     if output.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{output}: audio is written as .wav or .flac")
@@ -92,7 +92,7 @@ def _generate(
     guidance, guidance_audio, temperature, top_k, top_p = drawing
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    generator = load(model, weights=weights, trusted=trusted)
+    generator = load(model, weights=weights, trusted_pickles=trusted_pickles)
     music = generator.generate(
         prompt, seconds=seconds, style=style, continued=continued, candidates=candidates, seed=seed, sampling=sampling,
         progress=True,

@@ -64,23 +64,24 @@ def load(
     clap: str = "embedded",
     device: str = "auto",
     weights: str = "float32",
-    trusted: Collection[str] = (),
+    trusted_pickles: Collection[str] = (),
 ) -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
     path: a file that the train stage wrote; or a MusicGen, the directory or the name of the hub of a published one.
     clap: what reranks, as `score.clap` takes it; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
-    generates, float32, bfloat16 or int8: smaller is faster, and rounds. trusted: sha256 of the pickles that may be loaded, where
-    codec, text encoder or CLAP are some. Raises UserError for a file that is
-    no whole model of this project, or whose codec or encoder is not the one found under its name.
+    generates, float32, bfloat16 or int8: smaller is faster, and rounds. trusted_pickles: as the parameter of that name.
+    Raises UserError for a file that is no whole model of this project, or whose codec or encoder is not the one found
+    under its name.
     """
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
-        parts = _trained(path, place, trusted)
+        parts = _trained(path, place, trusted_pickles)
     else:
-        found = peer.load(str(path), trusted=trusted, device=place, parameter="model")
+        found = peer.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
-    return Generator(*parts, load_clap(clap, trusted, place, "clap") if clap else None, weights)
+    scorer = load_clap(clap, trusted_pickles, device=place, parameter="clap") if clap else None
+    return Generator(*parts, scorer, weights)
 
 
 def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[LanguageModel, Codec, TextEncoder]:

@@ -78,6 +78,11 @@ def show(title: str, name: str, lengths: list[float], whole: bool) -> None:
         )
 
 
+def _figures(cost: tuple[float, ...]) -> str:
+    encoding, both, first, second = cost
+    return f"{encoding:.0f} MB to encode, {both:.0f} MB with decoding; {first:.1f} s and {second:.1f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, nargs="*", default=[10.0, 180.0, 300.0])
@@ -91,11 +96,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         real.model(32000, CODEBOOKS).save_pretrained(name)
         show("32 kHz codec", name, given.real_seconds, not given.pieces_only)
-
-
-def _figures(cost: tuple[float, ...]) -> str:
-    encoding, both, first, second = cost
-    return f"{encoding:.0f} MB to encode, {both:.0f} MB with decoding; {first:.1f} s and {second:.1f} s"
 
 
 if __name__ == "__main__":

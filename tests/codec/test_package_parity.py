@@ -54,13 +54,12 @@ def test_codes_and_waveforms_agree_with_the_modules_of_the_package(tmp_path: Pat
     ).eval()
     theirs.load_state_dict(package_state(model), strict=True)
     ours = codec.load(str(tmp_path), books)
-    wave = tiny.waves(2, tiny.HOP * 25) if size == "tiny" else real.waves(1, 32000, 32000)
+    wave = tiny.waves(1, tiny.HOP * 25) if size == "tiny" else real.waves(1, 32000, 32000)
     with torch.no_grad():
         codes = quantiser.encode(theirs["encoder"](wave.unsqueeze(1)), ours.frame_rate).transpose(0, 1)
         again = theirs["decoder"](quantiser.decode(codes.transpose(0, 1))).squeeze(1)
     assert torch.equal(ours.encode(wave), codes)
-    # Whoever computes a normalised weight, and in which batch, may round its last bit otherwise.
-    torch.testing.assert_close(ours.decode(codes), again, rtol=0, atol=1e-6)
+    assert torch.equal(ours.decode(codes), again)
 
 
 @pytest.mark.slow

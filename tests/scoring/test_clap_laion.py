@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -163,8 +162,13 @@ def test_without_the_package_the_error_says_how_to_do_without(tmp_path: Path, mo
 @pytest.mark.slow
 def test_without_roberta_and_a_network_the_error_comes_within_ten_seconds(tmp_path: Path) -> None:
     digest = save(tmp_path / "laion.pt", filled(MINI))
-    code = f"from musicgen_lite.scoring.clap_model import load_clap; load_clap({str(tmp_path / 'laion.pt')!r}, [{digest!r}])"
-    begun = time.monotonic()
-    done = run(tmp_path / "home", "-c", code)
-    assert "its text encoder: 'roberta-base' is not a directory, and the model hub did not give it" in done.stderr
-    assert time.monotonic() - begun < 10
+    # What a loaded machine takes to import torch and transformers is no waiting for the hub.
+    code = (
+        "import time, torch, transformers, huggingface_hub; from musicgen_lite.scoring.clap_model import load_clap\n"
+        "begun = time.monotonic()\n"
+        f"try: load_clap({str(tmp_path / 'laion.pt')!r}, [{digest!r}])\n"
+        "except Exception as error: print(time.monotonic() - begun, error)"
+    )
+    took, message = run(tmp_path / "home", "-c", code).stdout.split(maxsplit=1)
+    assert "its text encoder: 'roberta-base' is not a directory, and the model hub did not give it" in message
+    assert float(took) < 10.0

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import sys
 
 import pytest
 
@@ -11,3 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole pipelines first: they take longest, and the other files fill up what the other processes have left."""
     items.sort(key=lambda item: "pipeline" not in item.keywords)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """A test begins with one thread of torch's, however many the one before it has set: their number changes rounding."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

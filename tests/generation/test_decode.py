@@ -17,14 +17,6 @@ from ..models.tiny import KINDS, conditions, tiny
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @torch.no_grad()
 def without_cache(
     model: LanguageModel,

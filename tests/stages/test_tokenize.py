@@ -21,7 +21,7 @@ from tests.pipeline.project import ROOT, change
 RATE, CLIPS = 1600, 300
 SMALL = {
     "data.seconds": 0.5, "data.prompt_seconds": 0.2, "train.crop_seconds": 0.3, "sample.seconds": 0.3,
-    "compute.threads": 2, "codec.num_codebooks": 2, "codec.batch_size": 16,
+    "compute.threads": 1, "codec.num_codebooks": 2, "codec.batch_size": 16,
 }  # fmt: skip
 # Runs the stage and kills it as hard as can be when so many batches were encoded.
 KILLED = """
@@ -81,7 +81,7 @@ def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
     described = {key: stores["target"].meta[key] for key in ("name", "revision", "fingerprint")}
     assert described == {"name": str(place / "codec"), "revision": "", "fingerprint": model.fingerprint}
     small = outcome(place / "data" / "tokens")
-    change(place / "params.yaml", {"codec.batch_size": 7, "compute.threads": 1})
+    change(place / "params.yaml", {"codec.batch_size": 7, "compute.threads": 2})
     run()
     assert outcome(place / "data" / "tokens") == small
 

@@ -30,8 +30,9 @@ class Result:
     """One finished row.
 
     `scores` holds the details of the stages by name (nll, reference, audio), `tables` one table a score with a row a
-    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with
-    `step` and losses, `sounds` a row a sound (prompt, caption, fixed, kind, sound: encoded bytes), or None where the row was written before rows kept their sounds.
+    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with `step` and losses,
+    `sounds` a row a sound (prompt, caption, fixed, kind, sound: encoded bytes), or None where the row was written before
+    rows kept their sounds.
     """
 
     run_id: str

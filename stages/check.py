@@ -1,39 +1,44 @@
-"""Check every parameter, and note the state of an outside folder or table so that a change in it is seen."""
+"""Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
 
-import os
-from pathlib import Path
-
-from musicgen_lite.errors import UserError
-from musicgen_lite.params import FolderParams, MusicCapsParams, Params
+from musicgen_lite.params import DataParams, Params
+from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps
-from musicgen_lite.store import write_json
-from stages.common import SOURCE, root, run
-
-VARIABLE = "MUSICGEN_LITE_FOLDER"
-
-
-def folder_path(params: FolderParams) -> Path:
-    """The outside folder, from the parameter or the environment; relative paths start at the repository."""
-    name = params.path or os.environ.get(VARIABLE, "")
-    if not name:
-        raise UserError(f"data.folder.path: empty; give a folder with metadata.csv there or in {VARIABLE}")
-    return root() / Path(name).expanduser()
+from musicgen_lite.store import atomic_dir, write_json
+from stages.common import OUTSIDE, SHIPPED, placed, run
+from stages.outside import folder_path, table_path
 
 
-def table_path(params: MusicCapsParams) -> Path:
-    """The MusicCaps table: the named file, or the hub's."""
-    if params.csv:
-        return root() / Path(params.csv).expanduser()
-    return musiccaps.hub_table(params.dataset, params.revision)
+def source(data: DataParams) -> dict[str, str]:
+    """Where clips come from, and a digest of the folder or table."""
+    match data.source:
+        case "synthetic":
+            return {"source": data.source}
+        case "folder":
+            return {"source": data.source, "digest": folder.digest(folder_path(data.folder))}
+        case "musiccaps":
+            return {"source": data.source, "digest": musiccaps.digest(table_path(data.musiccaps))}
+
+
+def models(params: Params) -> dict[str, dict[str, str]]:
+    """The state of each model that is a directory or a file, under what needs it."""
+    peer = {"musicgen": params.model.musicgen.name} if params.model.type == "musicgen" else {}
+    named = {
+        "codec": {"codec": params.codec.name},
+        "text": {"text": params.text.name},
+        "clap": {"clap": params.score.clap, "judge": params.score.judge},
+        "model": peer,
+    }
+    return {
+        use: {part: state(placed(name)) for part, name in parts.items() if name not in SHIPPED}
+        for use, parts in named.items()
+    }
 
 
 def main(params: Params) -> None:
-    state: dict[str, str] = {"source": params.data.source}
-    if params.data.source == "folder":
-        state["digest"] = folder.digest(folder_path(params.data.folder))
-    elif params.data.source == "musiccaps":
-        state["digest"] = musiccaps.digest(table_path(params.data.musiccaps))
-    write_json(SOURCE, state)
+    found = {"source": source(params.data), **models(params)}
+    with atomic_dir(OUTSIDE) as part:
+        for name, state_of in found.items():
+            write_json(part / f"{name}.json", state_of)
 
 
 if __name__ == "__main__":

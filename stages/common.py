@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from musicgen_lite.scoring.summary import Scores
 
 CLIPS = Path("data/clips")
-SOURCE = Path("data/source.json")
+OUTSIDE = Path("data/outside")  # the state of what is read from outside of the repository, a file for each
 TOKENS = Path("data/tokens")
 TEXT = Path("data/text")
 MODEL = Path("data/model/model.safetensors")
@@ -38,6 +38,7 @@ PLOTS = Path("data/plots")
 # Fixed, not a parameter: all results of one corpus are measured against the same reference, and with the same resamples
 # of clips, so that two results can be compared in pairs.
 MEASURE_SEED = 0
+SHIPPED = ("", "embedded", "judge")  # names of models that are never paths
 
 
 def run(stage: Callable[[Params], None]) -> None:
@@ -55,6 +56,12 @@ def run(stage: Callable[[Params], None]) -> None:
 def root() -> Path:
     """The repository that experiments belong to: DVC runs queued ones in a copy and names the original here."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def placed(name: str) -> str:
+    """A model's name as a parameter has it; one that is a path starts at the main repository, even where a queued copy runs."""
+    path = root() / Path(name).expanduser()
+    return str(path) if name not in SHIPPED and path.exists() else name
 
 
 def set_up_torch(compute: ComputeParams) -> str:

@@ -13,8 +13,8 @@ from musicgen_lite.sources.clips import SPLITS, Clip, ClipWriter
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.tables import Reject
 from musicgen_lite.store import atomic_dir
-from stages.check import folder_path, table_path
 from stages.common import CLIPS, root, run
+from stages.outside import folder_path, table_path
 
 # Splits of the composed corpus lie this far apart in seeds, so that they never share one.
 SPLIT_STRIDE = 2_000_000

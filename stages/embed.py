@@ -9,7 +9,7 @@ from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, resumable_dir
 from musicgen_lite.text.variants import SUFFIXES, Wording, wordings
-from stages.common import CLIPS, TEXT, run, set_up_torch
+from stages.common import CLIPS, TEXT, placed, run, set_up_torch
 from stages.unfinished import unfinished
 
 
@@ -30,7 +30,7 @@ def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    encoder = text.load(params.text.name, params.trusted_pickles, device)
+    encoder = text.load(placed(params.text.name), params.trusted_pickles, device)
     size, limit, chosen = params.text.batch_size, params.text.max_tokens, params.text.variants
     told, bare = wanted(ClipStore(CLIPS), chosen)
     lengths = encoder.num_tokens([one.text for one in told])

@@ -12,6 +12,7 @@ from stages.common import (
     MEASURE_SEED,
     REFERENCE,
     SCORES_REFERENCE,
+    placed,
     run,
     set_up_torch,
     write_scores,
@@ -22,8 +23,8 @@ from stages.rulers import embedders, origins
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(params.score.clap, params.trusted_pickles, device)
+    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles)
+    clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
     clips, start = ClipStore(CLIPS), params.data.prompt_seconds
     read, heard = window(clips, decoder.rate, start, params.sample.seconds), window(clips, decoder.rate, 0.0, start)
     reference, prompted = halves(clips, params.sample.prompts)

@@ -18,6 +18,7 @@ from stages.common import (
     REPORT,
     RUN,
     SAMPLES,
+    placed,
     run,
     set_up_torch,
 )
@@ -108,7 +109,7 @@ def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, trusted=params.trusted_pickles)
+    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
     record, (nll, _), count = read_json(RUN), details(), params.codec.num_codebooks
     heard = sounds(params, decoder)
     shown = entries(heard, params.sample.seconds, decoder.rate / 2)

@@ -8,13 +8,14 @@ from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.scoring.clap_scorer import ClapScorer
 from musicgen_lite.scoring.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
 from musicgen_lite.scoring.embeddings import Embedder
+from stages.common import placed
 
 
 def load_judge(params: Params, device: str) -> ClapScorer | None:
     """The CLAP that never picks; None where none is named."""
     if not params.score.judge:
         return None
-    return load_clap(params.score.judge, params.trusted_pickles, device, "score.judge")
+    return load_clap(placed(params.score.judge), params.trusted_pickles, device, "score.judge")
 
 
 def origins(clap: ClapScorer, judge: ClapScorer | None = None) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from musicgen_lite.params import Params
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.store import ArrayStore, atomic_dir
-from stages.common import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, run, seed_of, set_up_torch
+from musicgen_lite.text import TextEncoder
+from stages.common import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, placed, run, seed_of, set_up_torch
 from stages.corpus import halves
 
 
@@ -30,7 +31,7 @@ class Item:
     prompt: np.ndarray | None = None
 
 
-def items(params: Params, device: str) -> Iterator[Item]:
+def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
     """Test captions (B: once more with their own audio prompt), then the fixed prompts."""
     cached, prompts = ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     _, prompted = halves(ClipStore(CLIPS), params.sample.prompts)
@@ -41,9 +42,9 @@ def items(params: Params, device: str) -> Iterator[Item]:
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
     fixed = list(params.sample.fixed_prompts)
-    encoder = text.load(params.text.name, params.trusted_pickles, device)
     for number, embedding in enumerate(encoder.encode(fixed, params.text.max_tokens)):
-        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
+        # Halved like the stored captions.
+        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding.astype(np.float16))
 
 
 def conditions(group: Sequence[Item]) -> Conditions:
@@ -56,14 +57,16 @@ def conditions(group: Sequence[Item]) -> Conditions:
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(params.score.clap, params.trusted_pickles, device)
+    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles)
+    encoder = text.load(placed(params.text.name), params.trusted_pickles, device)
+    model.config.check_parts(MODEL, decoder.fingerprint, encoder.fingerprint)
+    clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
     frames = round(own.seconds * decoder.frame_rate)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)
-        for kind, same_kind in groupby(items(params, device), key=lambda item: item.kind):
+        for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
             told = conditions(group).repeat_interleave(own.candidates).to(device)

@@ -21,6 +21,7 @@ from stages.common import (
     REFERENCE,
     SAMPLES,
     SCORES_AUDIO,
+    placed,
     run,
     set_up_torch,
     write_scores,
@@ -55,8 +56,8 @@ def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(params.codec.name, params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(params.score.clap, params.trusted_pickles, device)
+    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles)
+    clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
     judge = load_judge(params, device)
     spaces, clips, start = embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
     sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))

@@ -1,7 +1,6 @@
 """NLL of the held-out codes, with the right caption, another's and none, beside count baselines on the same cells."""
 
 from musicgen_lite import models
-from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import baselines, nll
 from musicgen_lite.scoring.intervals import rounded
@@ -35,8 +34,7 @@ def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     tokens, text, prompts = ArrayStore(TOKENS / "target"), ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     model, _ = models.load(MODEL, device)
-    if model.config.codec != tokens.meta["fingerprint"]:
-        raise UserError(f"{MODEL}: trained on codec {model.config.codec}, {TOKENS} holds {tokens.meta['fingerprint']}")
+    model.config.check_parts(MODEL, tokens.meta["fingerprint"], text.meta["fingerprint"])
     examples = nll.read_examples("test", tokens, text, prompts if params.model.type == "b" else None)
     train, validation = (nll.read_examples(split, tokens, text) for split in ("train", "validation"))
     baseline = baselines.fit(

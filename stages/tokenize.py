@@ -16,7 +16,7 @@ from musicgen_lite.prefetch import prefetched
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, resumable_dir
-from stages.common import CLIPS, TOKENS, run, set_up_torch
+from stages.common import CLIPS, TOKENS, placed, run, set_up_torch
 from stages.unfinished import unfinished
 
 KINDS = ("prompt", "target")
@@ -77,7 +77,7 @@ def _samples(clips: ClipStore, clip_id: str, rate: int, total: int) -> np.ndarra
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     own = params.codec
-    model = codec.load(own.name, own.num_codebooks, device, params.trusted_pickles)
+    model = codec.load(placed(own.name), own.num_codebooks, device, params.trusted_pickles)
     work = unfinished("tokenize", params, model.fingerprint, device)
     with resumable_dir(TOKENS, work) as folder:
         tokenize(

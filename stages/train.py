@@ -11,7 +11,7 @@ from musicgen_lite.params import Params
 from musicgen_lite.store import atomic_dir, atomic_path, write_json
 from musicgen_lite.training.fit import TrainingResult, fit
 from musicgen_lite.training.imported import import_peer
-from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, root, run, set_up_torch
+from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, placed, root, run, set_up_torch
 from stages.previews import previewer
 from stages.resume import checkpoints, relevant
 
@@ -19,7 +19,7 @@ from stages.resume import checkpoints, relevant
 def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
     """Write the model file; None in a process of a training that another one of it answers for."""
     if params.model.type == "musicgen":
-        return import_peer(params, TOKENS, TEXT, MODEL)
+        return import_peer(params, placed(params.model.musicgen.name), TOKENS, TEXT, MODEL)
     preview = previewer(params, folder / "previews") if params.train.preview_every else None
     return fit(
         params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS, preview=preview, loggers=loggers

@@ -6,3 +6,9 @@ class UserError(Exception):
 
     Stages and commands print it as one message without a traceback and exit with code 2.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or the reason that it carries, on one line of at most 300 characters."""
+    said = str(getattr(error, "reason", "") or error).strip() or type(error).__name__
+    return said.splitlines()[0][:300].rstrip(".")

@@ -90,15 +90,7 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
     names = extra.get("names", {})
     coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device, trusted)
     encoder = text.load(names.get("text", "embedded"), trusted, device)
-    for what, found, needed in (
-        ("codec", coder.fingerprint, model.config.codec),
-        ("text encoder", encoder.fingerprint, model.config.text),
-    ):
-        if found != needed:
-            raise UserError(
-                f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of this "
-                "project, or the directory, that the model was trained with, or train it again"
-            )
+    model.config.check_parts(path, coder.fingerprint, encoder.fingerprint)
     return model, coder, encoder
 
 

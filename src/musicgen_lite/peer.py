@@ -15,7 +15,7 @@ from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.musicgen import PROJECTION, assemble, check, describe
-from musicgen_lite.pretrained import MUSICGEN, Source, damaged, locate, quiet, read_config, read_tensors
+from musicgen_lite.pretrained import MUSICGEN, Source, check_type, damaged, locate, quiet, read_config, read_tensors
 from musicgen_lite.text import TextEncoder
 
 PARAMETER = "model.musicgen.name"
@@ -45,11 +45,7 @@ def load(
     not supported (melody, stereo), or is damaged.
     """
     source = locate(name, parameter, {}, trusted)
-    found = read_config(source).get("model_type")
-    if found != MUSICGEN:
-        raise UserError(
-            f"{source}: model_type is {found!r}; only {MUSICGEN!r} is supported, such as facebook/musicgen-small"
-        )
+    check_type(source, MUSICGEN)
     decoder = _decoder(source)
     coder = codec.load(name, decoder["num_codebooks"], device, trusted)
     encoder = text.load(name, trusted, device)

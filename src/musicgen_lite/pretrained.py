@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicgen_lite import weights
-from musicgen_lite.errors import UserError
+from musicgen_lite.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -138,9 +138,16 @@ def check_pickle(
     return found
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def state(name: str) -> str:
+    """A digest of the files' names, sizes and times of change where a model's name is a directory or a file, else "".
+
+    Another one means that they may be others; reading gigabytes to know it is left to who loads them.
+    """
+    place = Path(name).expanduser()
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    found = [(file.relative_to(place).as_posix(), file.stat()) for file in files if file.is_file()]
+    facts = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""
 
 
 def damaged(error: Exception, source: Source) -> UserError:

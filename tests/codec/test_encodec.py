@@ -118,7 +118,7 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
     foreign = tiny.save(tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps(config | {"model_type": "dac"}))
-    with pytest.raises(UserError, match=r"model_type is 'dac', expected 'encodec'"):
+    with pytest.raises(UserError, match=r"model_type in config.json is 'dac', but codec.name needs 'encodec'"):
         codec.load(str(foreign), 3)
     (foreign / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"foreign.*cannot be loaded"):

@@ -54,7 +54,7 @@ def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
 
 def test_the_file_and_the_curve_are_those_of_the_published_weights(folder: Path, tmp_path: Path) -> None:
     tokens, texts = corpus(tmp_path)
-    result = import_peer(params(folder), tokens, texts, tmp_path / "model.safetensors")
+    result = import_peer(params(folder), str(folder), tokens, texts, tmp_path / "model.safetensors")
     model, extra = models.load(tmp_path / "model.safetensors")
     assert (model.config.type, model.config.pattern, model.config.max_text) == ("musicgen", "delay", 16)
     assert extra["names"] == {"codec": "embedded", "text": "embedded"}
@@ -82,10 +82,10 @@ def test_another_codec_or_text_encoder_is_refused_with_what_to_set(
 ) -> None:
     stores = corpus(tmp_path, **{what: "0123456789abcdef"})
     with pytest.raises(UserError, match=rf"model\.musicgen\.name.*0123456789abcdef.*set {remedy.format(folder)}"):
-        import_peer(params(folder), *stores, tmp_path / "model.safetensors")
+        import_peer(params(folder), str(folder), *stores, tmp_path / "model.safetensors")
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_clips_longer_than_those_it_was_trained_on_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.crop_seconds: found 31; MusicGen was trained on 30 s"):
-        import_peer(params(folder, 31.0), *corpus(tmp_path), tmp_path / "model.safetensors")
+        import_peer(params(folder, 31.0), str(folder), *corpus(tmp_path), tmp_path / "model.safetensors")

@@ -9,8 +9,8 @@ import torch
 from transformers import EncodecConfig
 
 from musicgen_lite.codec.encodec import PARAMETER, SUPPORTED, Encodec, Parts
-from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle, first_line
+from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle
 
 NAME, STEREO, SUFFIX = "encodec_24khz", "encodec_48khz", ".th"
 # The package names its checkpoint by the first digits of its sha256.

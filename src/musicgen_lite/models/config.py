@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from musicgen_lite import patterns
+from musicgen_lite.errors import UserError
 
 TYPES = ("a", "b", "musicgen")
 
@@ -46,6 +48,15 @@ class ModelConfig:
         for name in ("codebook_size", "num_codebooks", "text_dim", "layers", "heads", "max_frames", "max_text"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}; it must be at least 1")
+
+    def check_parts(self, path: str | Path, codec: str, text: str) -> None:
+        """Raise UserError unless codec and text encoder have the fingerprints of those that the model at `path` was trained with."""
+        for what, found, needed in (("codec", codec, self.codec), ("text encoder", text, self.text)):
+            if found != needed:
+                raise UserError(
+                    f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of "
+                    "this project, or the directory, that the model was trained with, or train it again"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

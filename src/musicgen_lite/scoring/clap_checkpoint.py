@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import check_pickle, first_line
+from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.pretrained import check_pickle
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import first_line, load_tokenizer, locate, tokenizer_digest
+from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.pretrained import load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.scoring.clap_checkpoint import ROBERTA, read_checkpoint
 from musicgen_lite.scoring.clap_scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.store import fingerprint

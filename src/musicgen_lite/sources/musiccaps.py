@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from musicgen_lite.errors import UserError
+from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.sources import tables
 from musicgen_lite.sources.clips import Clip
 from musicgen_lite.sources.cutting import cut
@@ -51,9 +51,8 @@ def hub_table(dataset: str, revision: str) -> Path:
         HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S)
         return Path(hf_hub_download(dataset, FILE, repo_type="dataset", revision=revision))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise UserError(
-            f"data.musiccaps.dataset: the hub did not give {FILE} of {dataset!r} at revision {revision!r} ({reason}); "
+            f"data.musiccaps.dataset: the hub did not give {FILE} of {dataset!r} at revision {revision!r} ({first_line(error)}); "
             f"check both names and the network, or name a copy of {FILE} in data.musiccaps.csv"
         ) from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from musicgen_lite.errors import UserError
+from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.params import TrackingParams
 
 if TYPE_CHECKING:
@@ -109,11 +109,6 @@ def _sentence(place: Place, what: str) -> str:
         f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri, or set tracking.required "
         "to false to go on without it (the row is then written by a later `dvc repro`)"
     )
-
-
-def first_line(error: BaseException) -> str:
-    text = str(getattr(error, "reason", "") or error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
 
 
 @contextlib.contextmanager

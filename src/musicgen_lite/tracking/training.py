@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from musicgen_lite.errors import first_line
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.store import read_json, write_json
 from musicgen_lite.tracking import provenance
-from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, first_line, locate
+from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, locate
 from musicgen_lite.tracking.entries import flatten, log_parameters, metric
 
 TRAINED_BY = "trained_by"

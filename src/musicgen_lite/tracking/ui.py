@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from musicgen_lite.errors import UserError
+from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, connect, first_line, locate
+from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, connect, locate
 from musicgen_lite.tracking.training import warn
 
 PORTS = range(5000, 5020)

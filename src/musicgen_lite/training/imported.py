@@ -14,12 +14,14 @@ from musicgen_lite.training.module import evaluate
 BATCH = 8  # clips of validation at once; it changes nothing
 
 
-def import_peer(params: Params, tokens_dir: str | Path, text_dir: str | Path, model_path: str | Path) -> TrainingResult:
-    """Write the MusicGen that `params` name as a model file, with its validation loss as the only point of its curve.
+def import_peer(
+    params: Params, name: str, tokens_dir: str | Path, text_dir: str | Path, model_path: str | Path
+) -> TrainingResult:
+    """Write the MusicGen called `name` as a model file, with its validation loss as the only point of its curve.
 
     UserError where the codec of the tokens or the encoder of the texts is not the one it was trained with.
     """
-    corpus, name = Corpus(tokens_dir, text_dir), params.model.musicgen.name
+    corpus = Corpus(tokens_dir, text_dir)
     device = torch.device("cuda" if params.compute.device != "cpu" and torch.cuda.is_available() else "cpu")
     found = peer.load(name, corpus.max_text, device, params.trusted_pickles)
     config = found.model.config

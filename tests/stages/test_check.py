@@ -1,0 +1,66 @@
+"""The stage check notes a change in what lies outside of the repository, and only for the stages that read it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from musicgen_lite import weights
+from musicgen_lite.params import Params
+from stages import check
+from stages.common import OUTSIDE, placed
+from tests.sources.test_musiccaps import row, write_table
+from tests.stages.test_download import parameters, place
+
+__all__ = ["place"]  # the fixture
+
+
+def noted(params: Params) -> dict[str, str]:
+    """What check writes, by the file's name."""
+    check.main(params)
+    return {file.stem: file.read_text() for file in OUTSIDE.iterdir()}
+
+
+def named(codec: str = "embedded", clap: str = "embedded", judge: str = "") -> Params:
+    """Parameters that name these models."""
+    params = parameters()
+    own = (
+        params.codec.model_copy(update={"name": codec}),
+        params.score.model_copy(update={"clap": clap, "judge": judge}),
+    )
+    return params.model_copy(update={"codec": own[0], "score": own[1]})
+
+
+def test_a_changed_table_is_a_changed_source(place: Path) -> None:
+    table = place / "table.csv"
+    found = set()
+    for caption in ("one", "two"):
+        write_table(table, [row("v", caption=caption)])
+        found.add(noted(parameters(source="musiccaps", musiccaps__csv=str(table)))["source"])
+    assert len(found) == 2
+
+
+def test_a_changed_file_of_a_model_is_seen_by_those_that_read_it(place: Path) -> None:
+    own = place / "repository" / "own-codec"
+    shutil.copytree(weights.path("codec"), own)
+    before = noted(named("own-codec"))
+    assert noted(named("own-codec")) == before
+    file = own / "model.safetensors"
+    file.write_bytes(file.read_bytes()[::-1])  # as long as before
+    os.utime(file, ns=(1, 1))
+    after = noted(named("own-codec"))
+    assert {name for name in after if after[name] != before[name]} == {"codec"}
+    assert noted(named("own-codec", judge="own-codec"))["clap"] != after["clap"]
+
+
+def test_neither_a_shipped_model_nor_one_of_the_hub_has_a_state_of_its_own(place: Path) -> None:
+    (place / "repository" / "embedded").mkdir(parents=True)  # a folder that happens to be called so
+    shipped, of_the_hub = noted(named()), noted(named(codec="facebook/encodec_32khz"))
+    assert shipped["codec"].split() == ["{}"]
+    assert of_the_hub["codec"].split() == ["{", '"codec":', '""', "}"]
+    assert placed("embedded") == "embedded"
+
+
+def test_a_relative_path_of_a_model_starts_at_the_repository(place: Path) -> None:
+    (place / "repository" / "models" / "own").mkdir(parents=True)
+    assert placed("models/own") == str(place / "repository" / "models" / "own")
+    assert placed("models/other") == "models/other"  # perhaps one of the hub

@@ -3,8 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import torch
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.clap_checkpoint import FFT, KNOWN, read_checkpoint
 from musicgen_lite.scoring.clap_model import load_clap
+from tests.no_hub import refusal, run
 from tests.scoring.laion import SIZES, filled, layout, roberta, save
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,14 +24,6 @@ MINI = layout(96, (1, 1), (1, 2), pieces=300, hidden=32, layers=1, inner=64)
 installed = pytest.mark.skipif(
     importlib.util.find_spec("laion_clap") is None, reason="laion-clap has no release for this Python"
 )
-
-
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python with a cache of the hub at `home`, and no hub: nothing listens on port 9 of this machine."""
-    surroundings = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env={**surroundings, "PYTHONPATH": "src:."}, capture_output=True, text=True
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +153,8 @@ def test_without_the_package_the_error_says_how_to_do_without(tmp_path: Path, mo
 @pytest.mark.slow
 def test_without_roberta_and_a_network_the_error_comes_within_ten_seconds(tmp_path: Path) -> None:
     digest = save(tmp_path / "laion.pt", filled(MINI))
-    # What a loaded machine takes to import torch and transformers is no waiting for the hub.
-    code = (
-        "import time, torch, transformers, huggingface_hub; from musicgen_lite.scoring.clap_model import load_clap\n"
-        "begun = time.monotonic()\n"
-        f"try: load_clap({str(tmp_path / 'laion.pt')!r}, [{digest!r}])\n"
-        "except Exception as error: print(time.monotonic() - begun, error)"
-    )
-    took, message = run(tmp_path / "home", "-c", code).stdout.split(maxsplit=1)
+    imports = "import torch, transformers, huggingface_hub; from musicgen_lite.scoring.clap_model import load_clap"
+    call = f"load_clap({str(tmp_path / 'laion.pt')!r}, [{digest!r}])"
+    took, message = refusal(tmp_path / "home", imports, call)
     assert "its text encoder: 'roberta-base' is not a directory, and the model hub did not give it" in message
-    assert float(took) < 10.0
+    assert took < 10.0

@@ -19,8 +19,9 @@ import torch
 
 from benchmarks import peer
 from musicgen_lite import models
-from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.generation.cpu import CpuDecoder
+from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig
 
 TOKENS = 16  # of the caption
@@ -66,7 +67,7 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ours(model: LanguageModel, items: int, frames: int, weights: str) -> object:
+def ours(model: LanguageModel, items: int, frames: int, weights: str | Decoder) -> object:
     told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(items)
     return generate(model, told, frames, SAMPLING, range(items), weights=weights)
 
@@ -84,7 +85,7 @@ def compare(weights: str, peer_dtype: torch.dtype, items: int, frames: int, repe
     """Frames a second of ours and of theirs, all items counted."""
     model = build("delay", frames)
     other = peer.whole(model, peer_dtype)
-    mine = partial(ours, model, items, frames, weights)
+    mine = partial(ours, model, items, frames, prepare(model, weights))  # packed before, as theirs is converted
     their = partial(theirs, other, items, frames)
     mine(), their()
     pairs = [(timed(mine), timed(their)) for _ in range(repeats)]
@@ -128,7 +129,8 @@ def show_speed(frames: int, repeats: int, limit: float) -> None:
 
 def show_patterns(frames: int) -> None:
     for weights in ("float32", "int8"):
-        run = partial(ours, build("interleaved", frames), 1, frames // 4, weights)
+        model = build("interleaved", frames)
+        run = partial(ours, model, 1, frames // 4, prepare(model, weights))
         run()
         print(f"interleaved, {weights}, 1 item: {frames // 4 / timed(run):.1f} frames a second", flush=True)
 

@@ -18,7 +18,8 @@ import torch
 from benchmarks.generation import timed
 from benchmarks.peer import ready
 from musicgen_lite import peer, weights
-from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation import Sampling, generate, prepare
+from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions
 from musicgen_lite.peer import Peer
 
@@ -68,7 +69,9 @@ def theirs(model: Any, words: dict[str, torch.Tensor], frames: int, **options: A
     return model.generate(**words, guidance_scale=3.0, max_length=length, **options)[0, :, :, -frames:]
 
 
-def ours(found: Peer, captions: tuple[str, ...], frames: int, top_k: int, stored: str = "float32") -> torch.Tensor:
+def ours(
+    found: Peer, captions: tuple[str, ...], frames: int, top_k: int, stored: str | Decoder = "float32"
+) -> torch.Tensor:
     """Codes `[B, N_q, frames]`."""
     told = Conditions.from_texts([torch.from_numpy(states) for states in found.text.encode(captions, 64)])
     sampling = Sampling(top_k=top_k, guidance=3.0)
@@ -104,10 +107,11 @@ def measure(name: str, frames: int, repeats: int) -> None:
           f"{len(codes.unique())} different ones")  # fmt: skip
     print(f"{'ours':10} {'theirs':10} {'items':>5} {'ours':>8} {'theirs':>8} {'ratio':>6}")
     for stored in ("float32", "bfloat16", "int8"):
+        packed = prepare(own.model, stored)
         other.to(torch.bfloat16 if stored == "bfloat16" else torch.float32)
         for items in (1, 4):
             captions = CAPTIONS[:items]
-            mine = partial(ours, own, captions, frames, 250, stored)
+            mine = partial(ours, own, captions, frames, 250, packed)
             their = partial(theirs, other, words(captions), frames, do_sample=True, top_k=250)
             mine(), their()
             pairs = [(timed(mine), timed(their)) for _ in range(repeats)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec, models, text
-from musicgen_lite.generation import Sampling, best_of, generate
+from musicgen_lite.generation import Sampling, best_of, generate, prepare
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.clap_model import load_clap
@@ -63,14 +63,14 @@ def main(params: Params) -> None:
     clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
     own = params.sample
     sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
-    frames = round(own.seconds * decoder.frame_rate)
+    frames, steps = round(own.seconds * decoder.frame_rate), prepare(model, own.weights)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
             told = conditions(group).repeat_interleave(own.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, own.rows, f"sample {kind}", weights=own.weights)
+            codes = generate(model, told, frames, sampling, seeds, own.rows, f"sample {kind}", weights=steps)
             waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
             fit = partial(clap.fit, [item.caption for item in group], decoder.rate)
             ranking = best_of(waves, own.candidates, fit)

@@ -16,7 +16,7 @@ import torch
 from musicgen_lite import audio, codec, models, peer, text
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation import Sampling, best_of, generate_long
+from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
 from musicgen_lite.models import Conditions, LanguageModel
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.scoring.clap_scorer import ClapScorer
@@ -105,7 +105,8 @@ class Generator:
         clap: ClapScorer | None,
         weights: str = "float32",
     ) -> None:
-        self.model, self.codec, self.text, self.clap, self.weights = model, coder, encoder, clap, weights
+        self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
+        self.decoder = prepare(model, weights)
         self.device = next(model.parameters()).device
 
     def generate(
@@ -136,7 +137,7 @@ class Generator:
         codes = generate_long(
             self.model, told.repeat_interleave(candidates).to(self.device), frames, sampling,
             [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
-            None if begun is None else begun.to(self.device).expand(candidates, -1, -1), self.weights,
+            None if begun is None else begun.to(self.device).expand(candidates, -1, -1), self.decoder,
         )  # fmt: skip
         waves = self.codec.decode(codes).cpu().numpy()
         scores, picked = np.full(candidates, np.nan), 0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_lite.generation import Sampling, generate, generate_long
+from musicgen_lite.generation import Sampling, cpu, generate, generate_long, prepare
 
 from ..models.tiny import KINDS, conditions, tiny
 
@@ -45,3 +45,18 @@ def test_windows_draw_from_seeds_of_their_own() -> None:
     codes = generate_long(model, given, 24, Sampling(), [3])
     assert not torch.equal(codes[:, :, 12:18], codes[:, :, 18:24])
     assert not torch.equal(codes[:, :, 6:12], codes[:, :, 12:18])
+
+
+def test_weights_are_packed_once_for_all_windows_and_what_was_packed_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, given, packed = tiny("b", "delay", scale=3.0), conditions(2, "b"), []
+    pack = cpu.pack
+    monkeypatch.setattr(cpu, "pack", lambda weight, stored: packed.append(stored) or pack(weight, stored))
+    codes = generate_long(model, given, 27, Sampling(), [0, 1], weights="int8")
+    matrices = len(packed)
+    decoder = prepare(model, "int8")
+    assert len(packed) == 2 * matrices
+    assert torch.equal(generate_long(model, given, 27, Sampling(), [0, 1], weights=decoder), codes)
+    assert torch.equal(generate(model, given, 12, Sampling(), [0, 1], weights=decoder), codes[:, :, :12])
+    assert len(packed) == 2 * matrices

@@ -43,6 +43,17 @@ class TorchDecoder:
         return draw(mixed, uniforms, sampling)
 
 
+def prepare(model: LanguageModel, weights: str = "float32") -> Decoder:
+    """What runs a model's steps where it lies; on a CPU with its `weights` held as float32, bfloat16 or int8.
+
+    Packing small weights takes seconds for large models: who generates more than once hands this to `generate`. UserError for
+    another kind of weights.
+    """
+    if weights not in WEIGHTS:
+        raise UserError(f"weights: found {weights!r}; allowed: {', '.join(WEIGHTS)}")
+    return CpuDecoder(model, weights) if model.head.device.type == "cpu" else TorchDecoder(model)
+
+
 def generate(
     model: LanguageModel,
     conditions: Conditions,
@@ -52,16 +63,16 @@ def generate(
     rows: int = 64,
     label: str = "",
     known: Tensor | None = None,
-    weights: str = "float32",
+    weights: str | Decoder = "float32",
 ) -> Tensor:
     """Sample codes `[B, N_q, frames]`: one item for each row of `conditions`, drawn with that item's seed.
 
     `known` `[B, N_q, T']` are the first frames of each item, which it continues. Items are decoded `rows` at a time;
     guidance multiplies the rows inside. With a `label`, progress is shown under it.
 
-    On a CPU as many items are decoded side by side as torch has threads, with `weights` held as float32, bfloat16 or int8;
-    in float32 an item's codes depend neither on the other items nor on the threads. UserError if the model cannot generate
-    that many frames, or `sampling` or `weights` do not fit it.
+    On a CPU as many items are decoded side by side as torch has threads, with `weights` held as `prepare` takes them, or what it
+    gave; in float32 an item's codes depend neither on the other items nor on the threads. UserError if the model cannot
+    generate that many frames, or `sampling` or `weights` do not fit it.
     """
     config = model.config
     if not 1 <= frames <= config.max_frames:
@@ -79,15 +90,13 @@ def generate(
         raise ValueError(
             f"known codes {tuple(known.shape)} do not begin [{len(seeds)}, {config.num_codebooks}, {frames}]"
         )
-    if weights not in WEIGHTS:
-        raise UserError(f"weights: found {weights!r}; allowed: {', '.join(WEIGHTS)}")
+    decoder = prepare(model, weights) if isinstance(weights, str) else weights
     conditions = conditions.pad_text(config.max_text)  # a fixed length, for the same reason as MIN_ROWS
     device = conditions.text.device
     codes = torch.full((len(seeds), config.num_codebooks, frames), config.codebook_size, device=device)
     begun = 0 if known is None else known.shape[2]
     if known is not None:
         codes[:, :, :begun] = known
-    decoder: Decoder = CpuDecoder(model, weights) if device.type == "cpu" else TorchDecoder(model)
     threads = min(len(seeds), torch.get_num_threads()) if device.type == "cpu" else 1
     rows = min(rows, -(-len(seeds) // threads))
     batches = [slice(i, i + rows) for i in range(0, len(seeds), rows)]

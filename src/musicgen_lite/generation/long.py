@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from musicgen_lite.generation.decode import generate
+from musicgen_lite.generation.decode import Decoder, generate, prepare
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.base import LanguageModel
 from musicgen_lite.models.conditions import Conditions
@@ -25,7 +25,7 @@ def generate_long(
     rows: int = 64,
     label: str = "",
     known: Tensor | None = None,
-    weights: str = "float32",
+    weights: str | Decoder = "float32",
 ) -> Tensor:
     """Like `generate`, for any number of frames: codes `[B, N_q, frames]`, of which `known` are the first.
 
@@ -34,6 +34,7 @@ def generate_long(
     """
     window = model.config.max_frames
     kept = max(1, round(window * OVERLAP))
+    decoder = prepare(model, weights) if isinstance(weights, str) else weights
     codes = known
     number = 0
     while codes is None or codes.shape[2] < frames:
@@ -42,7 +43,7 @@ def generate_long(
         heard = None if codes is None else codes[:, :, done - begun :]
         wanted = min(window, begun + frames - done)
         drawn = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
-        new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard, weights)
+        new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard, decoder)
         codes = new if codes is None else torch.cat([codes, new[:, :, begun:]], dim=2)
         number += 1
     return codes[:, :, :frames]

@@ -1,6 +1,10 @@
 """The packed decoder beside the model's own step, and its kernels beside torch and numpy."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -129,3 +133,25 @@ def test_weights_of_half_precision_and_int8_make_music_of_their_own() -> None:
     assert (codes["float32"] == codes["bfloat16"]).float().mean() > 0.5
     with pytest.raises(ValueError, match=r"a model in torch.bfloat16; on a CPU it is float32"):
         generate(model.bfloat16(), given, 6, Sampling(), range(4))
+
+
+@pytest.mark.slow
+def test_kernels_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path: Path) -> None:
+    code = (
+        "import hashlib, torch; from musicgen_lite.generation import Sampling; from musicgen_lite.generation.cpu import CpuDecoder\n"
+        "from tests.models.tiny import conditions, tiny\n"
+        "model, given = tiny('b', 'delay', d_model=64, heads=2, max_frames=70), conditions(6, 'b')\n"
+        "with torch.no_grad(): state = model.start(given, 70)\n"
+        "decoder, rows = CpuDecoder(model, 'float32'), []\n"
+        "for step in range(70): rows.append(decoder.logits(torch.full((6, 4), step % 16), state))\n"
+        "print(hashlib.sha256(torch.stack(rows).numpy().tobytes()).hexdigest())"
+    )
+    surroundings = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    compiled, cached = (
+        subprocess.run(
+            [sys.executable, "-c", code], env=surroundings, check=True, capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert any(tmp_path.rglob("kernels.cross_attention*.nbc"))
+    assert compiled == cached

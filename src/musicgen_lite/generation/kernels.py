@@ -19,6 +19,9 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FAST = {"reassoc", "contract", "nsz"}
 # numpy's error model: a check for division by zero would keep loops from becoming vectors, and what is divided by is never 0.
 kernel: Decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+# What other kernels are made of is put into each of them. Called, it would be compiled once for itself and once within its caller,
+# differently; which of the two ran, and so the last bits, would depend on whether the caller came from the cache.
+inner: Decorator = njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=FAST)
 part: Decorator = njit(cache=True, inline="always", error_model="numpy", fastmath={"contract"})
 exact: Decorator = njit(cache=True, nogil=True)
 intrinsic = cast(Decorator, extending.intrinsic)
@@ -110,7 +113,7 @@ def _gelu(x: Any) -> Any:
     return x * (np.float32(1) - tail) if x >= 0 else x * tail
 
 
-@kernel
+@inner
 def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
     """out `[R, N]` = x `[R, K]` times the transpose of weight `[N, K]`, each output times its scale `[N]`.
 
@@ -157,7 +160,7 @@ def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
             )
 
 
-@kernel
+@inner
 def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
     """LayerNorm of x `[R, d]`, epsilon 1e-5."""
     rows, dim = x.shape
@@ -176,7 +179,7 @@ def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
     return out
 
 
-@kernel
+@inner
 def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) -> None:
     """One query of every row and head, q and out `[R, H * d_head]`, over the first `length` positions of the cache.
 
@@ -249,7 +252,7 @@ def mlp(x: Any, norm: Any, up: Any, down: Any) -> None:
     _add(x, hidden, down)
 
 
-@kernel
+@inner
 def _add(x: Any, inner: Any, linear: Any) -> None:
     """Add a linear layer's output to the stream."""
     product = np.empty_like(x)
@@ -296,7 +299,7 @@ def draw(logits: Any, scales: Any, uniforms: Any, temperature: float, top_k: int
     return codes
 
 
-@kernel
+@inner
 def _keep_mass(p: Any, top_p: float) -> None:
     """Set to zero what more likely ones of together `top_p` of the mass stand before."""
     limit = top_p * _total(p, np.inf)[1]

@@ -9,6 +9,6 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, or the reason that it carries, on one line of at most 300 characters."""
+    """What an error says, or the reason that it carries, on one line of at most 1,000 characters."""
     said = str(getattr(error, "reason", "") or error).strip() or type(error).__name__
-    return said.splitlines()[0][:300].rstrip(".")
+    return said.splitlines()[0][:1000].rstrip(".")

@@ -20,7 +20,7 @@ repro: env
 	@dvc repro
 
 ui: env
-	@python -m stages.ui
+	@musicgen-lite ui
 
 lint: env
 	@ruff check .

@@ -1,0 +1,42 @@
+"""The command `musicgen-lite`: a file for each of its commands, put together here.
+
+A command's file imports what is heavy within its function, so that help and mistyped options are answered at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from musicgen_lite import __version__
+from musicgen_lite.cli import compare, convert_clap, generate, preset, ui
+from musicgen_lite.cli.errors import PlainErrors
+
+app = typer.Typer(
+    cls=PlainErrors,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"musicgen-lite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
+    """Small text-to-music models: generate from a trained one, compare several, write presets, convert a CLAP."""
+
+
+app.command("generate")(generate.generate)
+app.command("compare")(compare.compare)
+app.command("ui")(ui.ui)
+app.command("preset")(preset.preset)
+app.command("convert-clap")(convert_clap.convert_clap)

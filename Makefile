@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help env repro ui test test-quick lint lock weights
+.PHONY: help env repro ui test test-quick lint lock wheel weights
 
 help:
 	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
@@ -11,7 +11,8 @@ help:
 	@echo "make test        set up, then lint, types and all tests"
 	@echo "make test-quick  the tests that take under a minute together"
 	@echo "make weights     rebuild the shipped codec, text encoder and CLAP (hours)"
-	@echo "make lock        resolve requirements/requirements.in into requirements/lock.txt"
+	@echo "make wheel       build dist/musicgen_lite-….whl"
+	@echo "make lock        resolve the dependencies of pyproject.toml into requirements/lock.txt"
 
 env:
 	@$(PYTHON) requirements/install.py
@@ -38,4 +39,9 @@ weights: env
 
 lock: env
 	@uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q \
-		--override requirements/overrides.txt requirements/requirements.in -o requirements/lock.txt
+		--all-extras --override requirements/overrides.txt pyproject.toml -o requirements/lock.txt
+
+wheel: env
+	@rm -rf build  # what an earlier build left there would come along
+	@python -m pip wheel -q --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl

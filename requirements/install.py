@@ -1,7 +1,8 @@
-"""Make the environment `.venv` from the hashed lock: standard library only, run by any python3.
+"""Make the environment `.venv` from the hashed lock, with this project in it: standard library only, run by any python3.
 
 The lock decides what is installed, whatever the machine's own package configuration offers: every file's hash is
-checked. uv installs; where it cannot, pip does the same more slowly.
+checked. uv installs; where it cannot, pip does the same more slowly. The project itself is installed editable: the
+environment's command `musicgen-lite` and its imports are of this tree.
 """
 
 import hashlib
@@ -12,17 +13,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-VENV = HERE.parent / ".venv"
+TREE = HERE.parent
+VENV = TREE / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+RECORD = VENV / "installed.txt"
 SUPPORTED = ((3, 11), (3, 13))
-COMMAND = """#!{python}
-import sys
-
-sys.path.insert(0, {source!r})
-from musicgen_lite.cli import app
-
-app()
-"""
+HASHED = ("--require-hashes", "--no-deps")
 
 
 def fail(message: str) -> None:
@@ -33,17 +29,34 @@ def call(*command: str) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def link() -> None:
-    """Let the environment import this tree's src, and give it the command `musicgen-lite`.
+def pip(*arguments: str) -> bool:
+    return call(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
 
-    Stages of a queued experiment put their own copy's src first, so that they never see this one.
-    """
-    source = HERE.parent / "src"
-    for packages in (*VENV.glob("lib/python*/site-packages"), *VENV.glob("Lib/site-packages")):
-        (packages / "musicgen_lite.pth").write_text(f"{source}\n", encoding="utf-8")
-    command = PYTHON.parent / "musicgen-lite"
-    command.write_text(COMMAND.format(python=PYTHON, source=str(source)), encoding="utf-8")
-    command.chmod(0o755)
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def install_lock(again: bool) -> None:
+    """again: also what is there already. Scripts and `activate` name the folder that they were made in."""
+    print("Setting up .venv from requirements/lock.txt (about 6 GB on Linux, CUDA libraries included) …", flush=True)
+    if (again or not PYTHON.exists()) and not call(sys.executable, "-m", "venv", str(VENV)):
+        fail(
+            "python3 -m venv failed; on Debian and Ubuntu install the package python3-venv, remove .venv and try again"
+        )
+    lock = str(HERE / "lock.txt")
+    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), *(["--reinstall"] if again else [])]
+    if pip(*HASHED, "-r", str(HERE / "bootstrap.txt")) and call(*uv, *HASHED, "-r", lock):
+        return
+    print("uv could not install the lock; trying pip …", flush=True)
+    if not pip(*HASHED, *(["--force-reinstall"] if again else []), "-r", lock):
+        fail("the packages of requirements/lock.txt could not be installed; the lines above say which one and why")
+
+
+def install_project() -> None:
+    """Everything that building it needs is in the lock, so that nothing is fetched."""
+    if not pip("--no-deps", "--no-build-isolation", "--editable", str(TREE)):
+        fail("the project itself could not be installed into .venv; the lines above say why")
 
 
 def main() -> None:
@@ -52,46 +65,16 @@ def main() -> None:
             f"this is Python {sys.version.split()[0]} ({sys.executable}); Python 3.11, 3.12 or 3.13 is needed: "
             "name one with `make PYTHON=python3.12 …`"
         )
-    lock, bootstrap = HERE / "lock.txt", HERE / "bootstrap.txt"
-    stamp = VENV / f"installed-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if stamp.exists():
-        link()  # the tree may have been moved
+    wanted = [digest(HERE / "lock.txt"), str(TREE), digest(TREE / "pyproject.toml")]
+    found = RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else []
+    if found == wanted:
         return
     started = time.monotonic()
-    print("Setting up .venv from requirements/lock.txt (about 6 GB on Linux, CUDA libraries included) …", flush=True)
-    if not PYTHON.exists() and not call(sys.executable, "-m", "venv", str(VENV)):
-        fail(
-            "python3 -m venv failed; on Debian and Ubuntu install the package python3-venv, remove .venv and try again"
-        )
-    pip = (
-        str(PYTHON),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--no-deps",
-    )
-    with_uv = call(*pip, "-r", str(bootstrap)) and call(
-        str(PYTHON),
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "--python",
-        str(PYTHON),
-        "--require-hashes",
-        "--no-deps",
-        "-r",
-        str(lock),
-    )
-    if not with_uv:
-        print("uv could not install the lock; trying pip …", flush=True)
-        if not call(*pip, "-r", str(lock)):
-            fail("the packages of requirements/lock.txt could not be installed; the lines above say which one and why")
-    link()
-    stamp.touch()
+    RECORD.unlink(missing_ok=True)  # what is killed half way starts again
+    if found[:2] != wanted[:2]:
+        install_lock(again=PYTHON.exists() and found[1:2] != wanted[1:2])
+    install_project()
+    RECORD.write_text("\n".join(wanted), encoding="utf-8")
     print(f"Environment ready in {time.monotonic() - started:.0f} s.", flush=True)
 
 

@@ -141,7 +141,9 @@ def test_without_the_package_the_error_says_how_to_do_without(tmp_path: Path, mo
     digest = save(Path("laion.pt"), filled({**MINI, "text_branch.embeddings.word_embeddings.weight": (pieces, 32)}))
     monkeypatch.setitem(sys.modules, "laion_clap", None)
     command = f"musicgen-lite convert-clap laion.pt DIRECTORY --sha256 {digest}"
-    with pytest.raises(UserError, match=rf"score\.clap: laion\.pt needs the package laion-clap.*{command}.*make env"):
+    with pytest.raises(
+        UserError, match=rf"score\.clap: laion\.pt needs the package laion-clap.*\[laion\].*make env.*{command}"
+    ):
         load_clap("laion.pt", [digest])
     other = save(Path("other.pt"), filled(MINI))
     with pytest.raises(

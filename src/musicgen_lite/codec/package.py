@@ -9,14 +9,13 @@ import torch
 from transformers import EncodecConfig
 
 from musicgen_lite.codec.encodec import PARAMETER, SUPPORTED, Encodec, Parts
-from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle
 
 NAME, STEREO, SUFFIX = "encodec_24khz", "encodec_48khz", ".th"
 # The package names its checkpoint by the first digits of its sha256.
 DIGEST = "d7cc33bc"
 FILE = f"{NAME}-{DIGEST}{SUFFIX}"
-REQUIREMENT = "encodec==0.1.1"
 
 
 def is_named(name: str) -> bool:
@@ -33,7 +32,7 @@ def load(name: str, num_codebooks: int, device: torch.device, trusted: Collectio
     """
     if name == STEREO:
         raise UserError(f"{PARAMETER} {name!r}: a stereo codec; {SUPPORTED}")
-    encodec = _package(name)
+    encodec = require("encodec", extra="encodec", purpose=f"{PARAMETER} {name!r}")
     path = _fetched(encodec) if name == NAME else Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"{PARAMETER}: there is no file {path}")
@@ -49,17 +48,6 @@ def load(name: str, num_codebooks: int, device: torch.device, trusted: Collectio
     # transformers' defaults describe this very model.
     parts = Parts(model.encoder.model, model.decoder.model, levels, [one.codebook for one in levels], EncodecConfig())
     return Encodec(parts, name, "", num_codebooks, device)
-
-
-def _package(name: str) -> Any:
-    try:
-        import encodec
-    except (ImportError, OSError) as error:  # a torchaudio of another build than torch's is an OSError
-        raise UserError(
-            f"{PARAMETER} {name!r} needs the package encodec ({first_line(error)}); run `make env`, or pip install "
-            f"{REQUIREMENT}"
-        ) from error
-    return encodec
 
 
 def _fetched(encodec: Any) -> Path:

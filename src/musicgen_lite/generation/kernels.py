@@ -15,15 +15,31 @@ from numba import extending, njit, types
 from numba.core import cgutils
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _compiled(**options: Any) -> Decorator:
+    """A kernel, compiled once for a machine: numba caches it beside this file, or where that cannot be written in the user's
+    cache folder, or in NUMBA_CACHE_DIR. Where none of them can be written, each process compiles it anew.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return cast(Callable[..., Any], njit(cache=True, **options)(function))
+        except RuntimeError:  # numba finds no place for its cache
+            return cast(Callable[..., Any], njit(**options)(function))
+
+    return decorate
+
+
 # Sums may be reordered into vectors, and multiplied and added in one rounding. Not assumed: that nothing is infinite.
 FAST = {"reassoc", "contract", "nsz"}
 # numpy's error model: a check for division by zero would keep loops from becoming vectors, and what is divided by is never 0.
-kernel: Decorator = njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+kernel: Decorator = _compiled(nogil=True, error_model="numpy", fastmath=FAST)
 # What other kernels are made of is put into each of them. Called, it would be compiled once for itself and once within its caller,
 # differently; which of the two ran, and so the last bits, would depend on whether the caller came from the cache.
-inner: Decorator = njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=FAST)
-part: Decorator = njit(cache=True, inline="always", error_model="numpy", fastmath={"contract"})
-exact: Decorator = njit(cache=True, nogil=True)
+inner: Decorator = _compiled(nogil=True, inline="always", error_model="numpy", fastmath=FAST)
+part: Decorator = _compiled(inline="always", error_model="numpy", fastmath={"contract"})
+exact: Decorator = _compiled(nogil=True)
 intrinsic = cast(Decorator, extending.intrinsic)
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from musicgen_lite import audio
+from musicgen_lite.errors import require
 from musicgen_lite.report import mp3, plots
 from musicgen_lite.report.comparison import Comparison
 from musicgen_lite.report.page import SOUNDS
@@ -63,8 +64,8 @@ class Sounds:
 def loudness(samples: np.ndarray, rate: int) -> float:
     """Loudness of `[T]` in LUFS (ITU-R BS.1770-4, gated); -inf for silence and for clips under 0.4 s."""
     import torch
-    from torchaudio.functional import loudness as measure
 
+    measure = require("torchaudio.functional", extra="pipeline", purpose="the loudness of sounds").loudness
     if len(samples) < 0.4 * rate or audio.rms_db(samples) < audio.SILENCE_DB:
         return -np.inf
     value = float(measure(torch.from_numpy(samples)[None], rate))

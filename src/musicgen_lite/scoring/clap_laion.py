@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.errors import UserError, require
 from musicgen_lite.pretrained import load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.scoring.clap_checkpoint import ROBERTA, read_checkpoint
 from musicgen_lite.scoring.clap_scorer import MAX_TOKENS, ClapScorer
@@ -35,14 +35,13 @@ def load_laion(name: str, trusted: Collection[str], device: "str | torch.device"
     source = locate(ROBERTA, f"{parameter} {name}: its text encoder", {}, trusted)
     checkpoint.check_vocabulary(load_tokenizer(source))
     with offline_and_quiet():
-        try:
-            import laion_clap
-        except ImportError as error:
-            raise UserError(
-                f"{parameter}: {name} needs the package laion-clap, which cannot be imported ({first_line(error)}); convert "
-                f"the checkpoint once, `musicgen-lite convert-clap {name} DIRECTORY --sha256 {checkpoint.sha256}`, and name "
-                "the directory instead, or run `make env` with Python 3.11 or 3.12: the package has no release for later ones"
-            ) from error
+        laion_clap = require(
+            "laion_clap",
+            extra="laion",
+            purpose=f"{parameter}: {name}",
+            otherwise="with Python 3.13, for which it has no release, or to do without it, convert the checkpoint once, "
+            f"`musicgen-lite convert-clap {name} DIRECTORY --sha256 {checkpoint.sha256}`, and name the directory",
+        )
         try:
             module = laion_clap.CLAP_Module(checkpoint.fusion, "cpu", checkpoint.architecture)
             module.model.load_state_dict(dict(checkpoint.tensors))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import soundfile
 
-from musicgen_lite.errors import UserError
+from musicgen_lite.errors import UserError, require
 from musicgen_lite.sources import ffmpeg
 from musicgen_lite.sources.cutting import UNKNOWN_FRAMES
 from musicgen_lite.store import atomic_path, explain, write_text
@@ -93,13 +93,7 @@ class Fetcher:
 
     def __post_init__(self) -> None:
         ffmpeg.require("data.source musiccaps")
-        try:
-            import yt_dlp
-        except ImportError:
-            raise UserError(
-                'data.source musiccaps needs the package yt-dlp; run `make env`, or pip install "yt-dlp[default]"'
-            ) from None
-        self._yt_dlp = yt_dlp
+        self._yt_dlp = require("yt_dlp", extra="musiccaps", purpose="data.source musiccaps")
         self._local, self._lock, self._stop = threading.local(), threading.Lock(), threading.Event()
         self._next_start, self._failures, self._last = 0.0, 0, ""
         self.cache.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.params import TrackingParams
 
 if TYPE_CHECKING:
@@ -155,11 +155,11 @@ def connect(place: Place) -> Connection:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     _check(place)
-    from mlflow import MlflowClient
+    client_of = require("mlflow", extra="pipeline", purpose="tracking").MlflowClient
 
     # A fresh SQLite file is ruined by two processes that set it up at once.
     with faults_named(place), place.lock():
-        client = MlflowClient(place.uri)
+        client = client_of(place.uri)
         found = client.get_experiment_by_name(place.experiment)
         if found is None:
             return Connection(place, client, client.create_experiment(place.experiment, place.artifacts))

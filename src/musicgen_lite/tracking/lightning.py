@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning.pytorch.loggers import MLFlowLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
+from musicgen_lite.errors import require
 from musicgen_lite.tracking.connection import Place
 
+_lightning = require("lightning.pytorch", extra="pipeline", purpose="training")
 
-class RowLogger(MLFlowLogger):
+
+class RowLogger(_lightning.loggers.MLFlowLogger):  # type: ignore[name-defined]
     """Hands metrics to `feed(metrics, step)`, which does not raise where a server dies midway.
 
     Parameters are logged when the row is opened, and its status belongs to `Run` and to the last stage.
@@ -20,7 +20,7 @@ class RowLogger(MLFlowLogger):
         self._feed = feed
         _ = self.experiment  # Looked up now, while the server is known to answer.
 
-    @rank_zero_only
+    @_lightning.utilities.rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self._feed(metrics, step or 0)
 

@@ -4,8 +4,7 @@ from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps
 from musicgen_lite.store import atomic_dir, write_json
-from stages.common import OUTSIDE, SHIPPED, placed, run
-from stages.outside import folder_path, table_path
+from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run
 
 
 def source(data: DataParams) -> dict[str, str]:
@@ -14,9 +13,9 @@ def source(data: DataParams) -> dict[str, str]:
         case "synthetic":
             return {"source": data.source}
         case "folder":
-            return {"source": data.source, "digest": folder.digest(folder_path(data.folder))}
+            return {"source": data.source, "digest": folder.digest(folder.locate(data.folder, root()))}
         case "musiccaps":
-            return {"source": data.source, "digest": musiccaps.digest(table_path(data.musiccaps))}
+            return {"source": data.source, "digest": musiccaps.digest(musiccaps.locate(data.musiccaps, root()))}
 
 
 def models(params: Params) -> dict[str, dict[str, str]]:
@@ -29,14 +28,14 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         "model": peer,
     }
     return {
-        use: {part: state(placed(name)) for part, name in parts.items() if name not in SHIPPED}
+        use: {part: state(resolve_model_path(name)) for part, name in parts.items() if name not in SHIPPED}
         for use, parts in named.items()
     }
 
 
 def main(params: Params) -> None:
     found = {"source": source(params.data), **models(params)}
-    with atomic_dir(OUTSIDE) as part:
+    with atomic_dir(EXTERNAL) as part:
         for name, state_of in found.items():
             write_json(part / f"{name}.json", state_of)
 

@@ -13,39 +13,31 @@ from musicgen_lite.sources.clips import SPLITS, Clip, ClipWriter
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.tables import Reject
 from musicgen_lite.store import atomic_dir
-from stages.common import CLIPS, root, run
-from stages.outside import folder_path, table_path
+from stages.runtime import CLIPS, root, run
 
-# Splits of the composed corpus lie this far apart in seeds, so that they never share one.
-SPLIT_STRIDE = 2_000_000
 SHOWN = 20
 
 
 def composed(data: DataParams, workers: int) -> Iterator[Clip]:
     """The synthetic corpus, split by split."""
-    counts = (data.synthetic.train, data.synthetic.validation, data.synthetic.test)
-    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        first = data.synthetic.seed + number * SPLIT_STRIDE
-        clips = synthetic.clips(first, count, split, data.seconds, data.rate, workers=workers)
-        yield from track(clips, f"compose {split}", total=count, unit="clip")
+    cfg = data.synthetic
+    return synthetic.corpus(cfg.seed, (cfg.train, cfg.validation, cfg.test), data.seconds, data.rate, workers)
 
 
 def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
     """The clips of an outside folder."""
-    own = data.folder
-    path = folder_path(own)
-    clips = folder.clips(path, data.rate, data.seconds, own.validation_fraction, own.test_fraction, reject)
+    cfg = data.folder
+    path = folder.locate(cfg, root())
+    clips = folder.clips(path, data.rate, data.seconds, cfg.validation_fraction, cfg.test_fraction, reject)
     yield from track(clips, "import clips", unit="clip")
 
 
 def fetched(data: DataParams, reject: Reject) -> Iterator[Clip]:
     """The clips of MusicCaps. The cache lies in the repository that experiments belong to, so that all share it."""
-    own = data.musiccaps
-    cache = root() / Path(own.cache).expanduser()
-    fetcher = Fetcher(cache, own.url, own.workers, own.pause_s, own.attempts, own.options)
-    clips = musiccaps.clips(
-        table_path(own), fetcher, data.rate, data.seconds, own.validation_fraction, own.split_seed, reject
-    )
+    cfg = data.musiccaps
+    cache, table = root() / Path(cfg.cache).expanduser(), musiccaps.locate(cfg, root())
+    fetcher = Fetcher(cache, cfg.url, cfg.workers, cfg.pause_s, cfg.attempts, cfg.options)
+    clips = musiccaps.clips(table, fetcher, data.rate, data.seconds, cfg.validation_fraction, cfg.split_seed, reject)
     yield from track(clips, "fetch clips", unit="clip")
 
 

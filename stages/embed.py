@@ -9,8 +9,7 @@ from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, resumable_dir
 from musicgen_lite.text.variants import SUFFIXES, Wording, wordings
-from stages.common import CLIPS, TEXT, placed, run, set_up_torch
-from stages.unfinished import unfinished
+from stages.runtime import CLIPS, TEXT, resolve_model_path, run, set_up_torch, work_dir
 
 
 def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]:
@@ -30,14 +29,14 @@ def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    encoder = text.load(placed(params.text.name), params.trusted_pickles, device)
+    encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
     size, limit, chosen = params.text.batch_size, params.text.max_tokens, params.text.variants
     told, bare = wanted(ClipStore(CLIPS), chosen)
     lengths = encoder.num_tokens([one.text for one in told])
     made = Counter(one.variant for one in told)
     cut = Counter(one.variant for one, length in zip(told, lengths, strict=True) if length > limit)
     batches = text.batches([min(length, limit) for length in lengths], size)
-    with resumable_dir(TEXT, unfinished("embed", params, encoder.fingerprint, device)) as folder:
+    with resumable_dir(TEXT, work_dir("embed", params, encoder.fingerprint, device)) as folder:
         writer = ArrayWriter(folder, "float16")
         left = [batch for batch in batches if any(told[number].key not in writer for number in batch)]
         for numbers in track(left, "embed captions", unit=f"x{size} texts"):

@@ -9,21 +9,23 @@ from musicgen_lite.params import Params
 from musicgen_lite.report import mp3
 from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
+from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.sources.evaluation import window
 from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_table, write_text
-from stages.common import (
+from stages.runtime import (
     CLIPS,
+    CURVES,
     PLOTS,
     REPORT,
     RUN,
     SAMPLES,
-    placed,
+    SCORES,
+    resolve_model_path,
     run,
     set_up_torch,
 )
-from stages.corpus import window
-from stages.results import curves, details, tables
 
 SHOWN = 12  # test prompts on the page
 
@@ -109,13 +111,15 @@ def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
-    record, (nll, _), count = read_json(RUN), details(), params.codec.num_codebooks
+    decoder = codec.load(
+        resolve_model_path(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles
+    )
+    record, results, count = read_json(RUN), ScoreFolders(*SCORES), params.codec.num_codebooks
     heard = sounds(params, decoder)
     shown = entries(heard, params.sample.seconds, decoder.rate / 2)
     page = PageData(
         title=record["name"], model=f"MusicGen-Lite: {model_name(record['params'])}", facts=facts(params, record),
-        tables=tables(count), charts=charts(curves(), nll, count), entries=tuple(shown), prompts=params.sample.prompts,
+        tables=results.tables(count), charts=charts(read_curves(CURVES), results.details()[0], count), entries=tuple(shown), prompts=params.sample.prompts,
     )  # fmt: skip
     with atomic_dir(REPORT) as part:
         write_text(part / "index.html", listening_page(page, limit=SHOWN))

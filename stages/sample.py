@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec, models, text
-from musicgen_lite.generation import Sampling, best_of, generate, prepare
+from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.sources.evaluation import halves
 from musicgen_lite.store import ArrayStore, atomic_dir
 from musicgen_lite.text import TextEncoder
-from stages.common import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, placed, run, seed_of, set_up_torch
-from stages.corpus import halves
+from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,29 @@ def conditions(group: Sequence[Item]) -> Conditions:
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
-    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles)
-    encoder = text.load(placed(params.text.name), params.trusted_pickles, device)
+    decoder = codec.load(
+        resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
+    )
+    encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
     model.config.check_parts(MODEL, decoder.fingerprint, encoder.fingerprint)
-    clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
-    own = params.sample
-    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance, own.guidance_audio)
-    frames, steps = round(own.seconds * decoder.frame_rate), prepare(model, own.weights)
+    clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
+    cfg = params.sample
+    sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
+    frames, steps = round(cfg.seconds * decoder.frame_rate), prepare(model, cfg.weights)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
             group = list(same_kind)
-            seeds = [seed_of(params.seed, item.prompt_id, number) for item in group for number in range(own.candidates)]
-            told = conditions(group).repeat_interleave(own.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, own.rows, f"sample {kind}", weights=steps)
-            waves = [wave for chunk in codes.split(own.rows) for wave in decoder.decode(chunk).cpu().numpy()]
+            seeds = [
+                item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
+            ]
+            told = conditions(group).repeat_interleave(cfg.candidates).to(device)
+            codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
+            waves = [wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy()]
             fit = partial(clap.fit, [item.caption for item in group], decoder.rate)
-            ranking = best_of(waves, own.candidates, fit)
+            ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
-                owner, candidate = divmod(number, own.candidates)
+                owner, candidate = divmod(number, cfg.candidates)
                 item = group[owner]
                 extra = {
                     "kind": kind, "candidate": candidate, "seed": str(seed),

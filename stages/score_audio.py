@@ -9,25 +9,23 @@ from musicgen_lite.params import Params
 from musicgen_lite.scoring import embeddings
 from musicgen_lite.scoring.audio_scores import FAR, IN_CLAP_ONLY, NEAR, Audio, Generated, Sets, score_generated
 from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.scoring.embedders import all_embedders, origins
 from musicgen_lite.scoring.embeddings import Embedder
 from musicgen_lite.scoring.pairing import check_unique
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.sources.evaluation import EVALUATION_SEED, window
 from musicgen_lite.store import write_json
-from stages.common import (
+from stages.runtime import (
     CLIPS,
-    MEASURE_SEED,
     METRICS_AUDIO,
     REFERENCE,
     SAMPLES,
     SCORES_AUDIO,
-    placed,
+    resolve_model_path,
     run,
     set_up_torch,
-    write_scores,
 )
-from stages.corpus import window
-from stages.rulers import embedders, load_judge, origins
 
 Reader = Callable[[str], tuple[np.ndarray, int]]
 
@@ -56,16 +54,20 @@ def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles)
-    clap = load_clap(placed(params.score.clap), params.trusted_pickles, device)
-    judge = load_judge(params, device)
-    spaces, clips, start = embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
+    decoder = codec.load(
+        resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
+    )
+    clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
+    judge = None
+    if params.score.judge:
+        judge = load_clap(resolve_model_path(params.score.judge), params.trusted_pickles, device, "score.judge")
+    spaces, clips, start = all_embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
     sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))
     samples, count = ClipStore(SAMPLES), params.sample.candidates
 
     def score(made: Generated, suffix: str = "") -> Scores:
         draws = params.score.bootstrap
-        return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=MEASURE_SEED, suffix=suffix)
+        return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=EVALUATION_SEED, suffix=suffix)
 
     by_text = generated(samples, "text", count)
     scores = score(by_text)
@@ -73,7 +75,7 @@ def main(params: Params) -> None:
         prompts = Audio(sorted(by_text.captions), window(clips, decoder.rate, 0.0, start))
         scores.update(score(generated(samples, "prompt", count, prompts), "_prompted"))
     scores.notes |= origins(clap, judge)
-    write_scores(SCORES_AUDIO, scores)
+    scores.write(SCORES_AUDIO)
     write_json(METRICS_AUDIO, scores.headline)
 
 

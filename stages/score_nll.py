@@ -5,10 +5,10 @@ from musicgen_lite.params import Params
 from musicgen_lite.scoring import baselines, nll
 from musicgen_lite.scoring.intervals import rounded
 from musicgen_lite.scoring.summary import Scores
+from musicgen_lite.sources.evaluation import EVALUATION_SEED
 from musicgen_lite.store import ArrayStore, write_json, write_text
-from stages.common import (
+from stages.runtime import (
     CODEBOOKS,
-    MEASURE_SEED,
     METRICS_NLL,
     MODEL,
     SCORES_NLL,
@@ -16,7 +16,6 @@ from stages.common import (
     TOKENS,
     run,
     set_up_torch,
-    write_scores,
 )
 
 
@@ -47,10 +46,10 @@ def main(params: Params) -> None:
         baseline,
         frame_rate=tokens.meta["frame_rate"],
         bootstrap=params.score.bootstrap,
-        seed=MEASURE_SEED,
+        seed=EVALUATION_SEED,
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
-    write_scores(SCORES_NLL, scores)
+    scores.write(SCORES_NLL)
     write_json(METRICS_NLL, scores.headline)
     write_text(CODEBOOKS, codebooks(scores, tokens.meta["num_codebooks"]))
 

@@ -16,8 +16,7 @@ from musicgen_lite.prefetch import prefetched
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.store import ArrayWriter, resumable_dir
-from stages.common import CLIPS, TOKENS, placed, run, set_up_torch
-from stages.unfinished import unfinished
+from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")
 Row = dict[str, Any]
@@ -76,9 +75,9 @@ def _samples(clips: ClipStore, clip_id: str, rate: int, total: int) -> np.ndarra
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    own = params.codec
-    model = codec.load(placed(own.name), own.num_codebooks, device, params.trusted_pickles)
-    work = unfinished("tokenize", params, model.fingerprint, device)
+    cfg = params.codec
+    model = codec.load(resolve_model_path(cfg.name), cfg.num_codebooks, device, params.trusted_pickles)
+    work = work_dir("tokenize", params, model.fingerprint, device)
     with resumable_dir(TOKENS, work) as folder:
         tokenize(
             ClipStore(CLIPS), model, params.data.prompt_seconds, params.data.seconds, params.codec.batch_size, folder

@@ -10,21 +10,23 @@ import pandas as pd
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
 from musicgen_lite.report.figures import model_name
+from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.summary import terminal_summary
+from musicgen_lite.scoring.summary import DRAWS
 from musicgen_lite.store import read_json
-from stages.common import (
-    DRAWS,
+from stages.runtime import (
+    CURVES,
     MODEL,
     PLOTS,
     PREVIEWS,
     REPORT,
     RUN,
+    SCORES,
     SCORES_AUDIO,
     SCORES_NLL,
     root,
     run,
 )  # fmt: skip
-from stages.results import DETAILS, curves, metrics, tables
 
 NEXT = (
     ("musicgen-lite compare", "compare the newest runs by eye and ear, on a page of their own"),
@@ -36,9 +38,12 @@ NEXT = (
 )
 
 
+RESULTS = ScoreFolders(*SCORES)
+
+
 def key_parts() -> list[str]:
     """What tells this result of a training from others of it: digests of everything that was scored."""
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in DETAILS]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in RESULTS.details_files]
 
 
 def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
@@ -46,11 +51,13 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
-    scores = {f"scores/{file.parent.name}.json": file for file in DETAILS} | {"scores/draws.parquet": DRAWS}
+    scores = {f"scores/{file.parent.name}.json": file for file in RESULTS.details_files} | {
+        "scores/draws.parquet": SCORES_AUDIO / DRAWS
+    }
     return tracking.close(
         params.tracking, root(), record,
-        curves=curves(), scoring_params=scoring, key_parts=key_parts(),
-        metrics=metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
+        curves=read_curves(CURVES), scoring_params=scoring, key_parts=key_parts(),
+        metrics=RESULTS.metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
@@ -65,7 +72,9 @@ def main(params: Params) -> None:
     scoring = params.model_dump(mode="json", include={"sample", "score"})
     row = tracking.find(params.tracking, root(), record, scoring, key_parts()) or write(params, record, scoring)
     title = f"{row.name}: {model_name(record['params'])}"
-    terminal_summary(title, tables(params.codec.num_codebooks), [(f"open {REPORT / 'index.html'}", "listen"), *NEXT])
+    terminal_summary(
+        title, RESULTS.tables(params.codec.num_codebooks), [(f"open {REPORT / 'index.html'}", "listen"), *NEXT]
+    )
     print(f"MLflow: {row.link}")
 
 

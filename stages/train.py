@@ -11,16 +11,30 @@ from musicgen_lite.params import Params
 from musicgen_lite.store import atomic_dir, atomic_path, write_json
 from musicgen_lite.training.fit import TrainingResult, fit
 from musicgen_lite.training.imported import import_peer
-from stages.common import CURVES, MODEL, PREVIEWS, RUN, TEXT, TIMINGS, TOKENS, placed, root, run, set_up_torch
-from stages.previews import previewer
-from stages.resume import checkpoints, relevant
+from musicgen_lite.training.preview import previewer
+from stages.runtime import (
+    CURVES,
+    MODEL,
+    PREVIEWS,
+    RUN,
+    TEXT,
+    TIMINGS,
+    TOKENS,
+    resolve_model_path,
+    root,
+    run,
+    set_up_torch,
+    work_dir,
+)
 
 
 def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
     """Write the model file; None in a process of a training that another one of it answers for."""
     if params.model.type == "musicgen":
-        return import_peer(params, placed(params.model.musicgen.name), TOKENS, TEXT, MODEL)
-    preview = previewer(params, folder / "previews") if params.train.preview_every else None
+        return import_peer(params, resolve_model_path(params.model.musicgen.name), TOKENS, TEXT, MODEL)
+    preview = None
+    if params.train.preview_every:
+        preview = previewer(params, resolve_model_path, folder / "previews")
     return fit(
         params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS, preview=preview, loggers=loggers
     )  # fmt: skip
@@ -28,8 +42,8 @@ def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResul
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    folder = checkpoints(params)
-    with tracking.begin(params.tracking, root(), relevant(params), folder / "run.json") as tracked:
+    folder = work_dir("train", params)
+    with tracking.begin(params.tracking, root(), params.training(), folder / "run.json") as tracked:
         result = model(params, folder, tracked.loggers)
     if result is None:  # another process of the same training writes the results
         return

@@ -7,7 +7,7 @@ with what is allowed.
 import difflib
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -243,6 +243,19 @@ class Params(Section):
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"found {digest!r}; a sha256 is 64 hexadecimal digits, in lower case")
         return digests
+
+    def training(self) -> dict[str, Any]:
+        """The parameters that a training depends on: of the models' sections the chosen one, under names that all share.
+
+        A published model is not trained: of it there are no parameters of training.
+        """
+        tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
+        model = self.model.model_dump(mode="json")
+        sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
+        if self.model.type == "musicgen":
+            del tree["train"], model["dropout_text"]
+        tree["model"] = {**model, **sections[self.model.type]}
+        return tree
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> "Params":

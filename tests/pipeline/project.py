@@ -96,7 +96,12 @@ def create(folder: Path) -> Project:
     ).stdout.split("\0")  # fmt: skip
     for name in names:
         source = ROOT / name
-        if name and source.is_file() and name != "dvc.lock" and not name.startswith(("metrics/", "docs/")):
+        if (
+            name
+            and source.is_file()
+            and name != "dvc.lock"
+            and not name.startswith(("metrics/audio", "metrics/nll", "docs/"))
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
     change(folder / "params.yaml", TINY)

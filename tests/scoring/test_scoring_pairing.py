@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.pairing import check_same, check_unique, derangement, from_few_groups, split_halves
+from musicgen_lite.scoring.pairing import check_same, check_unique, derangement
+from musicgen_lite.sources.evaluation import from_few_groups, split_halves
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])

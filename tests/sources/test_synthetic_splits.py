@@ -7,8 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from musicgen_lite import params
-from musicgen_lite.sources.synthetic import compose
-from stages.download import SPLIT_STRIDE
+from musicgen_lite.sources.synthetic import SPLIT_STRIDE, compose
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from musicgen_lite import weights
 from musicgen_lite.params import Params
 from stages import check
-from stages.common import OUTSIDE, placed
+from stages.runtime import EXTERNAL, resolve_model_path
 from tests.sources.test_musiccaps import row, write_table
 from tests.stages.test_download import parameters, place
 
@@ -17,7 +17,7 @@ __all__ = ["place"]  # the fixture
 def noted(params: Params) -> dict[str, str]:
     """What check writes, by the file's name."""
     check.main(params)
-    return {file.stem: file.read_text() for file in OUTSIDE.iterdir()}
+    return {file.stem: file.read_text() for file in EXTERNAL.iterdir()}
 
 
 def named(codec: str = "embedded", clap: str = "embedded", judge: str = "") -> Params:
@@ -57,10 +57,10 @@ def test_neither_a_shipped_model_nor_one_of_the_hub_has_a_state_of_its_own(place
     shipped, of_the_hub = noted(named()), noted(named(codec="facebook/encodec_32khz"))
     assert shipped["codec"].split() == ["{}"]
     assert of_the_hub["codec"].split() == ["{", '"codec":', '""', "}"]
-    assert placed("embedded") == "embedded"
+    assert resolve_model_path("embedded") == "embedded"
 
 
 def test_a_relative_path_of_a_model_starts_at_the_repository(place: Path) -> None:
     (place / "repository" / "models" / "own").mkdir(parents=True)
-    assert placed("models/own") == str(place / "repository" / "models" / "own")
-    assert placed("models/other") == "models/other"  # perhaps one of the hub
+    assert resolve_model_path("models/own") == str(place / "repository" / "models" / "own")
+    assert resolve_model_path("models/other") == "models/other"  # perhaps one of the hub

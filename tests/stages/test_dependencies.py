@@ -1,15 +1,17 @@
-"""dvc.yaml declares exactly what each stage imports from src/, so that code and declaration cannot drift apart.
+"""dvc.yaml declares exactly what each stage imports, in src/ and in stages/, so that code and declaration cannot drift apart.
 
 Exempt, each for a reason:
 - params.py: DVC tracks the values themselves as params;
+- the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
 - tracking: it records results and never changes them;
-- stages/previews.py, and what only it imports: audio previews during training are a by-product;
+- training/preview.py, and what only it imports: previews during training are a by-product;
 - peer.py, and what only it imports: it finds and reads a published model. What is made of it is models/musicgen.py, and its
   codec and text encoder are held against data/tokens and data/text.
 """
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,18 +21,15 @@ from musicgen_lite.models.config import TYPES
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "musicgen_lite"
-EXEMPT = ("params.py", "tracking.py", "tracking", "provenance.py", "__init__.py")
-EXEMPT_FILES = ("stages/previews.py", "src/musicgen_lite/peer.py")
+EXEMPT = ("params.py", "__init__.py", "tracking")
+NOT_FOLLOWED = ("src/musicgen_lite/training/preview.py", "src/musicgen_lite/peer.py")
 STAGES: dict[str, dict] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def module_files(name: str) -> list[Path]:
     """Files that importing a dotted name executes or may mean: the module, and its packages' `__init__`."""
-    if name.split(".")[0] == "stages":
-        base = ROOT
-    elif name.split(".")[0] == "musicgen_lite":
-        base = ROOT / "src"
-    else:
+    base = {"stages": ROOT, "musicgen_lite": ROOT / "src"}.get(name.split(".")[0])
+    if base is None:
         return []
     parts = name.split(".")
     files = [base.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
@@ -38,7 +37,8 @@ def module_files(name: str) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def imported(file: Path) -> set[Path]:
+@cache
+def imported(file: Path) -> frozenset[Path]:
     """Files of the project that one file imports anywhere, inside functions too, but not for type checkers alone."""
     names: set[str] = set()
     package = ".".join(file.relative_to(ROOT / "src" if file.is_relative_to(ROOT / "src") else ROOT).parts[:-1])
@@ -54,34 +54,36 @@ def imported(file: Path) -> set[Path]:
             names |= {start.rstrip("."), *(f"{start}.{alias.name}".lstrip(".") for alias in node.names)}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
             raise AssertionError(f"{file}: a dynamic import, which this test cannot follow")
-    return {found for name in names for found in module_files(name)}
+    return frozenset(found for name in names for found in module_files(name))
 
 
+@cache
 def has_code(file: Path) -> bool:
     """Whether a file holds more than a docstring: an `__init__` without code changes no result."""
     return any(not isinstance(node, ast.Expr) for node in ast.parse(file.read_text()).body)
 
 
+def exempt(file: Path) -> bool:
+    return file.is_relative_to(PACKAGE) and file.relative_to(PACKAGE).parts[0] in EXEMPT
+
+
 def closure(stage: str) -> set[str]:
-    """Files under src/musicgen_lite that running a stage may import, as dvc.yaml writes them."""
-    todo, seen = [ROOT / "stages" / f"{stage}.py"], set()
+    """Files that running a stage may import, as dvc.yaml writes them."""
+    todo, seen = [ROOT / "stages" / f"{stage}.py", ROOT / "stages" / "__init__.py"], set()
     while todo:
         file = todo.pop()
-        if file in seen or file.relative_to(ROOT).as_posix() in EXEMPT_FILES:
+        if file in seen or exempt(file) or file.relative_to(ROOT).as_posix() in NOT_FOLLOWED:
             continue
         seen.add(file)
-        if file.is_relative_to(PACKAGE) and file.relative_to(PACKAGE).parts[0] in EXEMPT:
-            continue
         todo += imported(file)
-    inside = {file for file in seen if file.is_relative_to(PACKAGE) and has_code(file)}
-    used = {file.relative_to(ROOT).as_posix() for file in inside if file.relative_to(PACKAGE).parts[0] not in EXEMPT}
+    used = {file.relative_to(ROOT).as_posix() for file in seen if has_code(file)}
     # models/__init__.py loads one model's file by its type, which dvc.yaml names as ${model.type}.
     models = {f"src/musicgen_lite/models/{name}.py" for name in TYPES}
     return (used - models) | ({"src/musicgen_lite/models/${model.type}.py"} if used & models else set())
 
 
 def declared(stage: str) -> list[str]:
-    return [dep for dep in STAGES[stage]["deps"] if dep.startswith("src/musicgen_lite")]
+    return [dep for dep in STAGES[stage]["deps"] if dep.startswith(("src/", "stages/"))]
 
 
 def covers(dep: str, file: str) -> bool:
@@ -100,20 +102,37 @@ def test_every_import_is_declared_and_every_declaration_is_used(stage: str) -> N
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if not STAGES[name].get("always_changed")])
 def test_every_parameter_that_a_stage_reads_is_declared(stage: str) -> None:
-    # Neither where results are computed nor where they are recorded changes them; `relevant` hashes its own.
+    # Neither where results are computed nor where they are recorded changes them; `training` says what it reads itself.
     text = (ROOT / "stages" / f"{stage}.py").read_text()
     read = {".".join(filter(None, found)) for found in re.findall(r"\bparams\.([a-z]\w*)(?:\.(\w+))?", text)}
-    own = {name for name in read if not name.startswith(("compute", "tracking", "load", "model_dump", "model.decoder"))}
+    free = ("compute", "tracking", "load", "model_dump", "model.decoder", "training")
     # A section of one model is declared for whichever is chosen.
     named = [name.replace("${model.type}", one) for name in STAGES[stage].get("params", []) for one in TYPES]
-    missing = {name for name in own if not any(name == one or name.startswith(f"{one}.") for one in named)}
+    missing = {
+        name
+        for name in read
+        if not name.startswith(free) and not any(name == one or name.startswith(f"{one}.") for one in named)
+    }
     assert not missing, f"dvc.yaml does not declare these parameters for {stage}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_is_its_script_and_depends_on_it(stage: str) -> None:
+def test_a_stage_is_its_script_and_depends_on_it_and_on_the_runtime(stage: str) -> None:
     assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
-    assert f"stages/{stage}.py" in STAGES[stage]["deps"]
+    assert {f"stages/{stage}.py", "stages/runtime.py", "stages/__init__.py"} <= set(STAGES[stage]["deps"])
+
+
+def test_the_folder_of_stages_holds_a_script_for_each_stage_and_one_runtime_module() -> None:
+    assert {file.stem for file in (ROOT / "stages").glob("*.py")} == {*STAGES, "__init__", "runtime"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_run_cache_can_hold_what_a_stage_writes(stage: str) -> None:
+    """DVC saves no entry for a stage with an output that persists, or that is uncached and neither metric nor plot."""
+    for out in STAGES[stage].get("outs", []):
+        options = next(iter(out.values())) if isinstance(out, dict) else {}
+        assert options.get("cache", True), f"{out} is uncached"
+        assert not options.get("persist", False), f"{out} persists"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -121,11 +140,19 @@ def test_one_model_never_depends_on_the_other(stage: str) -> None:
     assert not any(re.search(rf"models(/({'|'.join(TYPES)})\.py)?$", dep) for dep in STAGES[stage]["deps"])
 
 
+@pytest.mark.parametrize("area", ["cli.py", "cli", "generation", "report", "scoring", "tracking"])
+def test_training_does_not_depend_on(area: str) -> None:
+    assert not any(
+        covers(f"src/musicgen_lite/{area}", dep) or covers(dep, f"src/musicgen_lite/{area}")
+        for dep in declared("train")
+    )
+
+
 def test_only_tracking_imports_mlflow_and_the_library_never_reads_parameters_from_disk() -> None:
     for file in PACKAGE.rglob("*.py"):
         text = file.read_text()
         where = file.relative_to(PACKAGE)
-        if where.parts[0] not in ("tracking.py", "tracking"):
+        if where.parts[0] != "tracking":
             assert not re.search(r"^\s*(import|from) mlflow", text, re.MULTILINE), where
         if where.as_posix() != "params.py":
             assert 'params.yaml")' not in text, where
@@ -135,11 +162,12 @@ def test_only_tracking_imports_mlflow_and_the_library_never_reads_parameters_fro
 ALLOWED_ABOVE = {
     "models": {"patterns"},
     "generation": {"models", "patterns"},
-    "training": {"models", "patterns", "params", "peer", "text", "codec"},
+    "training": {"models", "patterns", "peer"},
     "scoring": {"models", "patterns", "codec", "text"},
     "codec": set(), "text": set(), "sources": set(), "report": {"scoring"},
 }  # fmt: skip
-BASE = {"errors", "progress", "pretrained", "store", "audio", "weights", "sources", "__init__"}
+PREVIEW = {"generation", "text", "codec"}  # training/preview.py alone
+BASE = {"errors", "params", "prefetch", "progress", "pretrained", "store", "audio", "weights", "sources", "__init__"}
 
 
 @pytest.mark.parametrize("area", ALLOWED_ABOVE)
@@ -147,4 +175,5 @@ def test_imports_run_one_way(area: str) -> None:
     for file in (PACKAGE / area).rglob("*.py"):
         for found in imported(file):
             top = found.relative_to(PACKAGE).parts[0].removesuffix(".py")
-            assert top in ALLOWED_ABOVE[area] | BASE | {area}, f"{file.relative_to(PACKAGE)} imports {top}"
+            allowed = ALLOWED_ABOVE[area] | BASE | {area} | (PREVIEW if file.name == "preview.py" else set())
+            assert top in allowed, f"{file.relative_to(PACKAGE)} imports {top}"

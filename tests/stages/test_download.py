@@ -55,7 +55,7 @@ def test_musiccaps_from_table_to_clips(place: Path, capsys: pytest.CaptureFixtur
         }  # fmt: skip
         chosen = parameters(**changes)
         check.main(chosen)
-        assert json.loads(Path("data/outside/source.json").read_text()).keys() == {"source", "digest"}
+        assert json.loads(Path("data/external/source.json").read_text()).keys() == {"source", "digest"}
         download.main(chosen)
         assert "rejected, gone: 1" in capsys.readouterr().out
         clips = ClipStore("data/clips")

@@ -26,7 +26,7 @@ SMALL = {
 # Runs the stage and kills it as hard as can be when so many batches were encoded.
 KILLED = """
 import os, signal, sys
-from stages import common, tokenize
+from stages import runtime, tokenize
 from musicgen_lite.codec.encodec import Encodec
 encode, left = Encodec.encode, int(sys.argv[1])
 def counted(self, wave):
@@ -36,7 +36,7 @@ def counted(self, wave):
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(self, wave)
 Encodec.encode = counted
-common.run(tokenize.main)
+runtime.run(tokenize.main)
 """
 
 

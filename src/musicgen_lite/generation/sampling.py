@@ -1,5 +1,6 @@
 """How a code is drawn from logits, reproducibly for each item."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,12 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.models.conditions import Conditions
 
 STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
+
+
+def item_seed(*parts: str | int) -> int:
+    """A seed of an item's own, from what names it: it depends on nothing that is done beside it."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:6], "big")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ A new one is a class with the members of `embeddings.Embedder`; nothing else has
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from musicgen_lite import audio
 from musicgen_lite.codec import Codec
+from musicgen_lite.scoring.clap_scorer import ClapScorer
+from musicgen_lite.scoring.embeddings import Embedder
 from musicgen_lite.store import fingerprint
 
 
@@ -121,3 +123,14 @@ def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
     if length - (starts[-1] + size) > size / 10:
         starts.append(length - size)
     return [frames[:, start : start + size] for start in starts]
+
+
+def all_embedders(codec: Codec, scorer: ClapScorer) -> list[Embedder]:
+    """Every space in which sets are compared."""
+    return [ClapEmbedder(scorer), CodecLatentEmbedder(codec), MelEmbedder()]
+
+
+def origins(clap: ClapScorer, judge: ClapScorer | None = None) -> dict[str, Any]:
+    """A note of which checkpoints CLAP's and the judge's scores are by: a score is comparable within one checkpoint only."""
+    models = {"clap": clap} | ({} if judge is None else {"judge": judge})
+    return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

@@ -1,6 +1,6 @@
 """What belongs together: ids are checked, never lined up by position, and wrong partners are drawn by seed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -35,41 +35,3 @@ def derangement(n: int, seed: int) -> np.ndarray:
     partner = np.empty(n, dtype=np.int64)
     partner[order] = np.roll(order, -1)
     return partner
-
-
-def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
-    """Which clips `[n]` (True) are the reference half, given each clip's track: tracks are never divided.
-
-    Tracks are drawn in a seeded order until half of the clips are taken. The order of the clips does not matter.
-    Raises UserError for fewer than two tracks.
-    """
-    labels = np.array([str(track) for track in tracks])
-    names, counts = np.unique(labels, return_counts=True)
-    if len(names) < 2:
-        raise UserError(
-            f"test split: {len(names)} track; scores need a reference half and another of different tracks: add tracks, "
-            "or raise data.folder.test_fraction"
-        )
-    order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(counts[order]) - counts[order]
-    # A track is taken while that brings the half nearer to half of the clips; the last one stays for the other half.
-    taken = (before + counts[order] / 2) <= len(labels) / 2
-    taken[0], taken[-1] = True, False
-    return np.isin(labels, names[order[taken]])
-
-
-def from_few_groups(ids: Sequence[str], pool: Mapping[str, str], seed: int) -> dict[str, str]:
-    """A different clip of the pool (id → group, such as its genre) for each of `ids`, from a quarter of the groups.
-
-    Groups and clips are drawn by seed. Raises UserError where there are too few of either.
-    """
-    groups = sorted(set(pool.values()))
-    if len(groups) < 2:
-        raise UserError(f"{len(groups)} genre among {len(pool)} training clips: a part of them needs at least 2")
-    rng = np.random.default_rng(seed)
-    chosen = {groups[i] for i in rng.permutation(len(groups))[: max(1, len(groups) // 4)]}
-    clips = sorted(clip for clip, group in pool.items() if group in chosen)
-    if len(clips) < len(ids):
-        raise UserError(f"{len(clips)} training clips of {', '.join(sorted(chosen))}: {len(ids)} are needed; add some")
-    drawn = rng.permutation(len(clips))[: len(ids)]
-    return {clip: clips[i] for clip, i in zip(sorted(ids), drawn, strict=True)}

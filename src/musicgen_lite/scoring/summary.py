@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from musicgen_lite.scoring.intervals import Estimate, rounded
+from musicgen_lite.store import atomic_dir, write_json, write_table
+
+DRAWS = Path("draws/distances.parquet")  # in the folder of the scores
 
 # Of all short names those that `dvc exp show` and `dvc metrics` print: what one decides between experiments by. Without those
 # of audio prompts they fit a terminal of 160 columns. All others are in the details, in MLflow and in the comparison.
@@ -66,6 +70,15 @@ class Scores:
     def draws_table(self) -> pd.DataFrame:
         """The draws, a column an estimate."""
         return pd.DataFrame(self.draws)
+
+    def write(self, folder: Path) -> None:
+        """Everything behind the metrics: `details.json`, a Parquet table with a row an item for each score, and the draws."""
+        with atomic_dir(folder) as part:
+            write_json(part / "details.json", self.details)
+            for name, table in self.tables.items():
+                write_table(part / f"{name}.parquet", table)
+            if self.draws:
+                write_table(part / DRAWS, self.draws_table)
 
     @property
     def details(self) -> dict[str, Any]:

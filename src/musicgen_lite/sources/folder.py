@@ -6,17 +6,20 @@ Whatever cannot be used is reported with its reason and counted; it never stops 
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.params import FolderParams
 from musicgen_lite.sources import ffmpeg, tables
 from musicgen_lite.sources.clips import SPLITS, Clip
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
 from musicgen_lite.sources.tables import Reject, Row
 
+VARIABLE = "MUSICGEN_LITE_FOLDER"  # in the environment: the folder, where no parameter names one
 TABLES = ("metadata.csv", "metadata.jsonl")
 REQUIRED = ("file_name", "caption")
 
@@ -34,6 +37,14 @@ class Entry:
     @property
     def track(self) -> str:
         return self.row.get("track_id") or self.row.get("file_name")
+
+
+def locate(params: FolderParams, root: Path) -> Path:
+    """The folder that the parameter or the environment names; relative paths start at `root`."""
+    name = params.path or os.environ.get(VARIABLE, "")
+    if not name:
+        raise UserError(f"data.folder.path: empty; give a folder with metadata.csv there or in {VARIABLE}")
+    return root / Path(name).expanduser()
 
 
 def table_path(folder: Path) -> Path:

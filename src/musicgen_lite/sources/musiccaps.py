@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.params import MusicCapsParams
 from musicgen_lite.sources import tables
 from musicgen_lite.sources.clips import Clip
 from musicgen_lite.sources.cutting import cut
@@ -33,6 +34,11 @@ class Entry:
     caption: str
     aspects: tuple[str, ...]
     held_out: bool
+
+
+def locate(params: MusicCapsParams, root: Path) -> Path:
+    """The table: the file that the parameter names, relative to `root`, or the hub's."""
+    return root / Path(params.csv).expanduser() if params.csv else hub_table(params.dataset, params.revision)
 
 
 def hub_table(dataset: str, revision: str) -> Path:

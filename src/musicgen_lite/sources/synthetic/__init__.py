@@ -2,14 +2,18 @@
 
 import functools
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from musicgen_lite.sources.clips import Clip
+from musicgen_lite.progress import track
+from musicgen_lite.sources.clips import SPLITS, Clip
 from musicgen_lite.sources.synthetic.captions import caption, describe, paraphrase
 from musicgen_lite.sources.synthetic.compose import Note, Piece, compose
 from musicgen_lite.sources.synthetic.render import render
 
-__all__ = ["Note", "Piece", "clip", "clips", "compose", "describe", "paraphrase", "render"]
+__all__ = ["Note", "Piece", "clip", "clips", "compose", "corpus", "describe", "paraphrase", "render"]
+
+# Splits of a corpus lie this far apart in seeds, so that they never share one.
+SPLIT_STRIDE = 2_000_000
 
 
 def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip:
@@ -35,3 +39,12 @@ def clips(
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(make, seeds, chunksize=4)
+
+
+def corpus(
+    first_seed: int, counts: Sequence[int], seconds: float = 8.0, rate: int = 16000, workers: int = 1
+) -> Iterator[Clip]:
+    """Clips of all splits in turn: `counts` of train, validation and test."""
+    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
+        made = clips(first_seed + number * SPLIT_STRIDE, count, split, seconds, rate, workers)
+        yield from track(made, f"compose {split}", total=count, unit="clip")

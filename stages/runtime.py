@@ -1,22 +1,25 @@
-"""What every stage does around its own few lines: typed parameters in, threads set, errors said plainly."""
+"""What every stage does around its own few lines: paths, typed parameters in, threads and device, errors said plainly.
+
+Nothing here decides a result.
+"""
 
 import hashlib
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import ComputeParams, Params
-from musicgen_lite.store import atomic_dir, explain, write_json, write_table
-
-if TYPE_CHECKING:
-    from musicgen_lite.scoring.summary import Scores
+from musicgen_lite.store import explain
 
 CLIPS = Path("data/clips")
-OUTSIDE = Path("data/outside")  # the state of what is read from outside of the repository, a file for each
+EXTERNAL = Path("data/external")  # the state of what is read from outside of the repository, a file for each
 TOKENS = Path("data/tokens")
 TEXT = Path("data/text")
 MODEL = Path("data/model/model.safetensors")
@@ -29,15 +32,12 @@ SAMPLES = Path("data/samples")
 SCORES_NLL = Path("data/scores/nll")
 SCORES_REFERENCE = Path("data/scores/reference")
 SCORES_AUDIO = Path("data/scores/audio")
+SCORES = (SCORES_NLL, SCORES_REFERENCE, SCORES_AUDIO)
 CODEBOOKS = Path("metrics/codebooks.csv")
-DRAWS = SCORES_AUDIO / "draws" / "distances.parquet"
 METRICS_NLL = Path("metrics/nll.json")
 METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
 PLOTS = Path("data/plots")
-# Fixed, not a parameter: all results of one corpus are measured against the same reference, and with the same resamples
-# of clips, so that two results can be compared in pairs.
-MEASURE_SEED = 0
 SHIPPED = ("", "embedded", "judge")  # names of models that are never paths
 
 
@@ -58,7 +58,7 @@ def root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
-def placed(name: str) -> str:
+def resolve_model_path(name: str) -> str:
     """A model's name as a parameter has it; one that is a path starts at the main repository, even where a queued copy runs."""
     path = root() / Path(name).expanduser()
     return str(path) if name not in SHIPPED and path.exists() else name
@@ -74,17 +74,34 @@ def set_up_torch(compute: ComputeParams) -> str:
     return "cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def seed_of(*parts: str | int) -> int:
-    """A seed of an item's own, from what names it: it depends on nothing that is done beside it."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:6], "big")
+def work_dir(stage: str, params: Params, *facts: str) -> Path:
+    """The folder in the main repository where unfinished work of a stage is kept, and resumed from.
+
+    Its name hashes what dvc.yaml declares for the stage, values of parameters and contents of files, and the `facts` that
+    it does not know (fingerprints of models from outside, the device): a changed input never resumes what another began.
+    """
+    declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))
+    tree = params.model_dump(mode="json")
+    values = {name: _value(tree, name) for name in names}
+    digest = hashlib.sha256(json.dumps([stage, values, facts], sort_keys=True).encode())
+    for file in _files(deps):
+        with file.open("rb") as content:
+            digest.update(file.as_posix().encode() + hashlib.file_digest(content, "sha256").digest())
+    return root() / "checkpoints" / digest.hexdigest()[:16]
 
 
-def write_scores(folder: Path, scores: "Scores") -> None:
-    """Everything behind the metric columns: intervals, n and notes as JSON, Parquet tables with a row an item, resamples."""
-    with atomic_dir(folder) as part:
-        write_json(part / "details.json", scores.details)
-        for name, table in scores.tables.items():
-            write_table(part / f"{name}.parquet", table)
-        if scores.draws:
-            write_table(part / DRAWS.relative_to(SCORES_AUDIO), scores.draws_table)
+def _interpolate(declared: list[str], params: Params) -> list[str]:
+    return [text.replace("${model.type}", params.model.type) for text in declared]
+
+
+def _value(tree: Any, name: str) -> Any:
+    for key in name.split("."):
+        tree = tree[key]
+    return tree
+
+
+def _files(deps: list[str]) -> Iterator[Path]:
+    for dep in map(Path, deps):
+        files = sorted(dep.rglob("*")) if dep.is_dir() else [dep]
+        yield from (file for file in files if file.is_file() and file.suffix != ".pyc")

@@ -1,7 +1,7 @@
 """Which CLAP a figure is by is written down with the figure."""
 
 from musicgen_lite.scoring.clap_model import load_clap
-from stages.rulers import origins
+from musicgen_lite.scoring.embedders import origins
 
 
 def test_notes_name_the_models_and_what_tells_them_apart() -> None:

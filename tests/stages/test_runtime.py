@@ -4,7 +4,6 @@ from pathlib import Path
 
 from musicgen_lite import params
 from musicgen_lite.params import Params
-from stages.resume import relevant
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -15,13 +14,13 @@ def chosen(kind: str) -> Params:
 
 
 def test_of_the_models_sections_only_the_chosen_one_counts() -> None:
-    a, b = relevant(chosen("a"))["model"], relevant(chosen("b"))["model"]
+    a, b = chosen("a").training()["model"], chosen("b").training()["model"]
     assert set(b) - set(a) == {"dropout_audio"}
     assert {"type", "pattern", "d_model"} <= set(a)
     assert not {"a", "b", "musicgen", "name"} & set(a)
 
 
 def test_a_published_model_has_no_parameters_of_training() -> None:
-    found = relevant(chosen("musicgen"))
+    found = chosen("musicgen").training()
     assert found["model"] == {"type": "musicgen", "pattern": "delay", "name": "facebook/musicgen-small"}
     assert set(found) == {"seed", "compute", "data", "codec", "text", "model"}

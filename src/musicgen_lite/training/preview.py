@@ -11,21 +11,23 @@ from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.conditions import Conditions
 from musicgen_lite.params import Params
-from stages.common import placed
 
 
-def previewer(params: Params, folder: Path) -> Callable[[LanguageModel, int], None]:
-    """A function that generates every fixed prompt at one training step and writes them into `folder`."""
-    decoder = codec.load(placed(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
+def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Callable[[LanguageModel, int], None]:
+    """A function that generates every fixed prompt at one training step and writes them into `folder`.
+
+    resolve: gives the path of a model that is named by a relative one.
+    """
+    decoder = codec.load(resolve(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
     prompts = list(params.sample.fixed_prompts)
-    encoder = text.load(placed(params.text.name), params.trusted_pickles)
+    encoder = text.load(resolve(params.text.name), params.trusted_pickles)
     # Once, here: afterwards the encoder is let go of. Halved like the captions that training reads.
     embeddings = [vectors.astype(np.float16) for vectors in encoder.encode(prompts, params.text.max_tokens)]
     conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])
     del encoder
-    own = params.sample
-    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.guidance)
-    frames = round(own.seconds * decoder.frame_rate)
+    cfg = params.sample
+    sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance)
+    frames = round(cfg.seconds * decoder.frame_rate)
 
     def preview(model: LanguageModel, step: int) -> None:
         device = next(model.parameters()).device

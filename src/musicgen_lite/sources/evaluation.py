@@ -1,0 +1,94 @@
+"""The parts of a corpus that a model is evaluated on: which test clips are the reference, which are generated for, and windows.
+
+The split is seeded by a constant, not by a parameter: all results of one corpus are measured against the same reference, and
+with the same bootstrap resamples, so that two results can be compared in pairs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from musicgen_lite import audio
+from musicgen_lite.errors import UserError
+from musicgen_lite.sources.clips import ClipStore
+
+EVALUATION_SEED = 0
+GENRE = "x_genre"
+
+
+def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test clips that are the reference of distances, and at most `limit` of the others, which are generated for.
+
+    Both in stored order; no track is in both.
+    """
+    rows = clips.split("test")
+    reference = split_halves(rows["track_id"].tolist(), EVALUATION_SEED)
+    return rows[reference], rows[~reference].head(limit)
+
+
+def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
+    """Training clips of a quarter of the genres to stand for `ids`; or none, and why not."""
+    train = clips.split("train")
+    if GENRE not in train or train[GENRE].isna().any():
+        return {}, "the source does not name every clip's genre"
+    try:
+        return from_few_groups(ids, dict(zip(train["id"], train[GENRE], strict=True)), EVALUATION_SEED), ""
+    except UserError as error:
+        return {}, str(error)
+
+
+def some_training_clips(clips: ClipStore, limit: int) -> list[str]:
+    """Ids of at most `limit` training clips, drawn by seed, in stored order."""
+    ids = clips.split("train")["id"].to_numpy()
+    drawn = np.random.default_rng(EVALUATION_SEED).permutation(len(ids))[:limit]
+    return list(ids[np.sort(drawn)])
+
+
+def window(clips: ClipStore, rate: int, start_s: float, seconds: float) -> Callable[[str], tuple[np.ndarray, int]]:
+    """A reader of one window of any clip: samples `[T]` and rate."""
+
+    def read(clip_id: str) -> tuple[np.ndarray, int]:
+        samples, rate_in = clips.samples(clip_id)
+        start = round(start_s * rate)
+        return audio.resample(samples, rate_in, rate)[start : start + round(seconds * rate)], rate
+
+    return read
+
+
+def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
+    """Which clips `[n]` (True) are the reference half, given each clip's track: tracks are never divided.
+
+    Tracks are drawn in a seeded order until half of the clips are taken. The order of the clips does not matter.
+    Raises UserError for fewer than two tracks.
+    """
+    labels = np.array([str(track) for track in tracks])
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) < 2:
+        raise UserError(
+            f"test split: {len(names)} track; scores need a reference half and another of different tracks: add tracks, "
+            "or raise data.folder.test_fraction"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    before = np.cumsum(counts[order]) - counts[order]
+    # A track is taken while that brings the half nearer to half of the clips; the last one stays for the other half.
+    taken = (before + counts[order] / 2) <= len(labels) / 2
+    taken[0], taken[-1] = True, False
+    return np.isin(labels, names[order[taken]])
+
+
+def from_few_groups(ids: Sequence[str], pool: Mapping[str, str], seed: int) -> dict[str, str]:
+    """A different clip of the pool (id → group, such as its genre) for each of `ids`, from a quarter of the groups.
+
+    Groups and clips are drawn by seed. Raises UserError where there are too few of either.
+    """
+    groups = sorted(set(pool.values()))
+    if len(groups) < 2:
+        raise UserError(f"{len(groups)} genre among {len(pool)} training clips: a part of them needs at least 2")
+    rng = np.random.default_rng(seed)
+    chosen = {groups[i] for i in rng.permutation(len(groups))[: max(1, len(groups) // 4)]}
+    clips = sorted(clip for clip, group in pool.items() if group in chosen)
+    if len(clips) < len(ids):
+        raise UserError(f"{len(clips)} training clips of {', '.join(sorted(chosen))}: {len(ids)} are needed; add some")
+    drawn = rng.permutation(len(clips))[: len(ids)]
+    return {clip: clips[i] for clip, i in zip(sorted(ids), drawn, strict=True)}

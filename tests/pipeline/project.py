@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,14 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, env: Mapping[str, str] = ENVIRONMENT
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; its output, errors included, is in `stdout`."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env=env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -59,12 +62,32 @@ class Project:
         """Change parameters in params.yaml; `model__type` stands for model.type."""
         change(self.folder / "params.yaml", {name.replace("__", "."): value for name, value in values.items()})
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Name and status of every row in the tracking database."""
+    def runs(self) -> list[tuple[str, str]]:
+        """Name and status of every run in the tracking database; none before it is there."""
+        if not (self.folder / "mlflow.db").exists():
+            return []
         with sqlite3.connect(self.folder / "mlflow.db") as database:
             return list(
                 database.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time")
             )
+
+    def stages_of(self, *command: str) -> list[str]:
+        """Names of the stages that a command runs, in order."""
+        return stages_run(self.run(*command).stdout)
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+    def reset(self) -> None:
+        """Back to the commit, as after an experiment in the workspace."""
+        self.run("git", "reset", "-q", "--hard")
+        self.run("dvc", "checkout", "-q", "-f")
+
+    def copy(self, folder: Path) -> "Project":
+        """The same repository with its outputs and its DVC cache elsewhere, without its MLflow database."""
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+        return Project(folder)
 
     def digest(self, stage: str, output: str) -> str:
         """The MD5 that dvc.lock holds for one output of a stage."""

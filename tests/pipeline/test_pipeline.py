@@ -1,8 +1,8 @@
 """The whole pipeline for real on a tiny setting: `dvc repro`, experiments, determinism, wrong parameters."""
 
 import json
+import shutil
 import sqlite3
-import sys
 
 import numpy as np
 import pytest
@@ -11,23 +11,13 @@ from musicgen_lite.scoring.summary import HEADLINE
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.tracking.ui import METRICS
 from tests import peers
-from tests.pipeline.project import Project, create, stages_run
+from tests.pipeline.conftest import Base
+from tests.pipeline.project import Project, stages_run
+from tests.stages import test_dependencies as dependencies
 
 pytestmark = pytest.mark.pipeline
 
 LATER = ["train", "sample", "score_nll", "score_audio", "report", "track"]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which `dvc repro` ran once."""
-    made = create(tmp_path_factory.mktemp("project"))
-    output = made.run("dvc", "repro").stdout
-    assert stages_run(output)[:2] == ["check", "download"]
-    assert "dvc exp run -S model.type=b" in output
-    made.run("git", "add", "-A")
-    made.run("git", "commit", "-qm", "first result")
-    return made
 
 
 def columns(project: Project) -> set[str]:
@@ -40,7 +30,12 @@ def metrics(project: Project) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.timeout(900)
-def test_first_run_leaves_scores_sounds_a_page_and_one_row(project: Project) -> None:
+def test_the_first_run_leaves_scores_sounds_a_page_and_one_mlflow_run(base: Base) -> None:
+    assert stages_run(base.output)[:2] == ["check", "download"]
+    assert "dvc exp run -S model.type=b" in base.output
+    # MLflow is quiet: no logs of migrations, monitors or telemetry among the stages' own lines.
+    assert not [line for line in base.output.splitlines() if "alembic" in line or "telemetry" in line.lower()]
+    project = base.project
     found = metrics(project)
     assert set(found) == {"nll", "audio"}
     assert 0 < found["nll"]["nll"] < 10
@@ -52,16 +47,41 @@ def test_first_run_leaves_scores_sounds_a_page_and_one_row(project: Project) -> 
     assert len(samples.samples("fixed-fixed-0-0")[0]) == 16000
     page = (project.folder / "data/report/index.html").read_text()
     assert page.count("data:audio/flac;base64,") >= 3 + 4 * 3
-    assert [status for _, status in project.rows()] == ["FINISHED"]
+    assert [status for _, status in project.runs()] == ["FINISHED"]
     with sqlite3.connect(project.folder / "mlflow.db") as database:
         logged = {key for (key,) in database.execute("SELECT key FROM latest_metrics")}
     assert {*METRICS, "clap_n1", "nll_q4", "silent", "memorised", "kad_mel", "fad_codec_recon"} - {"tempo"} <= logged
 
 
-def test_a_second_run_computes_nothing_and_makes_no_row(project: Project) -> None:
-    output = project.run("dvc", "repro").stdout
-    assert stages_run(output) == ["check", "track"]
-    assert len(project.rows()) == 1
+def test_what_each_stage_imported_is_declared_or_exempt(base: Base) -> None:
+    """Against the imports that are read from the source: what Python itself says of the processes that ran."""
+    seen = {file.name.split(".")[0] for file in base.imports.iterdir()}
+    assert seen == set(dependencies.STAGES)
+    for file in base.imports.iterdir():
+        stage = file.name.split(".")[0]
+        undeclared = [
+            name
+            for name in file.read_text().splitlines()
+            if not dependencies.is_declared(stage, name) and not dependencies.is_exempt(name, stage)
+        ]
+        assert not undeclared, stage
+
+
+def test_a_second_repro_computes_nothing_and_makes_no_new_run(base: Base, project: Project) -> None:
+    assert base.project.stages_of("dvc", "repro") == ["check", "track"]
+    assert len(base.project.runs()) == 1
+    # The copy has no MLflow database: its run is written again from files.
+    assert project.stages_of("dvc", "repro") == ["check", "track"]
+    assert project.runs() == base.project.runs()
+
+
+def test_dvc_draws_the_five_plots(project: Project) -> None:
+    drawn = json.loads(project.run("dvc", "plots", "show", "--json").stdout.splitlines()[-1])["data"]
+    assert {name.removeprefix("dvc.yaml::") for name in drawn} == {
+        "NLL by step", "NLL by epoch", "NLL of held-out tokens by codebook",
+        "data/plots/training.png", "data/plots/codebooks.png",
+    }  # fmt: skip
+    assert all(drawn.values())
 
 
 @pytest.mark.timeout(900)
@@ -78,18 +98,30 @@ def test_training_and_sampling_again_give_the_same_bytes(project: Project) -> No
 
 @pytest.mark.timeout(900)
 def test_the_other_model_runs_only_what_depends_on_it(project: Project) -> None:
-    rows = len(project.rows())
-    output = project.run("dvc", "exp", "run", "-S", "model.type=b", "-n", "model-b").stdout
-    assert stages_run(output) == ["check", *LATER]
-    assert len(project.rows()) == rows + 1
-    assert project.rows()[-1] == ("model-b", "FINISHED")
+    runs = project.runs()
+    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=b", "-n", "model-b") == ["check", *LATER]
+    assert project.runs() == [*runs, ("model-b", "FINISHED")]
     # Few captions of the tiny setting state a tempo.
     assert HEADLINE - {"tempo"} <= columns(project) <= HEADLINE
 
 
+@pytest.mark.timeout(900)
+def test_back_to_the_first_model_everything_is_restored(project: Project) -> None:
+    """The project is at model B, and model A was seen before; then B again, with its outputs gone."""
+    runs, scores = project.runs(), metrics(project)
+    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=a") == ["check", "track"]
+    assert metrics(project) != scores
+    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=b") == ["check", "track"]
+    assert metrics(project) == scores
+    for folder in ("data", "metrics"):
+        shutil.rmtree(project.folder / folder)
+    assert project.stages_of("dvc", "repro") == ["check", "track"]
+    assert metrics(project) == scores
+    assert project.runs() == runs
+
+
 def test_both_models_are_compared_with_every_figure_known_and_every_sound(project: Project) -> None:
-    command = "import sys; sys.path.insert(0, 'src'); from musicgen_lite.cli import app; app()"
-    output = project.run(sys.executable, "-c", command, "compare").stdout
+    output = project.run("musicgen-lite", "compare").stdout
     shown = {line.split()[0] for line in output.splitlines() if line.strip()}
     assert shown >= HEADLINE - {"tempo"} | {
         "nll_q4",
@@ -108,12 +140,12 @@ def test_both_models_are_compared_with_every_figure_known_and_every_sound(projec
 
 @pytest.mark.timeout(900)
 def test_other_sampling_trains_nothing_and_keeps_the_likelihood(project: Project) -> None:
-    rows = len(project.rows())
+    runs = len(project.runs())
     project.set(sample__temperature=0.8)
     ran = stages_run(project.run("dvc", "repro").stdout)
     assert not {"train", "score_nll", "tokenize", "embed"} & set(ran)
     assert {"sample", "score_audio", "report", "track"} <= set(ran)
-    assert len(project.rows()) == rows + 1
+    assert len(project.runs()) == runs + 1
     project.run("git", "checkout", "-q", ".")
     project.run("dvc", "checkout", "-q", "-f")
 
@@ -124,13 +156,13 @@ def test_a_published_model_is_sampled_and_scored_like_the_others(project: Projec
 
     It lies in the repository, outside of git, so that the copy of the tree in which queued experiments run lacks it.
     """
-    rows, name = len(project.rows()), "cache/musicgen"
+    runs, name = len(project.runs()), "cache/musicgen"
     peers.save(project.folder / name, peers.build())
     changes = ["-S", "model.type=musicgen", "-S", f"model.musicgen.name={name}"]
     output = project.run("dvc", "exp", "run", "--temp", *changes, "-n", "published").stdout
     assert stages_run(output) == ["check", *LATER]
     assert "not trained here" in output
-    assert project.rows()[rows:] == [("published", "FINISHED")]
+    assert project.runs()[runs:] == [("published", "FINISHED")]
     project.run("dvc", "exp", "apply", "published")
     assert {"nll", "caption_gain", "clap", "fad"} <= columns(project)
     assert (project.folder / "metrics/curves.csv").read_text().startswith("step,epoch,train_loss,val_loss,")

@@ -1,191 +1,148 @@
-"""Every case in which a result must have exactly one row, with the real DVC and the real MLflow on a toy project.
-
-The toy computes nothing; its stages call `musicgen_lite.tracking` as the real ones do. Tests share one project, whose
-first `dvc repro` is done by the fixture; each puts the workspace back to that commit.
-"""
+"""Every case in which a result must have exactly one MLflow run, with the real pipeline, the real DVC and the real MLflow."""
 
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .toys import Done, Server, Toy, command
+from tests.pipeline.project import ENVIRONMENT, Project, stages_run
+from tests.pipeline.runs import Runs, Server
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 
-ALL = ["prepare", "sample", "score", "train"]
-STEPS = 6
-
-
-def expected_curve(d_model: int, steps: int) -> list[tuple[int, float]]:
-    return [(step, round(d_model / step, 6)) for step in range(1, steps + 1)]
+LATER = ["train", "sample", "score_nll", "score_audio", "report", "track"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, Done]:
-    folder = tmp_path_factory.mktemp("toys")
-    toy = Toy.create(folder / "toy", folder / "remote")
-    first = toy.must("dvc", "repro")
-    assert toy.ran() == ALL
-    toy.commit()
-    return toy, first
+def runs(project: Project) -> Runs:
+    """The project's runs, the first of them replayed from files."""
+    assert project.stages_of("dvc", "repro") == ["check", "track"]
+    return Runs(project)
 
 
-@pytest.fixture
-def toy(base: tuple[Toy, Done]) -> Iterator[Toy]:
-    base[0].ran()
-    yield base[0]
-    base[0].reset()
+@pytest.fixture(autouse=True)
+def _reset(project: Project) -> Iterator[None]:
+    yield
+    project.reset()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.wait()
-    yield server
-    if server.process.poll() is None:
-        os.killpg(server.group, signal.SIGKILL)
-    server.process.wait()
+def kill_in_training(project: Project, *command: str) -> None:
+    """Start a command and kill it and all that it started once a training has written its first checkpoint."""
+    process = subprocess.Popen(
+        command, cwd=project.folder, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    while not list(project.folder.glob("checkpoints/*/last.ckpt")):
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-def test_repro_writes_one_row_and_a_second_repro_none(base: tuple[Toy, Done], toy: Toy) -> None:
-    rows = toy.rows()
-    (row,) = rows.values()
-    assert row.status == "FINISHED"
-    assert row.tags["complete"] == "true"
-    assert row.name.startswith("a-")
-    assert row.params["train.steps"] == "6"
-    assert row.params["sample.temperature"] == "1.0"
-    assert row.metrics["temperature"] == 1.0
-    assert toy.curve(row) == expected_curve(8, STEPS)
-    assert set(toy.artifacts(row)) == {"audio/techno.flac", "model/model.bin", "tables/prompts.json"}
-    assert row.tags["train.dirty"] == row.tags["score.dirty"] == "false"
-    assert row.tags["dvc.sample"].startswith("data/samples:")
-    # MLflow is quiet: no logs of migrations, monitors or telemetry among the stages' own lines.
-    assert not [line for line in base[1].text.splitlines() if "mlflow" in line.lower() or "alembic" in line]
-
-    again = toy.must("dvc", "repro")
-    assert toy.ran() == []
-    assert toy.rows() == rows
-    # CPU time, because the clock depends on what else this machine does.
-    assert again.cpu < 10
+def test_the_first_result_has_one_complete_run(project: Project, runs: Runs) -> None:
+    (run,) = runs.all().values()
+    assert (run.status, run.tags["complete"]) == ("FINISHED", "true")
+    assert run.name.startswith("a-delay-")
+    assert (run.params["train.steps"], run.params["sample.temperature"]) == ("6", "1.0")
+    assert [step for step, _ in runs.curve(run)] == [3, 6]
+    assert {"nll", "clap", "fad"} <= set(run.metrics)
+    assert {"listen.html", "model/model.safetensors", "scores/nll.json", "tables/nll.json"} <= set(runs.artifacts(run))
+    assert run.tags["train.dirty"] == run.tags["score.dirty"] == "false"
+    assert run.tags["dvc.sample"].startswith("data/samples:")
 
 
-def test_another_model_gets_a_row_named_after_its_experiment_and_going_back_gets_none(toy: Toy) -> None:
-    before = toy.rows()
-    toy.must("dvc", "exp", "run", "-n", "other", "-S", "model.type=b")
-    assert toy.ran() == ["sample", "score", "train"]
-    (row,) = toy.new_rows(before)
-    assert (row.name, row.status, row.params["model.type"]) == ("other", "FINISHED", "b")
-    assert toy.curve(row) == expected_curve(16, STEPS)
-    commit = toy.must("git", "rev-parse", "HEAD").text.strip()
-    assert row.tags["train.experiment"] == "other"
-    assert row.tags["train.commit"] == row.tags["train.baseline"] == commit
-    assert row.tags["train.dirty"] == "false"
-
-    after = toy.rows()
-    toy.must("dvc", "exp", "run", "-S", "model.type=a")
-    assert toy.ran() == []
-    assert toy.rows() == after
+def test_a_deleted_run_is_replayed_from_files(project: Project, runs: Runs) -> None:
+    (run,) = runs.all().values()
+    curve, artifacts = runs.curve(run), runs.artifacts(run)
+    runs.client.delete_run(run.run_id)
+    assert project.stages_of("dvc", "repro") == ["check", "track"]
+    (replayed,) = runs.all().values()
+    assert replayed.run_id != run.run_id
+    assert (replayed.name, replayed.status, replayed.content) == (run.name, "FINISHED", run.content)
+    assert (runs.curve(replayed), runs.artifacts(replayed)) == (curve, artifacts)
 
 
-def test_changed_sampling_in_a_parallel_queue_copies_params_and_curve_to_new_rows(toy: Toy) -> None:
-    toy.must("dvc", "exp", "run", "-S", "model.type=b")
-    before = toy.rows()
-    toy.ran()
-    toy.must("dvc", "exp", "run", "--queue", "-S", "model.type=a,b", "-S", "sample.temperature=1.5")
-    done = toy.must("dvc", "exp", "run", "--run-all", "-j", "2")
-    assert toy.ran() == ["sample", "sample", "score", "score"], done.text
-    rows = {row.params["model.type"]: row for row in toy.new_rows(before)}
-    assert set(rows) == {"a", "b"}
-    for kind, width in (("a", 8), ("b", 16)):
-        row = rows[kind]
-        (original,) = (old for old in before.values() if old.tags["trained_by"] == row.tags["trained_by"])
-        assert row.params == {**original.params, "sample.temperature": "1.5", "score.key": row.params["score.key"]}
-        assert row.params["score.key"] != original.params["score.key"]
-        assert (row.status, row.metrics["temperature"]) == ("FINISHED", 1.5)
-        assert row.name == row.tags["score.experiment"] != "none"
-        assert toy.curve(row) == expected_curve(width, STEPS)
-        assert toy.rows()[original.run_id] == original
-
-
-def test_a_killed_training_and_a_failed_scoring_in_temporary_copies_end_in_one_row_of_the_main_repository(
-    toy: Toy,
+def test_other_sampling_in_a_parallel_queue_gives_runs_with_the_trainings_params_and_curve(
+    project: Project, runs: Runs
 ) -> None:
-    before = toy.rows()
-    run = ("dvc", "exp", "run", "--temp", "-n", "apart", "-S", "train.steps=8")
-    toy.fails(*run, TOY_FAULT="train:kill")
-    (row,) = toy.new_rows(before)
-    assert (row.name, row.status, toy.curve(row)) == ("apart", "RUNNING", expected_curve(8, 3))
-
-    failed = toy.fails(*run, TOY_FAULT="score:raise")
-    assert "fault in score" in failed.text
-    assert toy.ran() == ["sample", "train", "train from 3"]
-    (row,) = toy.new_rows(before)
-    assert (row.status, "complete" in row.tags) == ("RUNNING", False)
-
-    toy.must(*run)
-    assert toy.ran() == ["score"]
-    (again,) = toy.new_rows(before)
-    assert (again.run_id, again.status, again.tags["train.dirty"]) == (row.run_id, "FINISHED", "false")
-    assert toy.curve(again) == expected_curve(8, 8)
-    assert not list(toy.folder.glob(".dvc/tmp/exps/**/mlflow.db"))
-    assert all(path.is_relative_to(toy.folder / "mlartifacts") for path in toy.folder.glob("**/techno.flac"))
+    before = runs.all()
+    (trained,) = before.values()
+    project.run("dvc", "exp", "run", "--queue", "-S", "sample.temperature=1.5,0.5")
+    done = project.run("dvc", "exp", "run", "--run-all", "-j", "2")
+    found = runs.new(before)
+    assert sorted(run.params["sample.temperature"] for run in found) == ["0.5", "1.5"], done.stdout
+    for run in found:
+        own = {"sample.temperature": run.params["sample.temperature"], "score.key": run.params["score.key"]}
+        assert run.params == {**trained.params, **own}
+        assert run.params["score.key"] != trained.params["score.key"]
+        assert (run.status, run.tags["trained_by"]) == ("FINISHED", trained.tags["trained_by"])
+        assert run.name == run.tags["score.experiment"] != "none"
+        assert runs.curve(run) == runs.curve(trained)
+        assert run.metrics["nll"] == trained.metrics["nll"]
+    assert runs.all()[trained.run_id] == trained
 
 
-def test_a_fresh_clone_replays_its_row_and_a_deleted_row_comes_back(toy: Toy, tmp_path: Path) -> None:
-    (original,) = (row for row in toy.rows().values() if row.name.startswith("a-") and row.params["train.steps"] == "6"
-                   and row.params["sample.temperature"] == "1.0")  # fmt: skip
-    toy.must("dvc", "push", "-q")
-    assert command(tmp_path, "git", "clone", "-q", str(toy.folder), "clone").code == 0
-    clone = Toy(tmp_path / "clone")
-    clone.must("dvc", "pull", "-q")
-    clone.must("dvc", "repro")
-    assert clone.ran() == []
-    (row,) = clone.rows().values()
-    assert row.run_id != original.run_id
-    assert (row.name, row.status, row.content) == (original.name, "FINISHED", original.content)
-    assert clone.curve(row) == expected_curve(8, STEPS)
-    assert clone.artifacts(row) == toy.artifacts(original)
+def test_a_killed_training_and_a_failed_scoring_in_a_temporary_copy_end_in_one_run(
+    project: Project, runs: Runs
+) -> None:
+    before = runs.all()
+    steps = ["-S", "train.steps=300", "-S", "train.validations=10", "-S", "train.preview_every=0"]
+    command = ["dvc", "exp", "run", "--temp", "-n", "apart", *steps]
+    kill_in_training(project, *command)
+    (run,) = runs.new(before)
+    assert (run.name, run.status) == ("apart", "RUNNING")
+    seen = runs.curve(run)
 
-    clone.client().delete_run(row.run_id)
-    clone.must("dvc", "repro")
-    assert clone.ran() == []
-    (replayed,) = clone.rows().values()
-    assert replayed.run_id != row.run_id
-    assert (replayed.name, replayed.status, replayed.content) == (row.name, "FINISHED", row.content)
+    # A judge that cannot be found: training and sampling succeed, scoring fails.
+    failed = project.run(*command, "-S", "score.judge=not-there", check=False)
+    assert failed.returncode != 0
+    assert "score.judge" in failed.stdout
+    assert {"train", "sample"} <= set(stages_run(failed.stdout))
+    (run,) = runs.new(before)
+    assert (run.status, "complete" in run.tags) == ("RUNNING", False)
+
+    assert stages_run(project.run(*command).stdout)[-3:] == ["score_audio", "report", "track"]
+    (again,) = runs.new(before)
+    assert (again.run_id, again.status, again.tags["train.dirty"]) == (run.run_id, "FINISHED", "false")
+    curve = runs.curve(again)
+    assert [step for step, _ in curve] == list(range(30, 301, 30))
+    assert curve[: len(seen)] == seen
+    assert not list(project.folder.glob(".dvc/tmp/exps/**/mlflow.db"))
+    assert not list(project.folder.glob("checkpoints/*/last.ckpt"))
 
 
-def test_a_server_holds_the_rows_and_its_death_costs_nothing_computed(toy: Toy, server: Server) -> None:
-    at = ("-S", f"tracking.uri={server.uri}")
-    local = toy.rows()
-    toy.must("dvc", "exp", "run", *at, "-n", "served", "-S", "train.steps=9")
-    (row,) = toy.rows(server.uri).values()
-    assert (row.name, row.status) == ("served", "FINISHED")
-    assert toy.curve(row, server.uri) == expected_curve(8, 9)
-    assert set(toy.artifacts(row, server.uri)) == {"audio/techno.flac", "model/model.bin", "tables/prompts.json"}
+def test_a_server_holds_the_runs_and_its_death_costs_nothing_computed(
+    project: Project, runs: Runs, tmp_path: Path
+) -> None:
+    local, server = runs.all(), Server(tmp_path)
+    try:
+        server.wait()
+        at = ["-S", f"tracking.uri={server.uri}", "-S", "train.steps=9"]
+        assert project.stages_of("dvc", "exp", "run", *at, "-n", "served") == ["check", *LATER]
+        served = Runs(project, server.uri)
+        (run,) = served.all().values()
+        assert (run.name, run.status) == ("served", "FINISHED")
+        assert "model/model.safetensors" in served.artifacts(run)
 
-    again = toy.must("dvc", "repro")
-    assert len(toy.rows(server.uri)) == 1
-    assert again.cpu < 10
+        assert project.stages_of("dvc", "repro") == ["check", "track"]
+        assert list(served.all()) == [run.run_id]
 
-    toy.client(server.uri).delete_run(row.run_id)
-    toy.ran()
-    toy.must("dvc", "exp", "run", *at, "-n", "warm", "-S", "sample.temperature=2.0")
-    assert toy.ran() == ["sample", "score"]
-    (warm,) = toy.rows(server.uri).values()
-    assert (warm.name, warm.status, warm.params["sample.temperature"]) == ("warm", "FINISHED", "2.0")
-    assert warm.params["train.steps"] == "9"
-    assert toy.rows() == local
+        served.client.delete_run(run.run_id)
+        assert project.stages_of("dvc", "repro") == ["check", "track"]
+        (replayed,) = served.all().values()
+        assert replayed.content == run.content
+        assert runs.all() == local
+    finally:
+        server.kill()
+    died = project.run("dvc", "repro", check=False)
+    assert died.returncode != 0
+    assert f"tracking.uri {server.uri}: no MLflow server answers" in died.stdout
+    assert stages_run(died.stdout) == ["check", "track"]
 
-    died = toy.fails("dvc", "exp", "run", *at, "-S", "train.steps=10", TOY_FAULT=f"train:stop={server.group}")
-    assert toy.ran() == ["sample", "score", "train"]
-    assert "training goes on" in died.text
-    assert f"tracking.uri {server.uri}: no MLflow server answers" in died.text
-
-    toy.must("dvc", "exp", "run", "-S", "train.steps=10", "-S", "tracking.uri=")
-    assert toy.ran() == []
-    (replayed,) = toy.new_rows(local)
-    assert (replayed.status, toy.curve(replayed)) == ("FINISHED", expected_curve(8, 10))
+    assert project.stages_of("dvc", "exp", "run", "-S", "tracking.uri=") == ["check", "track"]
+    (again,) = runs.new(local)
+    assert (again.status, again.params["train.steps"]) == ("FINISHED", "9")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import compare, convert_clap, generate, preset, ui
+from musicgen_lite.cli import compare, convert_clap, generate, preset, share, ui
 from musicgen_lite.cli.errors import PlainErrors
 
 app = typer.Typer(
@@ -38,5 +38,7 @@ def main(
 app.command("generate")(generate.generate)
 app.command("compare")(compare.compare)
 app.command("ui")(ui.ui)
+app.command("push")(share.push)
+app.command("pull")(share.pull)
 app.command("preset")(preset.preset)
 app.command("convert-clap")(convert_clap.convert_clap)

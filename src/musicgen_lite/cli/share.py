@@ -1,0 +1,53 @@
+"""`musicgen-lite push` and `pull`: every result that the run cache holds, to and from a DVC remote.
+
+`dvc push --run-cache` copies the entries of the run cache, but of the outputs only those that dvc.lock names and DVC caches:
+the outputs of other experiments, and metrics, which git keeps, stay behind. In a clone an entry without its outputs
+restores nothing, and its stage runs again. These commands copy the outputs of every entry as well.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from musicgen_lite.errors import UserError, first_line, require
+
+Remote = Annotated[str, typer.Option("--remote", "-r", help="A remote's name; without it the default one.")]
+
+
+def push(remote: Remote = "") -> None:
+    """Copy every result that was computed here to a DVC remote: a clone that pulls them computes none again."""
+    _transfer("push", remote)
+
+
+def pull(remote: Remote = "") -> None:
+    """Fetch every result from a DVC remote: what was computed elsewhere is restored instead of run."""
+    _transfer("pull", remote)
+
+
+def _transfer(direction: str, remote: str) -> None:
+    dvc = require("dvc.repo", extra="pipeline", purpose=f"musicgen-lite {direction} moves what DVC keeps")
+    exceptions = require("dvc.exceptions", extra="pipeline", purpose=f"musicgen-lite {direction} moves what DVC keeps")
+    try:
+        with dvc.Repo() as repo:
+            count = _copy(repo, direction, remote or None)
+    except exceptions.DvcException as error:
+        raise UserError(
+            f"musicgen-lite {direction}: {first_line(error)}; nothing here was changed. `dvc remote list` names the remotes, "
+            "`dvc remote add -d NAME FOLDER-OR-ADDRESS` adds one"
+        ) from error
+    print(f"{direction}: {count} results of stages, with all their outputs")
+
+
+def _copy(repo: Any, direction: str, remote: str | None) -> int:
+    """Copy what dvc.lock names, the entries of the run cache, and the outputs of each; the number of entries."""
+    if direction == "push":
+        repo.push(run_cache=True, remote=remote)
+    else:
+        repo.pull(run_cache=True, remote=remote, allow_missing=True)
+    entries = [(file.parent.name, file.name) for file in sorted(Path(repo.stage_cache.cache_dir).glob("*/*/*"))]
+    with repo.lock:
+        copy = repo.cloud.push if direction == "push" else repo.cloud.pull
+        for store, objects in repo.stage_cache.get_used_objs(entries, remote=remote).items():
+            copy(objects, remote=remote, odb=store)
+    return len(entries)

@@ -77,9 +77,9 @@ def main() -> None:
             again = timed(broken, stage)
             print(f"{stage:12} {seconds:8.1f} {moment if hit else float('nan'):13.1f}  {again:.1f} s", flush=True)
         same = digests(whole) == digests(broken)
-        rows = broken.rows()
-        print(f"outputs equal to the unbroken run's: {same}; rows in MLflow: {rows}")
-        if not same or [status for _, status in rows] != ["FINISHED"]:
+        runs = broken.runs()
+        print(f"outputs equal to the unbroken run's: {same}; runs in MLflow: {runs}")
+        if not same or [status for _, status in runs] != ["FINISHED"]:
             raise SystemExit(1)
 
 

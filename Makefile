@@ -3,12 +3,13 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help env repro ui test test-quick lint lock wheel weights
+.PHONY: help env repro ui test test-all test-quick lint lock wheel weights
 
 help:
 	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
 	@echo "make ui          open MLflow at the comparison of all runs"
-	@echo "make test        set up, then lint, types and all tests"
+	@echo "make test        set up, then lint, types, the unit tests and one tiny pipeline"
+	@echo "make test-all    the same with every case of the pipeline, as continuous integration runs it"
 	@echo "make test-quick  the tests that take under a minute together"
 	@echo "make weights     rebuild the shipped codec, text encoder and CLAP (hours)"
 	@echo "make wheel       build dist/musicgen_lite-….whl"
@@ -29,10 +30,13 @@ lint: env
 	@mypy
 
 test: lint
+	@pytest -n auto --maxprocesses 4 -m "not long"
+
+test-all: lint
 	@pytest -n auto --maxprocesses 4
 
 test-quick: env
-	@pytest -n auto --maxprocesses 4 -m "not slow and not pipeline"
+	@pytest -n auto --maxprocesses 4 -m "not slow and not pipeline and not long"
 
 weights: env
 	@cd pretraining && dvc repro

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole pipelines first: they take longest, and the other files fill up what the other processes have left."""
-    items.sort(key=lambda item: "pipeline" not in item.keywords)
+    items.sort(key=lambda item: ("long" not in item.keywords, "pipeline" not in item.keywords))
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help env repro ui test test-all test-quick lint lock wheel weights
+.PHONY: help env repro ui test test-all test-quick test-oldest lint lock wheel weights
 
 help:
 	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
@@ -11,6 +11,7 @@ help:
 	@echo "make test        set up, then lint, types, the unit tests and one tiny pipeline"
 	@echo "make test-all    the same with every case of the pipeline, as continuous integration runs it"
 	@echo "make test-quick  the tests that take under a minute together"
+	@echo "make test-oldest quick tests with the lowest dependencies that pyproject.toml allows, numpy 1.26 among them"
 	@echo "make weights     rebuild the shipped codec, text encoder and CLAP (hours)"
 	@echo "make wheel       build dist/musicgen_lite-….whl"
 	@echo "make lock        resolve the dependencies of pyproject.toml into requirements/lock.txt"
@@ -37,6 +38,12 @@ test-all: lint
 
 test-quick: env
 	@pytest -n auto --maxprocesses 4 -m "not slow and not pipeline and not long"
+
+# An environment of its own; pytest and its plugins come newer than the oldest.
+test-oldest: env
+	@uv venv -q --allow-existing --python python .venv-oldest
+	@uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct -e ".[dev]" "numpy==1.26.4"
+	@.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 -m "not slow and not pipeline" $(addprefix tests/,codec generation models text sources scoring)
 
 weights: env
 	@cd pretraining && dvc repro

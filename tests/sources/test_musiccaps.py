@@ -87,6 +87,15 @@ def entries(path: Path) -> tuple[list[musiccaps.Entry], dict[str, str]]:
     return musiccaps.read(path, lambda name, reason: rejected.update({name: reason})), rejected
 
 
+def test_without_yt_dlp_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ffmpeg, "require", lambda what: "ffmpeg")
+    monkeypatch.setitem(sys.modules, "yt_dlp", None)
+    with pytest.raises(
+        UserError, match=r'data\.source musiccaps needs the package yt-dlp .*"musicgen-lite\[musiccaps\]"'
+    ):
+        Fetcher(tmp_path, "http://127.0.0.1/{ytid}", 1, 0.0, 1)
+
+
 def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
     bad = [
         row("../../etc/x"), row("a" * 65), row("é" * 11), row("id1", caption=" "), row("id2", caption="x" * 50_000),

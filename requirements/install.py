@@ -5,11 +5,14 @@ checked. uv installs; where it cannot, pip does the same more slowly. The projec
 environment's command `musicgen-lite` and its imports are of this tree.
 """
 
+import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -37,19 +40,34 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def install_lock(again: bool) -> None:
-    """again: also what is there already. Scripts and `activate` name the folder that they were made in."""
+@contextlib.contextmanager
+def made_anew() -> Iterator[None]:
+    """Set the environment aside while a new one is made; a failure gives it back."""
+    before = VENV.with_name(".venv-before")
+    shutil.rmtree(before, ignore_errors=True)
+    VENV.rename(before)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(VENV, ignore_errors=True)
+        before.rename(VENV)
+        raise
+    shutil.rmtree(before)
+
+
+def install_lock() -> None:
     print("Setting up .venv from requirements/lock.txt (about 6 GB on Linux, CUDA libraries included) …", flush=True)
-    if (again or not PYTHON.exists()) and not call(sys.executable, "-m", "venv", str(VENV)):
+    base = str(Path(sys.executable).resolve())  # what runs this may be a link within the environment that was set aside
+    if not PYTHON.exists() and not call(base, "-m", "venv", str(VENV)):
         fail(
             "python3 -m venv failed; on Debian and Ubuntu install the package python3-venv, remove .venv and try again"
         )
     lock = str(HERE / "lock.txt")
-    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), *(["--reinstall"] if again else [])]
+    uv = (str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON))
     if pip(*HASHED, "-r", str(HERE / "bootstrap.txt")) and call(*uv, *HASHED, "-r", lock):
         return
     print("uv could not install the lock; trying pip …", flush=True)
-    if not pip(*HASHED, *(["--force-reinstall"] if again else []), "-r", lock):
+    if not pip(*HASHED, "-r", lock):
         fail("the packages of requirements/lock.txt could not be installed; the lines above say which one and why")
 
 
@@ -70,11 +88,14 @@ def main() -> None:
     if found == wanted:
         return
     started = time.monotonic()
-    RECORD.unlink(missing_ok=True)  # what is killed half way starts again
-    if found[:2] != wanted[:2]:
-        install_lock(again=PYTHON.exists() and found[1:2] != wanted[1:2])
-    install_project()
-    RECORD.write_text("\n".join(wanted), encoding="utf-8")
+    # The environment's programs and its `activate` name the folder that it was made in.
+    moved = bool(found) and found[1:2] != wanted[1:2]
+    with made_anew() if moved else contextlib.nullcontext():
+        RECORD.unlink(missing_ok=True)  # what is killed half way starts again
+        if moved or found[:1] != wanted[:1]:
+            install_lock()
+        install_project()
+        RECORD.write_text("\n".join(wanted), encoding="utf-8")
     print(f"Environment ready in {time.monotonic() - started:.0f} s.", flush=True)
 
 

@@ -20,6 +20,8 @@ TREE = HERE.parent
 VENV = TREE / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 RECORD = VENV / "installed.txt"
+# Found at once: what runs this may be a link within an environment that will be set aside.
+BASE = str(Path(sys.executable).resolve())
 SUPPORTED = ((3, 11), (3, 13))
 HASHED = ("--require-hashes", "--no-deps")
 
@@ -57,8 +59,7 @@ def made_anew() -> Iterator[None]:
 
 def install_lock() -> None:
     print("Setting up .venv from requirements/lock.txt (about 6 GB on Linux, CUDA libraries included) …", flush=True)
-    base = str(Path(sys.executable).resolve())  # what runs this may be a link within the environment that was set aside
-    if not PYTHON.exists() and not call(base, "-m", "venv", str(VENV)):
+    if not PYTHON.exists() and not call(BASE, "-m", "venv", str(VENV)):
         fail(
             "python3 -m venv failed; on Debian and Ubuntu install the package python3-venv, remove .venv and try again"
         )

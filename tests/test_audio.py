@@ -78,3 +78,53 @@ def test_start_past_the_end_is_named() -> None:
     soundfile.write(buffer, tone(1, 8000), 8000, format="WAV")
     with pytest.raises(UserError, match=r"ends at 1\.00 s"):
         audio.read(buffer.getvalue(), start_s=2.0, name="short.wav")
+
+
+def mp3(quiet_s: float, loud_s: float, rate: int = 44100) -> bytes:
+    """A tone, or silence where there is none, and noise in variable bitrate: the first frames are far smaller than most."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, round(loud_s * rate)).astype(np.float32)
+    buffer = io.BytesIO()
+    sound = np.concatenate([tone(quiet_s, rate, level=0.3), noise])
+    soundfile.write(buffer, sound, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    return buffer.getvalue()
+
+
+def without_length(data: bytes) -> bytes:
+    """An MP3 without its first frame, the header of Xing's that states how many frames follow."""
+    assert b"Xing" in data[:200]
+    return data[data.index(data[:2], 200) :]
+
+
+def test_an_mp3_that_does_not_state_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+    whole, bare = mp3(4, 8), without_length(mp3(4, 8))
+    tags = b"ID3\x04\x00\x00" + bytes([0, 0, 40, 0]) + bytes(40 * 128)  # a picture, such as most files carry
+    with soundfile.SoundFile(io.BytesIO(bare)) as file:
+        assert file.frames / file.samplerate < 6  # what libsndfile believes
+    expected, rate = audio.read(whole)
+    assert expected.shape[1] / rate == 12.0
+    for data in (bare, tags + bare, bare + b"TAG" + bytes(125)):
+        found, _ = audio.read(data)
+        assert found.shape[1] / rate == pytest.approx(12.0, abs=0.1)
+    path = tmp_path / "bare.mp3"
+    path.write_bytes(bare)
+    start = found.shape[1] - expected.shape[1]  # one frame and what an encoder puts before the first sample
+    start = next(k for k in range(start + 1) if np.allclose(found[:, k : k + 2000], expected[:, :2000], atol=1e-3))
+    part, _ = audio.read(path, 9.0, 10.0)
+    np.testing.assert_allclose(part, expected[:, 9 * rate - start :][:, :rate], atol=1e-3)
+    with pytest.raises(UserError, match=r"bare\.mp3: starts at 20\.0 s, but the file ends before that"):
+        audio.read(path, 20.0)
+
+
+def test_joined_mp3s_are_read_to_the_end_of_the_last(tmp_path: Path) -> None:
+    one = mp3(1, 3)
+    found, rate = audio.read(one + mp3(3, 5))
+    assert found.shape[1] / rate == pytest.approx(12.0, abs=0.2)
+    assert audio.read(one)[0].shape[1] / rate == 4.0
+
+
+def test_an_mp3_without_a_length_that_breaks_off_is_read_up_to_the_break() -> None:
+    bare = without_length(mp3(2, 6))
+    found, rate = audio.read(bare[: len(bare) // 2])
+    whole, _ = audio.read(bare)
+    assert 3.0 < found.shape[1] / rate < 6.0
+    np.testing.assert_allclose(found[:, : 3 * rate], whole[:, : 3 * rate], atol=1e-6)

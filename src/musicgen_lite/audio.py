@@ -3,7 +3,10 @@
 Waveforms are float32 in [-1, 1]: `[C, T]` where channels matter, `[T]` mono elsewhere. Rates are in Hz.
 """
 
+import contextlib
 import io
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,11 +14,45 @@ import numpy as np
 import soundfile
 import soxr
 
+from musicgen_lite import mpeg
 from musicgen_lite.errors import UserError
 from musicgen_lite.store import atomic_path
 
 SILENCE_DB = -60.0
 FORMATS = "wav, flac, ogg and mp3"
+# Some formats say so where they do not know their own length.
+UNKNOWN_FRAMES = 2**48
+BLOCK = 4096  # frames read at once where the data may break off: those behind are lost with those before
+
+
+@contextlib.contextmanager
+def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, int | None]]:
+    """A file for `frames`, and how many of them it has: None where only its end will show.
+
+    Raises soundfile's LibsndfileError where it is not audio.
+    """
+    with contextlib.ExitStack() as stack:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        file = stack.enter_context(soundfile.SoundFile(str(stream) if isinstance(stream, Path) else stream))
+        if file.format == "MP3":
+            data = stack.enter_context(open(stream, "rb")) if isinstance(stream, str | Path) else stream
+            place = data.tell()
+            endless = mpeg.endless(data)
+            if endless is None:
+                data.seek(place)  # where libsndfile reads on
+            else:
+                file = stack.enter_context(soundfile.SoundFile(endless))
+        yield file, file.frames if file.frames < UNKNOWN_FRAMES else None
+
+
+def frames(file: soundfile.SoundFile, count: int | None) -> np.ndarray:
+    """The next at most `count` frames `[C, T]`, or all that are left: fewer where the data ends, or is damaged."""
+    parts, left = [np.zeros((0, file.channels), np.float32)], math.inf if count is None else count
+    with contextlib.suppress(soundfile.LibsndfileError):  # as what breaks off within a frame ends
+        while left > 0 and len(part := file.read(int(min(BLOCK, left)), dtype="float32", always_2d=True)):
+            parts.append(part)
+            left -= len(part)
+    return np.ascontiguousarray(np.concatenate(parts).T)
 
 
 def read(
@@ -23,23 +60,26 @@ def read(
 ) -> tuple[np.ndarray, int]:
     """Read `[C, T]` and its rate from a file, bytes or stream, or only the seconds from `start_s` to `end_s`.
 
-    Raises UserError naming the file where it is missing, not audio, or ends before `start_s`.
+    Raises UserError naming the file where it is missing, not audio, damaged, or ends before `start_s`.
     """
     name = name or (str(source) if isinstance(source, str | Path) else "audio")
-    stream: str | BinaryIO = (
-        io.BytesIO(source) if isinstance(source, bytes) else str(source) if isinstance(source, Path) else source
-    )
-    if isinstance(stream, str) and not Path(stream).is_file():
+    if isinstance(source, str | Path) and not Path(source).is_file():
         raise UserError(f"{name}: no such audio file")
     try:
-        with soundfile.SoundFile(stream) as file:
+        with opened(source) as (file, length):
             rate = file.samplerate
             start = round(start_s * rate)
-            if start and start >= file.frames:
-                raise UserError(f"{name}: starts at {start_s} s, but the file ends at {file.frames / rate:.2f} s")
+            if start and length is not None and start >= length:
+                raise UserError(f"{name}: starts at {start_s} s, but the file ends at {length / rate:.2f} s")
             file.seek(start)
-            frames = -1 if end_s is None else max(0, round(end_s * rate) - start)
-            return file.read(frames, dtype="float32", always_2d=True).T.copy(), rate
+            count = None if end_s is None else max(0, round(end_s * rate) - start)
+            if length is None:
+                samples = frames(file, count)
+            else:
+                samples = file.read(-1 if count is None else count, dtype="float32", always_2d=True).T.copy()
+            if start and count != 0 and not samples.size:
+                raise UserError(f"{name}: starts at {start_s} s, but the file ends before that")
+            return samples, rate
     except soundfile.LibsndfileError as error:
         raise UserError(f"{name}: not audio that can be read ({error}); {FORMATS} are read") from error
 

@@ -16,6 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.sources import folder
 from musicgen_lite.sources.clips import Clip
 from tests.sources.test_folder import RATE, gather, make, tone
+from tests.test_audio import mp3, without_length
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "bad-input.md"
 HEADER = "file_name,caption,start_s,end_s,track_id,split"
@@ -158,6 +159,19 @@ def test_a_truncated_file_gives_the_clips_before_the_break(place: Path) -> None:
     match = re.fullmatch(r"truncated: it should go on to 10.00 s, but can be read to (\S+) s only; (\d).*", reason)
     assert match
     assert sum(clip.caption == "bad" for clip in clips) == int(match[2]) == float(match[1]) // 2 == 2
+
+
+@pytest.mark.parametrize(("quiet_s", "loud_s"), [(4, 8), (0.5, 7.5)])
+def test_an_mp3_that_does_not_state_its_length_gives_all_its_clips(place: Path, quiet_s: float, loud_s: float) -> None:
+    (place / "bare.mp3").write_bytes(without_length(mp3(quiet_s, loud_s)))
+    clips, rejected = gather(table(place, "bare.mp3,bad,,,,"))
+    assert rejected == {}
+    assert sum(clip.caption == "bad" for clip in clips) == (quiet_s + loud_s) // 2
+    _, rejected = gather(table(place, "bare.mp3,bad,20,24,,"))
+    assert list(rejected.values()) == ["window: starts at 20 s, but the file ends before it"]
+    _, rejected = gather(table(place, "bare.mp3,bad,1,40,,"))
+    (reason,) = rejected.values()
+    assert reason.startswith("window: ends at 40 s, but the file at ")
 
 
 @pytest.mark.slow

@@ -17,8 +17,6 @@ FORGIVEN_S = 0.01
 # Headers of compressed files may be wrong by this much without anything being lost.
 HEADER_S = 0.1
 MAX_DC = 0.1
-# Some formats say so where they do not know their own length.
-UNKNOWN_FRAMES = 2**48
 
 
 def needs_ffmpeg(path: Path) -> bool:
@@ -40,17 +38,17 @@ def fault(piece: np.ndarray, rate: int, seconds: float) -> str | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, start_s: float, end_s: float | None) -> Iterator[tuple[soundfile.SoundFile, float]]:
-    """The file at `path`, or ffmpeg's copy of the window, and the second of the original at which it begins."""
+def _opened(path: Path, start_s: float, end_s: float | None) -> Iterator[tuple[soundfile.SoundFile, int | None, float]]:
+    """The file at `path`, or ffmpeg's copy of the window, its frames, and the second of the original at which it begins."""
     if not needs_ffmpeg(path):
-        with soundfile.SoundFile(str(path)) as file:
-            yield file, 0.0
+        with audio.opened(path) as (file, length):
+            yield file, length, 0.0
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "window.wav"
         ffmpeg.cut(f"file:{path.absolute()}", copy, start_s, end_s)
-        with soundfile.SoundFile(str(copy)) as file:
-            yield file, start_s
+        with audio.opened(copy) as (file, length):
+            yield file, length, start_s
 
 
 def cut(
@@ -62,8 +60,8 @@ def cut(
     beyond full scale. `reject(reason)` hears of every clip that cannot be used and of a window the file does not fill.
     """
     try:
-        with _opened(path, start_s, end_s) as (file, origin):
-            yield from _cut(file, origin, start_s, end_s, rate, seconds, reject)
+        with _opened(path, start_s, end_s) as (file, frames, origin):
+            yield from _cut(file, frames, origin, start_s, end_s, rate, seconds, reject)
     except soundfile.LibsndfileError as error:
         reject(f"not audio: {str(error).rsplit(':', 1)[-1].strip()} {audio.FORMATS} are read, m4a through ffmpeg")
     except ffmpeg.FfmpegError as error:
@@ -72,6 +70,7 @@ def cut(
 
 def _cut(
     file: soundfile.SoundFile,
+    frames: int | None,
     origin: float,
     start_s: float,
     end_s: float | None,
@@ -80,8 +79,7 @@ def _cut(
     reject: Callable[[str], None],
 ) -> Iterator[tuple[int, np.ndarray]]:
     rate_in, size, number = file.samplerate, round(seconds * file.samplerate), 0
-    frames = file.frames if file.frames < UNKNOWN_FRAMES else None
-    position = round((start_s - origin) * rate_in)
+    position = first = round((start_s - origin) * rate_in)
     end = frames if end_s is None else round((end_s - origin) * rate_in)
     if frames is not None and (position >= frames):
         past = "it" if origin else f"{frames / rate_in:.2f} s"
@@ -90,8 +88,11 @@ def _cut(
     if position:
         file.seek(position)
     while end is None or position < end:
-        block = _read(file, size if end is None else min(size, end - position))
+        block = audio.frames(file, size if end is None else min(size, end - position))
         position += block.shape[1]
+        if first and position == first:
+            reject(f"window: starts at {start_s:g} s, but the file ends before it")
+            return
         if block.shape[1] < size - FORGIVEN_S * rate_in:
             break
         piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(seconds * rate))
@@ -103,14 +104,6 @@ def _cut(
             yield number, piece
         number += 1
     _account(origin + position / rate_in, frames and origin + frames / rate_in, start_s, end_s, seconds, number, reject)
-
-
-def _read(file: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """The next at most `frames` as `[C, T]`; none where the data is damaged from here on."""
-    try:
-        return np.asarray(file.read(frames, dtype="float32", always_2d=True).T)
-    except soundfile.LibsndfileError:
-        return np.zeros((file.channels, 0), np.float32)
 
 
 def _fit(piece: np.ndarray, length: int) -> np.ndarray:
@@ -130,7 +123,7 @@ def _account(
     reject: Callable[[str], None],
 ) -> None:
     """Say where a window gave less than it should: `reached` and `length` (by the header) in seconds of the file."""
-    due = length if end_s is None else end_s if length is None else min(end_s, length)
+    due = length if length is None or end_s is None else min(end_s, length)
     given = f"{number} whole clip(s) before that"
     if due is not None and reached < due - HEADER_S:
         reject(f"truncated: it should go on to {due:.2f} s, but can be read to {reached:.2f} s only; {given}")

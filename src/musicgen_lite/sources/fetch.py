@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import soundfile
 
+from musicgen_lite import audio
 from musicgen_lite.errors import UserError, require
 from musicgen_lite.sources import ffmpeg
-from musicgen_lite.sources.cutting import UNKNOWN_FRAMES
 from musicgen_lite.store import atomic_path, explain, write_text
 
 PLACE = "{ytid}"
@@ -222,10 +222,10 @@ class Fetcher:
 def _seconds(part: Path) -> float:
     """The length of what ffmpeg wrote; it leaves the length out of the header of a file without samples."""
     try:
-        file = soundfile.info(str(part))
+        with audio.opened(part) as (file, frames):
+            return (frames or 0) / file.samplerate
     except soundfile.LibsndfileError:
         return 0.0
-    return float(file.duration) if file.frames < UNKNOWN_FRAMES else 0.0
 
 
 def _because(remark: str) -> str:

@@ -69,7 +69,7 @@ def test_files_that_are_not_audio(tmp_path: Path) -> None:
     for path in (text, tmp_path / "absent.wav"):
         with pytest.raises(UserError, match=path.name):
             audio.read(path)
-    with pytest.raises(UserError, match=r"\.flac or \.wav"):
+    with pytest.raises(UserError, match=r"\.wav or \.flac"):
         audio.write(tmp_path / "a.mp3", tone(1, 16000), 16000)
 
 

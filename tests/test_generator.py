@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import musicgen_lite
 from musicgen_lite import audio, codec, models, text, weights
 from musicgen_lite.cli import app
+from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator
 from musicgen_lite.models import ModelConfig
@@ -158,6 +159,39 @@ def test_the_command_writes_a_file_and_says_how_fast(
     assert done.stdout.count("picked") == 1
     samples, rate = soundfile.read(tmp_path / "beat.wav")
     assert (len(samples), rate) == (8000, 16000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "keep.wav"], "keep.wav: there is a folder of this name, which is left alone"),
+        (["-o", "/proc/x.wav"], "/proc/x.wav: nothing can be written here"),
+        (["-o", "notes.txt/x.wav"], "notes.txt/x.wav: not the name of a file"),
+        (["--continue", "song.wav", "-o", "song.wav"], "song.wav: it is read as well"),
+        (["--audio", "./song.wav", "-o", "song.wav"], "song.wav: it is read as well"),
+    ],
+)
+def test_where_nothing_can_be_written_is_named_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("notes.txt", "song.wav", "keep.wav/notes.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("mine")
+    done = CliRunner().invoke(app, ["generate", PROMPT, "--model", "gone.safetensors", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "gone.safetensors" not in done.output
+    assert {file.read_text() for file in tmp_path.rglob("*") if file.is_file()} == {"mine"}
+
+
+def test_audio_is_not_written_over_a_folder(generators: dict[str, Generator], tmp_path: Path) -> None:
+    (tmp_path / "keep.wav").mkdir()
+    (tmp_path / "keep.wav" / "notes.txt").write_text("mine")
+    music = generators["a"].generate(PROMPT, seconds=0.1, candidates=1)
+    with pytest.raises(UserError, match=r"keep\.wav: there is a folder"):
+        music.write(tmp_path / "keep.wav")
+    assert (tmp_path / "keep.wav" / "notes.txt").read_text() == "mine"
 
 
 def test_a_pickled_codec_is_loaded_only_if_it_is_trusted_here_too(

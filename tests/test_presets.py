@@ -118,3 +118,10 @@ def test_the_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = CliRunner().invoke(app, ["preset", "fodler"])
     assert wrong.exit_code == 2
     assert "did you mean folder" in wrong.output
+
+
+def test_a_folder_called_as_the_parameters_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml: not the name of a file"):
+        presets.write("folder", PRESETS, tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").is_dir()

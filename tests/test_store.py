@@ -55,6 +55,45 @@ def test_write_errors_are_explained(tmp_path: Path, code: int, expected: str) ->
     assert not path.exists()
 
 
+def test_a_folder_is_never_replaced_by_a_file_nor_a_file_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "keep.json").mkdir()
+    (tmp_path / "keep.json" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"keep\.json: there is a folder of this name"):
+        store.write_json(tmp_path / "keep.json", {})
+    with pytest.raises(UserError, match="file: there is a file of this name"), store.atomic_dir(tmp_path / "file"):
+        pass
+    assert (tmp_path / "keep.json" / "notes.txt").read_text() == (tmp_path / "file").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["file", "keep.json"]
+
+
+def test_a_place_is_asked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "song.wav").write_text("mine")
+    (tmp_path / "link.wav").symlink_to("song.wav")
+    long = tmp_path / ("x" * 300 + ".wav")
+    for path, expected in (
+        (tmp_path / "folder.wav", "folder of this name"), (tmp_path / "song.wav" / "a.wav", "not the name of a file"),
+        (long, "not the name of a file"), (tmp_path / "link.wav", "read as well"), ("/proc/no/x.wav", "nothing can be"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=expected) as error:
+            store.check_place(path, None, tmp_path / "song.wav", tmp_path / "gone.wav")
+        assert str(path) in str(error.value)
+    for path in (tmp_path / "new" / "folders" / "a.wav", tmp_path / "song.wav", tmp_path / ("é" * 125 + ".wav")):
+        store.check_place(path)
+    assert sorted(os.listdir(tmp_path)) == ["folder.wav", "link.wav", "song.wav"]
+    assert (tmp_path / "song.wav").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 254, "é" * 125 + ".txt", "[a]*?.txt", "-dash %41 🎵.txt"])
+def test_any_name_that_the_system_allows_is_written(tmp_path: Path, name: str) -> None:
+    part = store.atomic_path(tmp_path / name)
+    part.__enter__().write_text("of a killed writer")
+    store.write_text(tmp_path / name, "whole")
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "whole"
+
+
 def write_text(path: str) -> None:
     with open(path, "w") as file:
         file.write("x" * 100_000)

@@ -14,12 +14,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from musicgen_lite import mpeg
+from musicgen_lite import mpeg, store
 from musicgen_lite.errors import UserError
-from musicgen_lite.store import atomic_path
 
 SILENCE_DB = -60.0
 FORMATS = "wav, flac, ogg and mp3"
+WRITTEN = ("wav", "flac")
 # Some formats say so where they do not know their own length.
 UNKNOWN_FRAMES = 2**48
 BLOCK = 4096  # frames read at once where the data may break off: those behind are lost with those before
@@ -143,11 +143,21 @@ def _encode(samples: np.ndarray, rate: int, file_format: str) -> bytes:
     return buffer.getvalue()
 
 
+def check_place(path: str | Path, *inputs: str | Path | None) -> None:
+    """Raise UserError where `write` could not write to `path`, or would replace one of the `inputs`; before the work."""
+    _suffix(path)
+    store.check_place(path, *inputs)
+
+
+def _suffix(path: str | Path) -> str:
+    suffix = Path(path).suffix.lower().lstrip(".")
+    if suffix not in WRITTEN:
+        raise UserError(f"{path}: audio is written as .wav or .flac, found .{suffix or 'nothing'}")
+    return suffix
+
+
 def write(path: str | Path, samples: np.ndarray, rate: int) -> None:
     """Write `[T]` or `[C, T]` as 16-bit flac or wav, by the suffix of `path`, whole or not at all."""
-    suffix = Path(path).suffix.lower().lstrip(".")
-    if suffix not in ("flac", "wav"):
-        raise UserError(f"{path}: audio is written as .flac or .wav, found .{suffix or 'nothing'}")
-    data = _encode(samples, rate, suffix.upper())
-    with atomic_path(path) as part:
+    data = _encode(samples, rate, _suffix(path).upper())
+    with store.atomic_path(path) as part:
         part.write_bytes(data)

@@ -12,7 +12,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
-from musicgen_lite.store import write_text
+from musicgen_lite.store import explain, write_text
 
 
 def names(presets: Path) -> list[str]:
@@ -87,6 +87,8 @@ def _read(file: Path) -> Any:
         tree = _yaml().load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; run from the root of the repository") from None
+    except OSError as error:
+        raise explain(error, file) from None
     except YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from None
     if not isinstance(tree, MutableMapping):

@@ -6,10 +6,12 @@ renamed when complete, so that a killed or failing process never leaves half a f
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and most of what writes files 
 
 INDEX = "index.parquet"
 META = "meta.json"
+LONG = 200  # bytes of a name; most file systems allow 255
 
 
 def explain(error: Exception, path: str | Path | None = None) -> Exception:
@@ -45,11 +48,59 @@ def explain(error: Exception, path: str | Path | None = None) -> Exception:
         return UserError(
             f"{place}: no permission to write here ({os.strerror(number)}); change its owner or mode, or the path"
         )
+    if number in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return UserError(f"{place}: not the name of a file ({os.strerror(number)}); name another")
     return error
 
 
+def check_place(path: str | Path, *inputs: str | Path | None) -> None:
+    """Raise UserError where no file can be written at `path`: for a command to ask before the work that is to end there.
+
+    inputs: files that are read for it, which it must not replace.
+    """
+    path = Path(path)
+    _check_kind(path, directory=False)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()
+            if any(given is not None and Path(given).exists() and path.samefile(given) for given in inputs):
+                raise UserError(f"{path}: it is read as well, and would be replaced; name another file")
+        probe = _beside(next(folder for folder in path.absolute().parents if folder.exists()) / path.name)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(error, path) from error
+
+
+def _check_kind(path: Path, directory: bool) -> None:
+    """Raise UserError where a folder would replace a file, or a file a folder."""
+    try:
+        found = path.stat()
+    except OSError:  # nothing there; or no place for anything, which writing will show
+        return
+    if stat.S_ISDIR(found.st_mode) != directory:
+        there, wanted = ("a file", "folder") if directory else ("a folder", "file")
+        raise UserError(
+            f"{path}: there is {there} of this name, which is left alone; name another {wanted}, or move it"
+        )
+
+
+def _unwritable(error: OSError, path: Path) -> Exception:
+    """Why nothing can be written at `path`."""
+    explained = explain(error, path)
+    if isinstance(explained, UserError):
+        return explained
+    return UserError(f"{path}: nothing can be written here ({os.strerror(error.errno or 0)}); name another path")
+
+
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    return path.with_name(f"{_mark(path)}{uuid.uuid4().hex[:8]}.part{path.suffix}")
+
+
+def _mark(path: Path) -> str:
+    """How the names begin of what is written beside `path`; a name as long as names may be leaves no room for more."""
+    name = path.name if len(os.fsencode(path.name)) <= LONG else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    return f".{name}."
 
 
 def _remove(path: Path) -> None:
@@ -61,25 +112,38 @@ def _remove(path: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what a killed earlier writer of the same `path` left beside it."""
-    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
+    for leftover in path.parent.glob(f"{glob.escape(_mark(path))}*.part{glob.escape(path.suffix)}"):
         _remove(leftover)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Rename `part` to `path`. A folder cannot be replaced at once, and is long in being removed: it steps aside first."""
+    old = _beside(path)
+    if path.is_dir() and part.is_dir():
+        os.replace(path, old)
+    try:
+        os.replace(part, path)
+    except OSError:
+        if old.exists():
+            os.replace(old, path)
+        raise
+    _remove(old)
 
 
 @contextlib.contextmanager
 def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
     try:
+        _check_kind(path, directory)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         part = _beside(path)
         if directory:
             part.mkdir()
     except OSError as error:
-        raise explain(error, path) from error
+        raise _unwritable(error, path) from error
     try:
         yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        _replace(part, path)
     except UserError:
         raise
     except Exception as error:
@@ -92,12 +156,18 @@ def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
 
 
 def atomic_path(path: str | Path) -> contextlib.AbstractContextManager[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` on success, removed on failure."""
+    """A temporary path beside `path` to write to; renamed to `path` on success, removed on failure.
+
+    Raises UserError where `path` is a folder, or nothing can be written there.
+    """
     return _written_beside(Path(path), directory=False)
 
 
 def atomic_dir(path: str | Path) -> contextlib.AbstractContextManager[Path]:
-    """A fresh directory beside `path` to fill; it replaces `path` on success and is removed on failure."""
+    """A fresh directory beside `path` to fill; it replaces `path` on success and is removed on failure.
+
+    Raises UserError where `path` is a file, or nothing can be written there.
+    """
     return _written_beside(Path(path), directory=True)
 
 

@@ -2,11 +2,14 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.report.comparison import NOT_BY_PROMPT, Comparison, Row, compare
 from musicgen_lite.report.comparison_text import comparison_text
@@ -177,3 +180,25 @@ def test_the_terminal_shows_every_figure_difference_and_reason() -> None:
     assert any(line.startswith("withheld for other: nll, nll_q1: not the same codec") for line in lines)
     assert not any("\x1b" in line for line in lines)
     assert {"newcomer", "fad", "tempo", "parameters"} <= {line.split()[0] for line in lines if line}
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("keep.html", "there is a folder of this name"), ("/proc/x.html", "nothing can be written here")],
+)
+def test_where_the_page_cannot_be_written_is_named_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keep.html").mkdir()
+    (tmp_path / "keep.html" / "notes.txt").write_text("mine")
+    done = CliRunner().invoke(app, ["compare", "-o", output])
+    assert done.exit_code == 2
+    assert f"{output}: {message}" in done.stderr
+    assert (tmp_path / "keep.html" / "notes.txt").read_text() == "mine"
+
+
+def test_votes_that_are_a_folder_are_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["compare", "--votes", str(tmp_path)])
+    assert done.exit_code == 2
+    assert f"{tmp_path}: not the name of a file" in done.stderr

@@ -138,3 +138,6 @@ def test_nothing_is_overwritten_and_nothing_untrusted_loaded(tmp_path: Path, ten
     done = CliRunner().invoke(app, [*arguments, "--sha256", digest])
     assert done.exit_code == 2
     assert "clap: it is there already; name a new directory" in done.output
+    done = CliRunner().invoke(app, ["convert-clap", "gone.pt", "/proc/clap"])
+    assert done.exit_code == 2
+    assert "/proc/clap: nothing can be written here" in done.output  # before the checkpoint is looked for

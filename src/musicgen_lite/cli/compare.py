@@ -47,13 +47,15 @@ def _votes(files: list[Path], runs: list[str]) -> None:
 def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, experiment: str) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{output}: the page is written as .html")
+    from musicgen_lite.store import check_place, write_text
+
+    check_place(output)
     if prompts < 1:
         raise UserError(f"prompts: found {prompts}; 1 or more are allowed")
     from musicgen_lite import tracking
     from musicgen_lite.report.comparison import compare as side_by_side
     from musicgen_lite.report.comparison_page import comparison_page
     from musicgen_lite.report.comparison_text import comparison_text
-    from musicgen_lite.store import write_text
 
     comparison = side_by_side(tracking.read(place(uri, experiment), Path.cwd(), runs))
     comparison_text(comparison)

@@ -41,7 +41,7 @@ def generate(
     ] = None,
 ) -> None:
     """Generate music for a prompt and write it to a file."""
-    _check(output, seed, threads, top_k)
+    _check(output, (audio, continued), seed, threads, top_k)
     # Heavy imports after the cheap checks: a mistyped option is answered at once.
     import torch
 
@@ -61,9 +61,10 @@ def generate(
     print(f"{output}: {len(music.samples) / music.rate:.1f} s, {music.real_time_factor:.2f}x real time")
 
 
-def _check(output: Path, seed: int, threads: int, top_k: int) -> None:
-    if output.suffix.lower() not in (".wav", ".flac"):
-        raise UserError(f"{output}: audio is written as .wav or .flac")
+def _check(output: Path, read: tuple[Path | None, ...], seed: int, threads: int, top_k: int) -> None:
+    from musicgen_lite.audio import check_place
+
+    check_place(output, *read)
     if not 0 <= seed < 2**48:
         raise UserError(f"seed: found {seed}; 0 to 2**48 - 1 are allowed")
     if threads < 0:

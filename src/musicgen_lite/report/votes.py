@@ -13,6 +13,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.report.page import number
 from musicgen_lite.report.summary import open_console
 from musicgen_lite.scoring.intervals import Estimate, proportion
+from musicgen_lite.store import explain
 
 COLUMNS = ("prompt", "first", "second", "preferred")
 
@@ -58,6 +59,8 @@ def _read(file: Path) -> list[Vote]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; the page's blind test saves it as votes.csv") from None
+    except OSError as error:
+        raise explain(error, file) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text ({error}); save it as UTF-8 CSV") from None
     reader = csv.DictReader(lines)

@@ -25,7 +25,7 @@ from musicgen_lite.scoring.clap_checkpoint import (
     read_checkpoint,
 )
 from musicgen_lite.scoring.clap_model import CONVERTED, load_clap
-from musicgen_lite.store import atomic_dir
+from musicgen_lite.store import atomic_dir, check_place
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +75,7 @@ def convert(
     directory = Path(directory)
     if directory.exists():
         raise UserError(f"{directory}: it is there already; name a new directory")
+    check_place(directory)
     found = read_checkpoint(Path(checkpoint), "checkpoint", trusted, "--sha256")
     source = locate(roberta, "--roberta", {}, small=True)
     tokenizer = load_tokenizer(source)

@@ -114,8 +114,8 @@ ACCEPTED: dict[str, Build] = {
 def place(tmp_path: Path) -> Path:
     music = tmp_path / "music"
     music.mkdir()
-    for name in GOOD:
-        soundfile.write(music / name, tone(4, RATE), RATE)
+    for number, name in enumerate(GOOD):
+        soundfile.write(music / name, tone(4, RATE, hz=300 + 10 * number), RATE)
     return music
 
 

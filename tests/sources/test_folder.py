@@ -11,13 +11,14 @@ import soundfile
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError
 from musicgen_lite.sources import folder
+from musicgen_lite.sources.alike import apart
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
 
 RATE = 16000
 
 
-def tone(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+def tone(seconds: float, rate: int, channels: int = 1, hz: float = 440.0) -> np.ndarray:
+    wave = 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
     return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
 
 
@@ -96,6 +97,88 @@ def test_impossible_windows_are_rejected(music: Path, start: str, end: str) -> N
     rows = [f"a.wav,x,{start},{end}", "b.flac,x,,", "c.ogg,x,,", "d.mp3,x,,", "e.wav,x,,"]
     _, rejected = gather(make(music, rows, "file_name,caption,start_s,end_s"))
     assert len(rejected) == 1
+
+
+def test_equal_audio_is_one_track_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 4 * RATE).astype(np.float32)
+    soundfile.write(tmp_path / "one.wav", noise, RATE)
+    soundfile.write(tmp_path / "two.flac", soundfile.read(tmp_path / "one.wav")[0], RATE)
+    both = np.repeat(soundfile.read(tmp_path / "one.wav")[0][:, None], 2, axis=1)
+    soundfile.write(tmp_path / "three.wav", both, RATE)
+    names = ["one.wav", "two.flac", "three.wav"]
+    for number in range(6):
+        soundfile.write(tmp_path / f"other{number}.wav", np.roll(noise, number + 1), RATE)
+        names.append(f"other{number}.wav")
+    for name in ("silent1.wav", "silent2.wav"):  # not used, and no reason to put two tracks together
+        soundfile.write(tmp_path / name, np.zeros(4 * RATE), RATE)
+    clips, rejected = gather(make(tmp_path, [f"{name},x" for name in [*names, "silent1.wav", "silent2.wav"]]))
+    assert len(rejected) == 2
+    tracks = {clip.extra["file"]: (clip.track_id, clip.split) for clip in clips}
+    assert tracks["one.wav"] == tracks["two.flac"] == tracks["three.wav"]
+    assert tracks["one.wav"][0] == "one.wav"
+    assert len(set(tracks.values())) == 7
+    said = capsys.readouterr().out
+    assert said == "equal audio, taken for one track: one.wav, two.flac, three.wav\n"
+
+
+def test_five_equal_files_are_one_track_and_make_no_three_splits(tmp_path: Path) -> None:
+    for number in range(5):
+        soundfile.write(tmp_path / f"{number}.wav", tone(4, RATE), RATE)
+    with pytest.raises(UserError, match=r"1 track\(s\) cannot make three splits"):
+        gather(make(tmp_path, [f"{number}.wav,x" for number in range(5)]))
+
+
+@pytest.mark.parametrize("header", ["file_name,caption,split", "file_name,caption,split,track_id"])
+def test_a_split_column_that_separates_equal_audio_is_refused_by_name(music: Path, header: str) -> None:
+    soundfile.write(music / "copy.flac", tone(2, 8000), 8000)
+    rows = ["a.wav,x,train,t1", "b.flac,x,train,t2", "copy.flac,x,test,t3", "c.ogg,x,validation,t4"]
+    with pytest.raises(UserError, match=r"metadata\.csv: b\.flac is in train and copy\.flac in test, but their audio"):
+        gather(make(music, [row.rsplit(",", header.count(",") == 2)[0] for row in rows], header))
+    together = [row.replace("copy.flac,x,test", "copy.flac,x,") for row in rows]
+    clips, _ = gather(make(music, [row.rsplit(",", header.count(",") == 2)[0] for row in together], header))
+    splits = {clip.extra["file"]: clip.split for clip in clips}
+    assert splits["copy.flac"] == splits["b.flac"] == "train"
+
+
+def test_a_clip_whose_samples_are_in_another_split_is_left_out() -> None:
+    """As where a file is an excerpt of another one, or two sources share a sound."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 100)).astype(np.float32)
+    made = [
+        Clip(f"c{n}", f"t{n}", split, "x", (), noise[row], RATE)
+        for n, (split, row) in enumerate([("train", 0), ("test", 1), ("train", 0), ("test", 0)])
+    ]
+    rejected: dict[str, str] = {}
+    kept = [clip.id for clip in apart(made, lambda name, reason: rejected.update({name: reason}))]
+    assert kept == ["c0", "c1", "c2"]
+    assert rejected == {"c3 (t3)": "duplicate: the very sound of c0 (t0), which is in train"}
+
+
+def test_names_spelt_in_another_way_are_found(tmp_path: Path) -> None:
+    nfc, nfd = "Bj\u00f6rk/\u00c5ngstr\u00f6m \u00e9.wav", "Bjo\u0308rk/A\u030angstro\u0308m e\u0301.wav"
+    on_disk = [nfd, "na\u00efve.wav", " spaces before.wav", "after .wav", "both \u0301.wav", "plain.wav"]
+    for number, name in enumerate(on_disk):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, tone(2, RATE, hz=300 + 50 * number), RATE)
+    cells = [nfc, "nai\u0308ve.wav", " spaces before.wav", "spaces before.wav", "  plain.wav", nfd]
+    header = "file_name,caption,start_s,end_s"
+    clips, rejected = gather(make(tmp_path, [f"{cell},x,,{1 + 0.01 * n}" for n, cell in enumerate(cells)], header), 1.0)
+    assert rejected == {}
+    found = [round(float(np.argmax(np.abs(np.fft.rfft(clip.samples))))) for clip in clips]
+    assert found == [300, 350, 400, 400, 550, 300]
+    assert len({clip.track_id for clip in clips}) == 4
+    assert folder.digest(tmp_path) == folder.digest(tmp_path)
+    before = folder.digest(tmp_path)
+    os.utime(tmp_path / nfd, ns=(1, 1))
+    assert folder.digest(tmp_path) != before
+
+
+def test_of_a_name_that_is_not_there_the_nearest_is_given(music: Path) -> None:
+    rows = ["A.WAV,x", "c.oggg,x", "nothing like it.xyz,x", "a.wav,x", "b.flac,x", "d.mp3,x", "e.wav,x"]
+    _, rejected = gather(make(music, rows))
+    reasons = [reason for name, reason in rejected.items()]
+    assert reasons == [
+        "file: no such file; 'a.wav' is near it", "file: no such file; 'c.ogg' is near it", "file: no such file",
+    ]  # fmt: skip
 
 
 def test_a_folder_without_a_table(tmp_path: Path) -> None:

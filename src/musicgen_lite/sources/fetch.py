@@ -1,9 +1,13 @@
 """Windows of videos by yt-dlp and ffmpeg into a cache that outlives the run: parallel, at a pace, resumable.
 
 yt-dlp finds the audio stream behind a page, ffmpeg reads only the window from it. A window that was fetched is a FLAC
-file in the cache, one that is gone for good a `.gone` file with the reason: neither is asked for again.
+file in the cache, one that is gone for good a `.gone` file with the reason and the address: neither is asked for again,
+but for what is gone at another address. What fails for all alike is the source's fault, and marks none.
 """
 
+import contextlib
+import json
+import random
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +23,13 @@ import soundfile
 from musicgen_lite import audio
 from musicgen_lite.errors import UserError, require
 from musicgen_lite.sources import ffmpeg
-from musicgen_lite.store import atomic_path, explain, write_text
+from musicgen_lite.store import atomic_path, explain, write_json
 
 PLACE = "{ytid}"
-# After so many windows in a row that failed for reasons that may pass, the rest is left for another run: there is no
-# network, or the site has had enough.
+# After so many windows in a row that failed the rest is left for another run: there is no network, the site has had
+# enough, or the address is wrong. Before the last is said of videos that are gone, some that were there are asked for.
 GIVE_UP_AFTER = 30
+CONTROLS = 3
 BACKOFF_S = 2.0
 SOCKET_TIMEOUT_S = 20
 # Audio alone where there is such a stream, and one that ffmpeg can read by an address.
@@ -80,8 +85,9 @@ class Fetcher:
     """Fetches windows into the folder `cache`.
 
     url: of a video, with `{ytid}` where its id goes; pause_s: at least so many seconds lie between two requests of all
-    workers together; attempts: per window where a failure may pass; options: more of yt-dlp's `YoutubeDL` options.
-    Raises UserError where yt-dlp or ffmpeg is not installed.
+    workers together; attempts: per window where a failure may pass; options: more of yt-dlp's `YoutubeDL` options;
+    retry_gone: ask again for what was found to be gone. Raises UserError where yt-dlp or ffmpeg is not installed, or
+    `cache` is no folder.
     """
 
     cache: Path
@@ -90,31 +96,45 @@ class Fetcher:
     pause_s: float
     attempts: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    retry_gone: bool = False
 
     def __post_init__(self) -> None:
         ffmpeg.require("data.source musiccaps")
         self._yt_dlp = require("yt_dlp", extra="musiccaps", purpose="data.source musiccaps")
-        self._local, self._lock, self._stop = threading.local(), threading.Lock(), threading.Event()
+        self._local, self._lock, self._stop = threading.local(), threading.RLock(), threading.Event()
         self._next_start, self._failures, self._last = 0.0, 0, ""
-        self.cache.mkdir(parents=True, exist_ok=True)
+        self._gone: list[tuple[Window, str]] = []  # of the failures in a row, not yet marked
+        self._there: list[Window] = []
+        self._fetched = False
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"data.musiccaps.cache: {self.cache}: no folder can be made here ({error})") from error
 
     def fetch(self, windows: Sequence[Window]) -> Iterator[Path | Missing]:
         """The cached file of each window, in their order, or why there is none; `workers` go ahead of the reader."""
+        self._there = [window for window in windows if self._path(window).is_file()]
         with ThreadPoolExecutor(self.workers, thread_name_prefix="fetch") as pool:
             futures = [pool.submit(self._one, window) for window in windows]
             try:
                 for future in futures:
                     yield future.result()
+                if self._fetched and self._failures < GIVE_UP_AFTER:
+                    self._mark()
             finally:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
 
+    def _path(self, window: Window, suffix: str = "flac") -> Path:
+        return self.cache / f"{window.name}.{suffix}"
+
     def _one(self, window: Window) -> Path | Missing:
-        path, gone = self.cache / f"{window.name}.flac", self.cache / f"{window.name}.gone"
+        path = self._path(window)
         if path.is_file():
             return path
-        if gone.is_file():
-            return Missing(f"gone: {gone.read_text(encoding='utf-8').strip()}")
+        known = self._known(window)
+        if known is not None:
+            return Missing(f"gone: {known}; found on an earlier run")
         for attempt in range(self.attempts):
             with self._lock:
                 if self._failures >= GIVE_UP_AFTER:
@@ -126,20 +146,59 @@ class Fetcher:
                 return Missing("not tried: stopped", passing=True)
             try:
                 self._download(window, path)
-                self._note(None)
+                self._succeeded(window)
                 return path
             except _Failed as failure:
                 reason = str(failure)
                 if not failure.passing:
-                    self._note(None)
-                    write_text(gone, reason + "\n")
+                    self._failed(reason, window)
                     return Missing(f"gone: {reason}")
-        self._note(reason)
+        self._failed(reason)
         return Missing(f"not fetched: {reason}", passing=True)
 
-    def _note(self, failure: str | None) -> None:
+    def _known(self, window: Window) -> str | None:
+        """Why a window was found to be gone at this address; None where it is to be asked for."""
+        mark = self._path(window, "gone")
+        if self.retry_gone or not mark.is_file():
+            return None
+        text = mark.read_text(encoding="utf-8").strip()
+        try:
+            held = json.loads(text)
+            return str(held["reason"]) if held["url"] == self.url else None
+        except (ValueError, TypeError, KeyError):  # of earlier releases, which wrote the reason alone
+            return text
+
+    def _mark(self) -> None:
+        """Write down for good what was found to be gone; the lock is held, or all is over."""
+        for window, reason in self._gone:
+            write_json(self._path(window, "gone"), {"reason": reason, "url": self.url})
+        self._gone = []
+
+    def _succeeded(self, window: Window) -> None:
+        """The source works: what failed before this one failed for itself."""
+        self._path(window, "gone").unlink(missing_ok=True)
         with self._lock:
-            self._failures, self._last = (self._failures + 1, failure) if failure else (0, "")
+            self._mark()
+            self._there.append(window)
+            self._failures, self._fetched = 0, True
+
+    def _failed(self, reason: str, gone: Window | None = None) -> None:
+        with self._lock:
+            self._failures, self._last = self._failures + 1, reason
+            if gone:
+                self._gone.append((gone, reason))
+            if self._failures == len(self._gone) == GIVE_UP_AFTER and self._works():
+                self._mark()
+                self._failures = 0
+
+    def _works(self) -> bool:
+        """Whether a video that was there once is still found; others wait for the answer."""
+        for window in random.sample(self._there, min(CONTROLS, len(self._there))):
+            self._wait_for_turn()
+            with contextlib.suppress(_Failed):
+                self._find(window)
+                return True
+        return False
 
     def _wait_for_turn(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ Whatever cannot be used is reported with its reason and counted; it never stops 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,28 +15,33 @@ from pathlib import Path
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import FolderParams
 from musicgen_lite.sources import ffmpeg, tables
+from musicgen_lite.sources.alike import equal_files
 from musicgen_lite.sources.clips import SPLITS, Clip
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
+from musicgen_lite.sources.names import Names
 from musicgen_lite.sources.tables import Reject, Row
 
 VARIABLE = "MUSICGEN_LITE_FOLDER"  # in the environment: the folder, where no parameter names one
 TABLES = ("metadata.csv", "metadata.jsonl")
-REQUIRED = ("file_name", "caption")
+NAME = "file_name"
+REQUIRED = (NAME, "caption")
+SHOWN = 20  # groups of equal files that are named
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable row: its number among the rows, the file, the window in seconds, and the track it belongs to."""
+    """A usable row: its number among the rows, the file and its name on disk, the window in seconds, and its track."""
 
     number: int
     row: Row
     path: Path
+    name: str
     start_s: float
     end_s: float | None
 
     @property
     def track(self) -> str:
-        return self.row.get("track_id") or self.row.get("file_name")
+        return self.row.get("track_id") or self.name
 
 
 def locate(params: FolderParams, root: Path) -> Path:
@@ -65,13 +70,14 @@ def digest(folder: Path) -> str:
     table = table_path(folder)
     state = hashlib.sha256(table.name.encode() + table.read_bytes())
     rows = tables.read(table, REQUIRED, reject=lambda place, reason: None)
-    for name in sorted({row.get("file_name") for row in rows}):
-        path = _locate(folder, name)
-        if isinstance(path, Path):
-            status = path.stat()
-            state.update(f"{name}:{status.st_size}:{status.st_mtime_ns}".encode())
+    names = Names(folder)
+    for cell in sorted({row.cells.get(NAME, "") for row in rows}):
+        found = names.find(cell)
+        if isinstance(found, str):
+            state.update(found.encode())
         else:
-            state.update(path.encode())
+            status = found[0].stat()
+            state.update(f"{cell.strip()}:{status.st_size}:{status.st_mtime_ns}".encode())
     return state.hexdigest()[:16]
 
 
@@ -92,27 +98,13 @@ def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: 
     return dict(zip(order, names + ["train"] * (len(order) - len(names)), strict=True))
 
 
-def _locate(folder: Path, name: str) -> Path | str:
-    """The file of that name in the folder, or why there is none that may be read."""
-    if not name:
-        return "file: file_name is empty"
-    try:
-        path = (folder / name).resolve()
-        if Path(name).is_absolute() or not path.is_relative_to(folder.resolve()):
-            return "file: file_name leads outside the folder; name files relative to it"
-        return path if path.is_file() else "file: no such file"
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL byte, a loop of links
-        return f"file: file_name cannot be a file's ({error})"
-
-
 def _entries(folder: Path, reject: Reject) -> list[Entry]:
     """Rows that can be used as far as the table says; the audio is not opened."""
-    table = table_path(folder)
-    entries: list[Entry] = []
+    names, entries = Names(folder), list[Entry]()
     seen: dict[tuple[Path, float, float | None], str] = {}
-    for number, row in enumerate(tables.read(table, REQUIRED, reject)):
-        path = _locate(folder, row.get("file_name"))
-        reason = path if isinstance(path, str) else tables.caption_fault(row)
+    for number, row in enumerate(tables.read(table_path(folder), REQUIRED, reject)):
+        found = names.find(row.cells.get(NAME, ""))
+        reason = found if isinstance(found, str) else tables.caption_fault(row)
         if not reason and row.get("split") not in ("", *SPLITS):
             reason = f"split: {row.get('split')!r} is none of {', '.join(SPLITS)}"
         try:
@@ -120,50 +112,91 @@ def _entries(folder: Path, reject: Reject) -> list[Entry]:
         except ValueError as error:
             reason = reason or str(error)
         if not reason:
-            assert isinstance(path, Path)
+            assert not isinstance(found, str)
+            path, name = found
             first = seen.setdefault((path, start, end), row.place)
             if first == row.place:
-                entries.append(Entry(number, row, path, start, end))
+                entries.append(Entry(number, row, path, name, start, end))
                 continue
             reason = f"duplicate: the same file and window as {first}"
-        reject(f"{row.place} ({row.get('file_name')[:100]})", reason)
+        reject(f"{row.place} ({row.get(NAME)[:100]})", reason)
     return entries
 
 
-def _splits(table: Path, entries: list[Entry], validation_fraction: float, test_fraction: float) -> dict[str, str]:
-    """The split of each track. Raises UserError for a file in two tracks, or a track in two splits."""
-    tracks: dict[Path, str] = {}
+def _tracks(table: Path, entries: list[Entry], say: Callable[[str], None]) -> dict[str, str]:
+    """The track that each one belongs to: itself, or the first with a file of equal sound, which `say` hears of.
+
+    Raises UserError for a file in two tracks.
+    """
+    of: dict[Path, str] = {}
     for entry in entries:
-        if tracks.setdefault(entry.path, entry.track) != entry.track:
+        if of.setdefault(entry.path, entry.track) != entry.track:
             raise UserError(
-                f"{table}: {entry.row.get('file_name')} is in both track {tracks[entry.path]!r} and {entry.track!r}; "
+                f"{table}: {entry.row.get(NAME)} is in both track {of[entry.path]!r} and {entry.track!r}; "
                 "rows of one file share a track"
             )
-    hashed: dict[str, str] = {}
-    if not all(entry.row.get("split") for entry in entries):
-        hashed = assign_splits([entry.track for entry in entries], validation_fraction, test_fraction)
+    joined = {track: track for track in of.values()}
+    groups = equal_files(of)
+    for group in groups:
+        named = {joined[of[path]] for path in group}
+        first = next(track for track in joined.values() if track in named)
+        joined = {track: first if whole in named else whole for track, whole in joined.items()}
+    names = {entry.path: entry.name for entry in entries}
+    for group in groups[:SHOWN]:
+        say(f"equal audio, taken for one track: {', '.join(names[path] for path in group)}")
+    if len(groups) > SHOWN:
+        say(f"equal audio, taken for one track: {len(groups) - SHOWN} more groups of files")
+    return joined
+
+
+def _splits(
+    table: Path, entries: list[Entry], tracks: dict[str, str], validation_fraction: float, test_fraction: float
+) -> dict[str, str]:
+    """The split of each track: what the table says, else by the hash of its name. Raises UserError for two splits."""
     splits: dict[str, str] = {}
+    said: dict[str, Entry] = {}
     for entry in entries:
-        split = entry.row.get("split") or hashed[entry.track]
-        if splits.setdefault(entry.track, split) != split:
-            raise UserError(f"{table}: track {entry.track!r} is in both {splits[entry.track]} and {split}")
+        split, track = entry.row.get("split"), tracks[entry.track]
+        if split and splits.setdefault(track, split) != split:
+            other = said[track]
+            if entry.track == other.track:
+                raise UserError(f"{table}: track {entry.track!r} is in both {splits[track]} and {split}")
+            raise UserError(
+                f"{table}: {other.name} is in {splits[track]} and {entry.name} in {split}, but their audio is equal or of one "
+                "track with equal audio; give them one split, or leave one out"
+            )
+        if split:
+            said.setdefault(track, entry)
+    names = [tracks[entry.track] for entry in entries]
+    if not splits.keys() >= set(names):
+        return assign_splits(names, validation_fraction, test_fraction) | splits
     return splits
 
 
 def clips(
-    folder: Path, rate: int, seconds: float, validation_fraction: float, test_fraction: float, reject: Reject
+    folder: Path,
+    rate: int,
+    seconds: float,
+    validation_fraction: float,
+    test_fraction: float,
+    reject: Reject,
+    say: Callable[[str], None] = print,
 ) -> Iterator[Clip]:
-    """Clips of exactly `seconds` at `rate` Hz mono from every usable row; `reject(id, reason)` hears of the rest."""
-    entries = _entries(folder, reject)
-    splits = _splits(table_path(folder), entries, validation_fraction, test_fraction)
+    """Clips of exactly `seconds` at `rate` Hz mono from every usable row; `reject(id, reason)` hears of the rest.
+
+    `say` hears which files are taken for one track because their sound is equal.
+    """
+    entries, table = _entries(folder, reject), table_path(folder)
     through = [entry.path for entry in entries if needs_ffmpeg(entry.path)]
     if through:
         ffmpeg.require(str(through[0]))
+    tracks = _tracks(table, entries, say)
+    splits = _splits(table, entries, tracks, validation_fraction, test_fraction)
     for entry in entries:
-        name = entry.row.get("file_name")
+        name, whole = entry.row.get(NAME), tracks[entry.track]
         place = f"{entry.row.place} ({name})"
         for piece, samples in cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place)):
             yield Clip(
-                f"{entry.number:06d}-{piece:03d}", entry.track, splits[entry.track], entry.row.get("caption"),
+                f"{entry.number:06d}-{piece:03d}", whole, splits[whole], entry.row.get("caption"),
                 tables.aspects(entry.row), samples, rate, {"file": name},
             )  # fmt: skip

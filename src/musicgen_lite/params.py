@@ -53,6 +53,7 @@ class MusicCapsParams(Section):
     pause_s: float = Field(ge=0.0)
     attempts: int = Count
     options: dict[str, Any]
+    retry_gone: bool
 
     @field_validator("url")
     @classmethod

@@ -29,6 +29,19 @@ def parameters(**data: Any) -> params.Params:
     return params.parse(tree)
 
 
+def of_videos(server: Server) -> dict[str, Any]:
+    """The parameters that fetch the videos of table.csv from a server."""
+    return {
+        "source": "musiccaps", "musiccaps__csv": "table.csv", "musiccaps__url": server.url + "/{ytid}.wav",
+        "musiccaps__pause_s": 0.0, "musiccaps__validation_fraction": 0.3,
+    }  # fmt: skip
+
+
+def sound(name: str) -> bytes:
+    """Four seconds that no other name has."""
+    return wav(marked(4) * (0.5 + int(name.removeprefix("-v").removesuffix(".wav")) / 100))
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A queued experiment's copy of the tree: it works there, and the repository is elsewhere."""
@@ -47,12 +60,8 @@ def test_musiccaps_from_table_to_clips(place: Path, capsys: pytest.CaptureFixtur
     (place / "repository").mkdir()
     rows = [row(f"-v{n}", 1, 3, f"Caption {n}.", held_out=n < 6) for n in range(20)]
     write_table(place / "repository" / "table.csv", rows)
-    data = wav(marked(4))
-    with Server(lambda name: 404 if name == "-v3.wav" else data) as server:
-        changes = {
-            "source": "musiccaps", "musiccaps__csv": "table.csv", "musiccaps__url": server.url + "/{ytid}.wav",
-            "musiccaps__pause_s": 0.0, "musiccaps__validation_fraction": 0.3,
-        }  # fmt: skip
+    with Server(lambda name: 404 if name == "-v3.wav" else sound(name)) as server:
+        changes = of_videos(server)
         chosen = parameters(**changes)
         check.main(chosen)
         assert json.loads(Path("data/external/source.json").read_text()).keys() == {"source", "digest"}
@@ -72,3 +81,31 @@ def test_musiccaps_from_table_to_clips(place: Path, capsys: pytest.CaptureFixtur
             download.main(parameters(**changes, min_available=20))
         assert server.requests.total() == asked
         assert len(ClipStore("data/clips")) == 19  # what was there stays whole
+
+
+@pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed (apt-get install ffmpeg)"
+)
+@pytest.mark.parametrize("answer", [404, b"<html>Before you continue</html>"])
+def test_an_address_that_fails_for_all_writes_off_none(
+    place: Path, capsys: pytest.CaptureFixture[str], answer: int | bytes
+) -> None:
+    pytest.importorskip("yt_dlp", reason="the package yt-dlp is not installed (make env)")
+    (place / "repository").mkdir()
+    rows = [row(f"-v{n}", 1, 3, f"Caption {n}.", held_out=n < 6) for n in range(40)]
+    write_table(place / "repository" / "table.csv", rows)
+    with Server(lambda name: sound(name) if name.endswith(".wav") else answer) as server:
+        changes = of_videos(server)
+        wrong = server.url + "/page/{ytid}"
+        with pytest.raises(UserError, match="The last 30 failed") as error:
+            download.main(parameters(**changes | {"musiccaps__url": wrong}))
+        said = str(error.value)
+        assert f"see whether data.musiccaps.url ({wrong}) is right" in said
+        assert "data.folder" not in said
+        assert server.requests.total() <= 2 * (30 + 4)  # an address is asked for its headers as well
+        listed = json.loads((place / "repository" / "checkpoints" / "rejected.json").read_text())
+        assert len(listed) == 40
+        assert "rejected, not tried: " in capsys.readouterr().out
+        assert not list((place / "repository/cache/musiccaps").iterdir())
+        download.main(parameters(**changes))
+    assert len(ClipStore("data/clips")) == 40

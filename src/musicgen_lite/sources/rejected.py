@@ -1,0 +1,58 @@
+"""What a source left out: counted by kind, shown with the first reasons, and what a user can do about it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+SHOWN = 20
+Rejected = Sequence[dict[str, str]]  # `id` and `reason` of each
+
+
+def kinds(rejected: Rejected) -> Counter[str]:
+    """How many were rejected for which kind of reason: what stands before the colon."""
+    return Counter(row["reason"].split(":")[0] for row in rejected)
+
+
+def lines(rejected: Rejected, kept: str) -> Iterator[str]:
+    """The counts by kind, the first of the rejected, and where (`kept`) all of them are listed."""
+    for kind, count in kinds(rejected).most_common():
+        yield f"  rejected, {kind}: {count}"
+    for row in rejected[:SHOWN]:
+        yield f"  rejected {row['id']}: {row['reason']}"
+    if len(rejected) > SHOWN:
+        yield f"  and {len(rejected) - SHOWN} more in {kept}"
+    if kinds(rejected).keys() & {"not fetched", "not tried"}:
+        yield (
+            "  what was not fetched may be there later: `dvc repro --force --single-item download` tries only that again"
+        )
+
+
+def advice(source: str, rejected: Rejected, url: str) -> str:
+    """What to do where too few clips of a `source` are left; `url` is where videos were looked for."""
+    match source:
+        case "synthetic":
+            return "Raise data.synthetic.train, validation and test, or lower data.min_available"
+        case "folder":
+            return (
+                "Add tracks, set the column split, or change data.folder.validation_fraction, data.folder.test_fraction or "
+                "data.min_available"
+            )
+        case _:
+            return _of_videos(rejected, url)
+
+
+def _of_videos(rejected: Rejected, url: str) -> str:
+    found, steps = kinds(rejected), []
+    if found["not tried"]:
+        reason = next(row["reason"] for row in rejected if row["reason"].startswith("not tried"))
+        steps.append(
+            f"{reason.removeprefix('not tried: ').capitalize()}: see whether data.musiccaps.url ({url}) is right "
+            "and answers from here; none of these was marked as gone, and the next run asks for them again"
+        )
+    elif found["not fetched"]:
+        steps.append("What was not fetched may be there later: run the same command again")
+    earlier = sum("found on an earlier run" in row["reason"] for row in rejected)
+    if earlier:
+        steps.append(
+            f"{earlier} were found to be gone on an earlier run: data.musiccaps.retry_gone asks for them again"
+        )
+    return ". ".join([*steps, "Or name a larger table, or lower data.min_available"])

@@ -14,13 +14,40 @@ from musicgen_lite.scoring.summary import Scores
 
 TOLERANCE = 0.05
 HOP_S = 0.01
-_BPM = re.compile(r"(\d{2,3}(?:\.\d+)?)[\s-]*(?:bpm\b|beats per minute)", re.IGNORECASE)
+SLOWEST, FASTEST = 20.0, 400.0  # BPM that music has
+_NUMBER = r"(?<!\d)(?<!\d[.,])(?<![a-z])(\d+(?:[.,]\d+)*)"
+_UNIT = r"(?:bpms?\b|b\.p\.m\b|beats?[\s-]*(?:per|a|/)[\s-]*min(?:ute)?s?\b)"
+_FIRST = rf"{_NUMBER}\s*{_UNIT}?\s*"
+# A number and its unit, with the other end of a range before it if there is one; or the unit and its number.
+_TEMPO = re.compile(
+    rf"(?:between\s+{_FIRST}and\s+|{_FIRST}(?:[-–—−~]|to|or)\s*)?{_NUMBER}[\s-]*{_UNIT}"
+    rf"|{_UNIT}\s*(?:[:=~]|of|is|at|around|about)?\s*{_NUMBER}(?!\w)",
+    re.IGNORECASE,
+)
 
 
 def stated_tempo(caption: str) -> float | None:
-    """The tempo in BPM that a caption states in figures, such as "at 128 BPM"; None where it states none."""
-    found = _BPM.search(caption)
-    return float(found.group(1)) if found else None
+    """The tempo in BPM that a caption states in figures, such as "at 128 BPM".
+
+    None where it states none, a range or several, or one that no music has.
+    """
+    stated = set()
+    for match in _TEMPO.finditer(caption):
+        *others, last = (_number(text) for text in match.groups() if text)
+        stated |= {last, *filter(_possible, others)}
+    return stated.pop() if len(stated) == 1 and all(map(_possible, stated)) else None
+
+
+def _possible(bpm: float) -> bool:
+    return SLOWEST <= bpm <= FASTEST
+
+
+def _number(text: str) -> float:
+    """A number as people write it: a comma before three digits parts thousands, before others decimals."""
+    try:
+        return float(re.sub(r",(?=\d{3}(?!\d))", "", text).replace(",", "."))
+    except ValueError:  # 1.2.3
+        return 0.0
 
 
 def tempo(samples: np.ndarray, rate: int) -> float:

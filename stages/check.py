@@ -1,8 +1,9 @@
 """Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
 
+from musicgen_lite import text
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
-from musicgen_lite.sources import folder, musiccaps
+from musicgen_lite.sources import folder, musiccaps, tables
 from musicgen_lite.store import atomic_dir, write_json
 from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run
 
@@ -33,7 +34,30 @@ def models(params: Params) -> dict[str, dict[str, str]]:
     }
 
 
+def texts(params: Params) -> dict[str, list[str]]:
+    """The texts that come from outside of the project, by what they are."""
+    match params.data.source:
+        case "folder":
+            captions = tables.captions(folder.table_path(folder.locate(params.data.folder, root())), folder.REQUIRED)
+        case "musiccaps":
+            captions = tables.captions(musiccaps.locate(params.data.musiccaps, root()), musiccaps.REQUIRED)
+        case _:
+            captions = []
+    return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts)}
+
+
+def say_what_cannot_be_read(params: Params) -> None:
+    """Print how many of the texts hold what the encoder does not know; UserError where it can read none."""
+    for what, found in texts(params).items():
+        told = text.remark(
+            found, what, lambda: text.tokenizer(resolve_model_path(params.text.name), params.trusted_pickles)
+        )
+        if told:
+            print(told)
+
+
 def main(params: Params) -> None:
+    say_what_cannot_be_read(params)
     found = {"source": source(params.data), **models(params)}
     with atomic_dir(EXTERNAL) as part:
         for name, state_of in found.items():

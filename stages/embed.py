@@ -32,6 +32,7 @@ def main(params: Params) -> None:
     encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
     size, limit, chosen = params.text.batch_size, params.text.max_tokens, params.text.variants
     told, bare = wanted(ClipStore(CLIPS), chosen)
+    remark = encoder.remark([one.text for one in told], "captions")
     lengths = encoder.num_tokens([one.text for one in told])
     made = Counter(one.variant for one in told)
     cut = Counter(one.variant for one, length in zip(told, lengths, strict=True) if length > limit)
@@ -51,6 +52,8 @@ def main(params: Params) -> None:
                 "truncated": {name: cut[name] for name in made}, "without_aspects": bare,
             }
         )  # fmt: skip
+    if remark:
+        print(remark)
     for name, count in made.items():
         print(f"{name}: {count}, cut at {limit} tokens: {cut[name]}")
     if bare:

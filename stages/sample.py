@@ -42,6 +42,8 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
     fixed = list(params.sample.fixed_prompts)
+    if remark := encoder.remark(fixed, "sample.fixed_prompts"):
+        print(remark)
     for number, embedding in enumerate(encoder.encode(fixed, params.text.max_tokens)):
         # Halved like the stored captions.
         yield Item(f"fixed-{number}", "fixed", fixed[number], embedding.astype(np.float16))

@@ -4,7 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from musicgen_lite import weights
+from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from stages import check
 from stages.runtime import EXTERNAL, resolve_model_path
@@ -64,3 +67,37 @@ def test_a_relative_path_of_a_model_starts_at_the_repository(place: Path) -> Non
     (place / "repository" / "models" / "own").mkdir(parents=True)
     assert resolve_model_path("models/own") == str(place / "repository" / "models" / "own")
     assert resolve_model_path("models/other") == "models/other"  # perhaps one of the hub
+
+
+def with_texts(place: Path, captions: list[str], prompts: list[str]) -> Params:
+    """Parameters of a folder whose table holds these captions, and with these fixed prompts."""
+    music = place / "music"
+    music.mkdir(exist_ok=True)
+    lines = "".join(f"{number}.wav,{caption}\n" for number, caption in enumerate(captions))
+    (music / "metadata.csv").write_text("file_name,caption\n" + lines, encoding="utf-8")
+    params = parameters(source="folder", folder__path=str(music))
+    return params.model_copy(update={"sample": params.sample.model_copy(update={"fixed_prompts": tuple(prompts)})})
+
+
+def test_captions_and_prompts_that_the_encoder_cannot_read_are_counted(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check.main(with_texts(place, ["A calm piano.", "Fast drums."], ["Loud."]))
+    assert capsys.readouterr().out == ""
+    check.main(with_texts(place, ["A calm piano.", "音楽 の 曲", "A na\u00efve tune.", ""], ["Loud.", "موسيقى"]))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("captions: 2 of 3 hold characters that the text encoder does not know ('ï' 'の'")
+    assert first.endswith("and of 1 it can read next to nothing")
+    assert second.startswith("sample.fixed_prompts: 1 of 2 hold characters")
+
+
+@pytest.mark.parametrize(
+    ("captions", "prompts", "what"),
+    [(["音楽 の 曲", "موسيقى هادئة"], ["Loud."], "captions"), (["Loud."], ["音楽 の 曲"], "sample.fixed_prompts")],
+)
+def test_texts_of_which_the_encoder_can_read_none_are_refused(
+    place: Path, captions: list[str], prompts: list[str], what: str
+) -> None:
+    with pytest.raises(UserError, match=f"{what}: the text encoder can read none of {len(captions)}"):
+        check.main(with_texts(place, captions, prompts))
+    assert not EXTERNAL.exists()

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from musicgen_lite import params, text
+from musicgen_lite.errors import UserError
 from musicgen_lite.sources.clips import Clip, ClipWriter
 from musicgen_lite.store import ArrayStore, ArrayWriter
 from musicgen_lite.text import TextEncoder
@@ -128,3 +129,27 @@ def test_the_size_of_a_batch_changes_nothing(batch_size: int) -> None:
     assert about == also
     assert one.keys() == other.keys()
     assert all(close(one[key], other[key]) for key in one)
+
+
+def rewrite(captions: dict[str, str]) -> None:
+    """The clips with other captions."""
+    shutil.rmtree("data/clips")
+    Path("data/clips").mkdir()
+    writer = ClipWriter("data/clips")
+    for key, caption in captions.items():
+        writer.add(Clip(key, key, SPLITS[key[0]], caption, (), np.zeros(160, np.float32), 16000))
+    writer.close()
+
+
+@pytest.mark.usefixtures("clips")
+def test_captions_that_the_encoder_cannot_read_are_counted_and_refused_where_all_are_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rewrite(CAPTIONS | {"t0": "音楽 の 曲", "v0": "A beat 🎵."})
+    embedded()
+    assert "captions: 2 of 5 hold characters that the text encoder does not know" in capsys.readouterr().out
+    shutil.rmtree("data/text")
+    rewrite(dict.fromkeys(CAPTIONS, "موسيقى هادئة"))
+    with pytest.raises(UserError, match="captions: the text encoder can read none of 5: it does not know "):
+        embedded()
+    assert not Path("data/text").exists()

@@ -87,6 +87,12 @@ def _json_rows(path: Path, text: str, reject: Reject) -> Iterator[Row]:
         yield Row(place, {name: "" if cell is None else str(cell) for name, cell in value.items()})
 
 
+def captions(path: Path, required: Sequence[str]) -> list[str]:
+    """The captions of a table that can be used as far as they go, without a word of the others; see `read`."""
+    rows = read(path, required, reject=lambda place, reason: None)
+    return [row.get("caption") for row in rows if not caption_fault(row)]
+
+
 def caption_fault(row: Row) -> str | None:
     """Why a row's caption cannot be used, or None."""
     caption = row.get("caption")

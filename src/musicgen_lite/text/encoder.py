@@ -9,6 +9,7 @@ import numpy as np
 from musicgen_lite.errors import UserError
 from musicgen_lite.pretrained import check_type, load_model, load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.store import fingerprint
+from musicgen_lite.text import legible
 
 if TYPE_CHECKING:  # see store
     import torch
@@ -37,6 +38,11 @@ def load(name: str, trusted: Collection[str] = (), device: "str | torch.device" 
     check_type(source, "t5", PART)
     model = load_model(T5EncoderModel, source, PART).to(device)
     return TextEncoder(model, load_tokenizer(source), source.pinned, source.revision)
+
+
+def tokenizer(name: str, trusted: Collection[str] = ()) -> Any:
+    """The tokenizer of the text encoder called `name`, without its weights; see `load`."""
+    return load_tokenizer(locate(name, PARAMETER, EMBEDDED, trusted, small=True))
 
 
 def batches(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -69,15 +75,11 @@ class TextEncoder:
 
     def unknown(self, text: str) -> list[str]:
         """The characters of a text that the tokenizer has no piece for, in order, each once."""
-        unk = self._tokenizer.unk_token_id
-        found = []
-        for character in dict.fromkeys(text):
-            if not character.isascii():
-                ids = self._tokenizer(character, add_special_tokens=False).input_ids
-                # Pieces of bytes decode to the replacement character.
-                if unk in ids or any("\ufffd" in self._tokenizer.decode([piece]) for piece in ids):
-                    found.append(character)
-        return found
+        return legible.unknown(self._tokenizer, text)
+
+    def remark(self, texts: Sequence[str], what: str) -> str:
+        """What is to be said of texts that it cannot read, see `legible.remark`; raises UserError where it can read none."""
+        return legible.remark(texts, what, lambda: self._tokenizer)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[np.ndarray]:
         """Embed `texts`: for each a float32 array `[L, D]`, `1 <= L <= max_tokens`, whose values fit half precision.

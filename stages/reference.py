@@ -6,6 +6,7 @@ from musicgen_lite.scoring import embeddings
 from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_reference
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.scoring.embedders import all_embedders, origins
+from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
 from musicgen_lite.scoring.recoding import codes_kept
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.sources.evaluation import EVALUATION_SEED, GENRE, few_genres, halves, some_training_clips, window
@@ -37,8 +38,8 @@ def main(params: Params) -> None:
     spaces = all_embedders(decoder, clap)
     sets = embed_all(audio, spaces) | embed_all(in_clap, spaces[:1])
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
-    scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, EVALUATION_SEED)
-    scores.update(codes_kept(audio["real"], decoder, params.score.bootstrap, EVALUATION_SEED))
+    scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, BOOTSTRAP_SEED)
+    scores.update(codes_kept(audio["real"], decoder, params.score.bootstrap, BOOTSTRAP_SEED))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
     scores.notes |= origins(clap)

@@ -11,10 +11,11 @@ from musicgen_lite.scoring.audio_scores import FAR, IN_CLAP_ONLY, NEAR, Audio, G
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.scoring.embedders import all_embedders, origins
 from musicgen_lite.scoring.embeddings import Embedder
+from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
 from musicgen_lite.scoring.pairing import check_unique
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import EVALUATION_SEED, window
+from musicgen_lite.sources.evaluation import window
 from musicgen_lite.store import write_json
 from stages.runtime import (
     CLIPS,
@@ -67,7 +68,7 @@ def main(params: Params) -> None:
 
     def score(made: Generated, suffix: str = "") -> Scores:
         draws = params.score.bootstrap
-        return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=EVALUATION_SEED, suffix=suffix)
+        return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=BOOTSTRAP_SEED, suffix=suffix)
 
     by_text = generated(samples, "text", count)
     scores = score(by_text)

@@ -3,9 +3,8 @@
 from musicgen_lite import models
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import baselines, nll
-from musicgen_lite.scoring.intervals import rounded
+from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED, rounded
 from musicgen_lite.scoring.summary import Scores
-from musicgen_lite.sources.evaluation import EVALUATION_SEED
 from musicgen_lite.store import ArrayStore, write_json, write_text
 from stages.runtime import (
     CODEBOOKS,
@@ -46,7 +45,7 @@ def main(params: Params) -> None:
         baseline,
         frame_rate=tokens.meta["frame_rate"],
         bootstrap=params.score.bootstrap,
-        seed=EVALUATION_SEED,
+        seed=BOOTSTRAP_SEED,
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
     scores.write(SCORES_NLL)

@@ -15,6 +15,8 @@ from scipy.stats import beta, norm
 from musicgen_lite.errors import UserError
 
 CONFIDENCE = 0.95
+# Fixed, not a parameter: all results are resampled alike, so that two of them can be compared in pairs.
+BOOTSTRAP_SEED = 0
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 # Rows of counts are made in blocks, so that memory does not grow with resamples times clips.
 BLOCK = 4_000_000

@@ -1,7 +1,7 @@
 """The parts of a corpus that a model is evaluated on: which test clips are the reference, which are generated for, and windows.
 
-The split is seeded by a constant, not by a parameter: all results of one corpus are measured against the same reference, and
-with the same bootstrap resamples, so that two results can be compared in pairs.
+The split is seeded by a constant, not by a parameter: all results of one corpus are measured against the same reference, so that
+two of them can be compared in pairs.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,13 +1,16 @@
 """One short script a stage, run as `python -m stages.NAME` from the root of the tree.
 
 This package puts its own tree's `src` first on the path: a queued experiment runs in a copy of the tree, and must
-import that copy, not the workspace, which the environment has installed.
+import that copy, not the workspace, which the environment has installed. It is imported before all else, so that Ctrl-C
+is answered from the start.
 """
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -17,6 +20,21 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+INTERRUPTED = "interrupted: what is finished is kept; the same command goes on from there"
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+
+def leave_at_once(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C while a stage still imports: nothing is open yet, and a package might take the exception for a missing one."""
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(EXIT_INTERRUPTED)
+
+
+# Only in a stage's own process, where Python has not yet put the script's path in place of -m, and not where the shell
+# has Ctrl-C ignored, as it has for what runs in its background.
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, leave_at_once)
 
 if (
     find_spec("lightning") is None

@@ -6,6 +6,7 @@ Nothing here decides a result.
 import hashlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import ComputeParams, Params
 from musicgen_lite.store import explain
+from stages import EXIT_INTERRUPTED, INTERRUPTED, leave_at_once
 
 CLIPS = Path("data/clips")
 EXTERNAL = Path("data/external")  # the state of what is read from outside of the repository, a file for each
@@ -42,9 +44,14 @@ SHIPPED = ("", "embedded", "judge")  # names of models that are never paths
 
 
 def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2."""
+    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2, Ctrl-C one and 130."""
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to close
     try:
         stage(params.load("params.yaml"))
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
         explained = explain(error)
         if not isinstance(explained, UserError):

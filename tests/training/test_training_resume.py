@@ -1,6 +1,7 @@
 """A training that was killed ends as if it had never been."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,33 @@ def test_a_training_ends_the_same_wherever_it_breaks_off(
     for number, (owner, method, call) in enumerate(PLACES):
         break_and_resume(tmp_path / str(number), stores, owner, method, call, seconds)
         assert_same(tmp_path / str(number), unbroken)
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"), [(TrainingModule, "training_step"), (TrainingModule, "validation_step"), (SaveLast, "_save")]
+)
+def test_ctrl_c_ends_a_training_without_a_model_and_it_goes_on_from_there(
+    tmp_path: Path, stores: tuple[Path, Path], unbroken: Path, owner: type, method: str
+) -> None:
+    """Lightning takes the interrupt for itself: it exits with code 1, and leaves every later one ignored."""
+    original: Callable[..., Any] = getattr(owner, method)
+
+    def pressed(*args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*args, **kwargs)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, method, pressed)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path, PARAMS, stores, checkpoint_seconds=0.0)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert not (tmp_path / "model.safetensors").exists()
+    run(tmp_path, PARAMS, stores, checkpoint_seconds=0.0)
+    assert_same(tmp_path, unbroken)
 
 
 def test_a_damaged_last_checkpoint_is_not_taken(tmp_path: Path, stores: tuple[Path, Path], unbroken: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,19 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Let Ctrl-C come out as KeyboardInterrupt: Lightning exits with code 1, and leaves later ones ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
 def _load(model: LanguageModel, path: str | Path, key: str) -> int:
     """Put the weights of a checkpoint into the model: `state_dict` the averaged ones, `current_model_state` the raw.
 
@@ -212,7 +226,8 @@ def fit(
             enable_model_summary=False,
         )
         data = TokenData(dataset, dataset, clips, train, batch_size, stops)
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        with _interruptible(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     if not trainer.is_global_zero:
         return None
     checkpoints.sweep(directory, best)

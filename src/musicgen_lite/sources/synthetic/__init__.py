@@ -1,8 +1,11 @@
 """Music that the project composes, renders and describes itself: an endless corpus from seeds, without any download."""
 
+import contextlib
 import functools
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import SPLITS, Clip
@@ -28,6 +31,17 @@ def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip
     return Clip(name, name, split, words.text, words.aspects, render(piece, seconds, rate), rate, extra)
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C is for this process alone, which ends those that it starts within; until then it is held back here."""
+    resource_tracker.ensure_running()  # starting it unblocks what was blocked
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def clips(
     first_seed: int, count: int, split: str, seconds: float = 8.0, rate: int = 16000, workers: int = 1
 ) -> Iterator[Clip]:
@@ -37,7 +51,9 @@ def clips(
     if workers <= 1:
         yield from map(make, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with _deaf_to_interrupts():
+        started = multiprocessing.get_context("spawn").Pool(workers)
+    with started as pool:
         yield from pool.imap(make, seeds, chunksize=4)
 
 

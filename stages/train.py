@@ -1,5 +1,6 @@
 """Train model A or B, where a killed training goes on in the same tracked run; or take a published model as it is."""
 
+import contextlib
 import csv
 import shutil
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
-from musicgen_lite.store import atomic_dir, atomic_path, write_json
+from musicgen_lite.store import atomic_dir, atomic_path, held, write_json
 from musicgen_lite.training.fit import TrainingResult, fit
 from musicgen_lite.training.imported import import_peer
 from musicgen_lite.training.preview import previewer
@@ -43,6 +44,12 @@ def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResul
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = work_dir("train", params)
+    with held(folder) if tracking.is_first_process() else contextlib.nullcontext():
+        train(params, folder)
+
+
+def train(params: Params, folder: Path) -> None:
+    """Train from where `folder` stands, write all results, and remove it."""
     with tracking.begin(params.tracking, root(), params.training(), folder / "run.json") as tracked:
         result = model(params, folder, tracked.loggers)
     if result is None:  # another process of the same training writes the results

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,3 +220,40 @@ def test_fingerprint_sees_values_shapes_types_and_config() -> None:
         (tensors, {"hop": 321}),
     ]
     assert len({base, *(store.fingerprint(*change) for change in changes)}) == 5
+
+
+def test_unfinished_work_is_abandoned_once_it_is_old_and_no_process_holds_it(tmp_path: Path) -> None:
+    works = [tmp_path / "checkpoints" / name for name in ("held", "old", "young")]
+    for work in works:
+        work.mkdir(parents=True)
+        (work / "last.ckpt").touch()
+        for path in (work, work / "last.ckpt") if work.name != "young" else (work,):
+            os.utime(path, (0, 0))
+    assert store.abandoned(tmp_path / "nothing", 0) == []
+    with store.held(works[0]):
+        assert store.abandoned(tmp_path / "checkpoints", 3600) == [works[1]]
+        assert not store.discard(works[0])
+        assert works[0].exists()
+    assert store.discard(works[0])
+    assert store.abandoned(tmp_path / "checkpoints", 3600) == [works[1]]
+    assert sorted(path.name for path in works[0].parent.iterdir()) == ["old", "old.lock", "young"]
+
+
+def test_a_second_process_of_the_same_work_waits_for_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, order = tmp_path / "checkpoints" / "work", []
+
+    def second() -> None:
+        with store.held(work):
+            order.append("second")
+
+    with store.held(work):
+        other = threading.Thread(target=second)
+        other.start()
+        while "another process does the same work" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+    assert not list(work.parent.iterdir())

@@ -12,6 +12,8 @@ import json
 import os
 import shutil
 import stat
+import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -179,7 +181,7 @@ def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
     A second process that does the same work at the same time fills a directory of its own.
     """
     work = Path(work)
-    lock = FileLock(f"{work}.lock", blocking=False)
+    lock = _lock(work)
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock.acquire()
@@ -196,6 +198,63 @@ def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
         Path(lock.lock_file).unlink()
     finally:
         lock.release()
+
+
+def _lock(work: str | Path) -> FileLock:
+    return FileLock(f"{work}.lock", blocking=False)
+
+
+@contextlib.contextmanager
+def held(work: str | Path) -> Iterator[None]:
+    """Keep the folder of unfinished work to this process; where another one does that work now, wait until it ends.
+
+    The lock's file goes with the folder: who finishes the work removes that.
+    """
+    Path(work).parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(work)
+    try:
+        lock.acquire()
+    except Timeout:
+        print(f"{work}: another process does the same work; waiting for it to end", file=sys.stderr, flush=True)
+        lock.acquire(blocking=True)
+    try:
+        yield
+        if not Path(work).exists():
+            Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def abandoned(folder: str | Path, seconds: float) -> list[Path]:
+    """Folders of unfinished work in `folder` that no process holds and nobody wrote to for `seconds`."""
+    return [work for work in _works(folder) if time.time() - _newest(work) > seconds and not _is_held(work)]
+
+
+def _works(folder: str | Path) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("*") if path.is_dir())
+
+
+def _newest(work: Path) -> float:
+    return max(path.lstat().st_mtime for path in (work, *work.rglob("*")))
+
+
+def _is_held(work: Path) -> bool:
+    try:
+        with _lock(work):
+            return False
+    except Timeout:
+        return True
+
+
+def discard(work: str | Path) -> bool:
+    """Remove a folder of unfinished work with its lock; False where a process has taken it up since."""
+    try:
+        with _lock(work) as lock:
+            shutil.rmtree(work)
+            Path(lock.lock_file).unlink()
+            return True
+    except Timeout:
+        return False
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,11 +8,15 @@ opened or written.
 - `close` writes that row: into the training's own, or into a new one that repeats the training's parameters and curve.
 - `read` gives finished rows back, by name or id, with their tables and sounds.
 - `ui` opens MLflow at the comparison of all rows.
+- `leftovers` finds artifacts that no row needs, and `discard` removes them.
 """
 
+from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.results import Result, read
 from musicgen_lite.tracking.rows import Row, close, find
-from musicgen_lite.tracking.training import Run, begin
+from musicgen_lite.tracking.training import Run, begin, is_first_process
 from musicgen_lite.tracking.ui import ui
 
-__all__ = ["Result", "Row", "Run", "begin", "close", "find", "read", "ui"]
+__all__ = [
+    "Leftovers", "Result", "Row", "Run", "begin", "close", "discard", "find", "is_first_process", "leftovers", "read", "ui",
+]  # fmt: skip

@@ -102,7 +102,7 @@ def _new_record(params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Whether this is the process that reports, of the several that a training on many devices may have."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
     return int(rank) == 0
@@ -123,7 +123,7 @@ def begin(tracking: TrackingParams, root: str | Path, params: Mapping[str, Any],
     record = {**read_json(kept), "tags": tags} if kept.exists() else _new_record(flatten(params), tags)
     # The first experiment failed, and its name with it; the row takes the name of the one that carries on.
     record["name"] = provenance.experiment_name() or record["name"]
-    if not _is_first_process():
+    if not is_first_process():
         return Run(record, None)
     write_json(kept, record)
     try:

@@ -172,6 +172,7 @@ def test_only_tracking_imports_mlflow_and_the_library_never_reads_parameters_fro
             assert not re.search(r"^\s*(import|from) mlflow", text, re.MULTILINE), where
         if where.as_posix() != "params.py":
             assert 'params.yaml")' not in text, where
+        if where.as_posix() != "cli/dvc_cache.py":  # a command of the repository, for which DVC has none
             assert not re.search(r"^\s*(import|from) dvc", text, re.MULTILINE), where
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import compare, convert_clap, generate, preset, share, ui
+from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, share, ui
 from musicgen_lite.cli.errors import PlainErrors
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
     ] = False,
 ) -> None:
-    """Small text-to-music models: generate from a trained one, compare several, write presets, convert a CLAP."""
+    """Small text-to-music models: generate from a trained one, compare several, write presets, convert a CLAP, clean up."""
 
 
 app.command("generate")(generate.generate)
@@ -42,3 +42,4 @@ app.command("push")(share.push)
 app.command("pull")(share.pull)
 app.command("preset")(preset.preset)
 app.command("convert-clap")(convert_clap.convert_clap)
+app.command("clean")(clean.clean)

@@ -1,0 +1,101 @@
+"""`musicgen-lite clean`."""
+
+import time
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musicgen_lite.cli.tracking import Experiment, Uri, place
+from musicgen_lite.errors import UserError
+
+if TYPE_CHECKING:
+    from musicgen_lite.cli.dvc_cache import Cache
+
+
+class Kind(StrEnum):
+    """What can be removed."""
+
+    CHECKPOINTS = "checkpoints"
+    ARTIFACTS = "artifacts"
+    OBJECTS = "objects"
+    RUNS = "runs"
+
+
+WHAT = {
+    Kind.CHECKPOINTS: "interrupted work that no run holds; the same work would begin anew",
+    Kind.ARTIFACTS: "of rows that were deleted in MLflow, or that its database does not know",
+    Kind.OBJECTS: "to which no commit, experiment or run-cache entry, nor the workspace refers",
+    Kind.RUNS: "that only the run cache remembers; coming back to these results would compute them anew",
+}
+
+
+def clean(
+    remove: Annotated[
+        list[Kind] | None, typer.Option(help="Remove these. May be repeated.", show_default=False)
+    ] = None,
+    days: Annotated[float, typer.Option(help="Leave what was written in the last days; 0 goes by no age.")] = 1.0,
+    uri: Uri = "",
+    experiment: Experiment = "",
+) -> None:
+    """Say what interrupted work, DVC's cache and MLflow's artifacts take; remove what nothing refers to when told to."""
+    if days < 0:
+        raise UserError(f"days: found {days:g}; 0 or more are allowed")
+    from musicgen_lite import store, tracking
+    from musicgen_lite.cli import dvc_cache
+
+    root, settings, seconds = Path.cwd(), place(uri, experiment), days * 86400
+    with dvc_cache.opened() as cache:
+        rows = tracking.leftovers(settings, root, seconds)
+        found = {
+            Kind.CHECKPOINTS: store.abandoned("checkpoints", seconds),
+            Kind.ARTIFACTS: rows.folders,
+            **_of_cache(cache, seconds),
+        }
+        artifacts = [rows.folder] if rows.folder else []
+        _print_sizes([Path("checkpoints"), *artifacts, cache.folder, cache.runs, cache.queue, Path("cache")])
+        _print_found(found, set(remove or []))
+        for kind in remove or []:
+            match kind:
+                case Kind.CHECKPOINTS:
+                    for work in found[kind]:
+                        store.discard(work)
+                case Kind.ARTIFACTS:
+                    tracking.discard(settings, root, rows)
+                case _:
+                    cache.discard(found[kind])
+
+
+def _of_cache(cache: "Cache", seconds: float) -> dict[Kind, list[Path]]:
+    """Objects that nothing refers to, and entries of the run cache with the objects that they alone refer to."""
+    since = time.time() - seconds
+    entries = [entry for entry in cache.remembered() if entry.path.stat().st_mtime <= since]
+    unused, forgotten = cache.unused(), cache.unused(without=entries)
+    only = [path for path in forgotten if path not in set(unused)] if entries else []
+    return {
+        Kind.OBJECTS: [path for path in unused if path.stat().st_mtime <= since],
+        Kind.RUNS: [*(entry.path for entry in entries), *only],
+    }
+
+
+def _print_sizes(places: Iterable[Path]) -> None:
+    print(f"{'':24} {'files':>8} {'size':>10}")
+    for path in places:
+        name = path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
+        print(f"{name!s:24} {_size([path])}")
+
+
+def _print_found(found: Mapping[Kind, list[Path]], chosen: set[Kind]) -> None:
+    print("\nof these:")
+    for kind, paths in found.items():
+        print(f"{kind:24} {_size(paths)}  {WHAT[kind]}{'; removed' if kind in chosen else ''}")
+    if not chosen:
+        print("\nNothing was removed; `--remove checkpoints`, and so on, removes.")
+
+
+def _size(paths: Iterable[Path]) -> str:
+    """How many files there are, and what they take."""
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return f"{len(files):8} {sum(file.lstat().st_size for file in files) / 1e6:7.1f} MB"

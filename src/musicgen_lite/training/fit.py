@@ -104,6 +104,11 @@ def hardware(params: Params) -> tuple[str, str]:
     return accelerator, precision
 
 
+def _device(accelerator: str) -> str:
+    """The device in words: `cpu`, or `cuda` with the GPU's name."""
+    return f"cuda ({torch.cuda.get_device_name()})" if accelerator == "cuda" else accelerator
+
+
 def _accumulation(train: TrainParams, batch_size: int) -> int:
     together = batch_size * train.devices * train.num_nodes
     if train.effective_batch_size % together:
@@ -226,6 +231,8 @@ def fit(
             enable_model_summary=False,
         )
         data = TokenData(dataset, dataset, clips, train, batch_size, stops)
+        if trainer.is_global_zero:
+            print(f"train: on {_device(accelerator)}, precision {precision}, {batch_size} clips a pass", flush=True)
         with _interruptible(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     if not trainer.is_global_zero:

@@ -1,0 +1,144 @@
+"""The whole pipeline once on a GPU, on the tests' tiny setting: does it run there, and are its figures numbers?
+
+`python -m benchmarks.gpu --smoke` runs `dvc repro` in a clone of its own with compute.device cuda, train.precision
+16-mixed and train.batch_size auto, and says per stage what it saw and how long it took. It exits with 1 where something
+is wrong and with 2 where there is no GPU. `--device cpu` walks the same path without one, with train.precision auto.
+"""
+
+import argparse
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from musicgen_lite.sources.clips import ClipStore
+from tests.pipeline.project import ENVIRONMENT, Project, create
+
+PRECISION = {"cuda": "16-mixed", "cpu": "auto"}
+TRAINS_ON = re.compile(
+    r"train: on (?P<device>cpu|cuda)(?P<name> \(.*\))?, precision (?P<precision>\S+), (?P<size>\d+) clips"
+)
+
+
+@dataclass
+class Step:
+    """One stage as `dvc repro` ran it; `lines`: what it printed."""
+
+    stage: str
+    seconds: float = 0.0
+    lines: list[str] = field(default_factory=list)
+
+
+def prepare(project: Project, device: str) -> None:
+    """Set the parameters of a smoke run."""
+    project.set(compute__device=device, train__precision=PRECISION[device], train__batch_size="auto")
+
+
+def repro(project: Project) -> tuple[int, list[Step]]:
+    """Run `dvc repro` and time its stages; also its exit code. What comes before the first stage is a step "dvc"."""
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=project.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    steps, since = [Step("dvc")], time.monotonic()
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if found := re.match(r"Running stage '(\w+)'", line):
+            steps.append(Step(found[1]))
+            since = time.monotonic()
+        steps[-1].lines.append(line.rstrip("\n"))
+        steps[-1].seconds = time.monotonic() - since
+    return process.wait(), steps
+
+
+def faults(project: Project, device: str, steps: list[Step]) -> list[str]:
+    """What is wrong with a finished run; nothing if all is well."""
+    found = [fault for step in steps if step.stage == "train" for fault in _training(step, device)]
+    timings = json.loads((project.folder / "data/run/timings.json").read_text())
+    if any(("peak_gpu_memory_mb" in row) != (device == "cuda") for row in timings):
+        found.append(f"the training did not take place on {device}, by what its timings say of a GPU's memory")
+    with (project.folder / "metrics/curves.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            measured = {name: value for name, value in row.items() if value}
+            found += [
+                f"curves.csv, step {row['step']}: {name} is {value}"
+                for name, value in measured.items()
+                if not _finite(value)
+            ]
+    for path in sorted(project.folder.glob("metrics/*.json")):
+        scores = json.loads(path.read_text())
+        found += [f"{path.name}: {name} is {value}" for name, value in scores.items() if not _finite(value)]
+    samples = ClipStore(project.folder / "data/samples")
+    for name in samples.index["id"]:
+        wave = samples.samples(name)[0]
+        if not (np.isfinite(wave).all() and np.any(wave)):
+            found.append(f"sample {name} is silent or no number")
+    if [status for _, status in project.rows()] != ["FINISHED"]:
+        found.append(f"rows in MLflow: {project.rows()}, where one FINISHED was expected")
+    return found
+
+
+def _training(step: Step, device: str) -> list[str]:
+    """What is wrong with the line in which a training says what it runs on."""
+    said = next(filter(None, map(TRAINS_ON.match, step.lines)), None)
+    if said is None:
+        return ["the training did not say what it runs on"]
+    wrong = said["device"] != device or (device == "cuda" and said["precision"] != PRECISION[device])
+    return [f"the training ran otherwise than asked for: {said[0]}"] if wrong else []
+
+
+def _finite(value: str | float) -> bool:
+    return math.isfinite(float(value))
+
+
+def summary(steps: list[Step]) -> str:
+    """A line a stage: its seconds, and the last thing that it said of itself."""
+    lines = [f"{'stage':12} {'seconds':>8}"]
+    for step in steps[1:]:
+        told = [line for line in step.lines if TRAINS_ON.match(line)]
+        lines.append(f"{step.stage:12} {step.seconds:8.1f}  {' '.join(told).removeprefix('train: ')}".rstrip())
+    return "\n".join(lines)
+
+
+def smoke(device: str) -> int:
+    """Run the pipeline in a clone and report; 0 if all is well, else 1."""
+    with tempfile.TemporaryDirectory() as place:
+        project = create(Path(place))
+        prepare(project, device)
+        code, steps = repro(project)
+        found = [f"dvc repro ended with {code}"] if code else faults(project, device, steps)
+        scores = {path.name: json.loads(path.read_text()) for path in sorted(project.folder.glob("metrics/*.json"))}
+    print(f"\n{summary(steps)}")
+    for name, values in scores.items():
+        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    for fault in found:
+        print(f"wrong: {fault}", file=sys.stderr)
+    print("smoke: " + (f"{len(found)} faults" if found else f"all well on {device}"))
+    return int(bool(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", required=True, help="run the tiny pipeline once")
+    parser.add_argument("--device", choices=list(PRECISION), default="cuda", help="cpu: the same path without a GPU")
+    device = parser.parse_args().device
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            print("error: torch sees no GPU here; --device cpu walks the same path without one", file=sys.stderr)
+            raise SystemExit(2)
+    raise SystemExit(smoke(device))
+
+
+if __name__ == "__main__":
+    main()

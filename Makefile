@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help env repro ui test test-all test-quick test-oldest lint lock wheel weights
+.PHONY: help env repository repro ui test test-all test-quick test-oldest lint lock wheel weights
 
 help:
 	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
@@ -19,7 +19,12 @@ help:
 env:
 	@$(PYTHON) requirements/install.py
 
-repro: env
+# Before the environment is set up, which takes a while.
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: $(CURDIR) is no git repository, as which DVC keeps results \
+	and experiments; run: git init && git add -A && git commit -m start" >&2; exit 2; }
+
+repro: repository env
 	@dvc repro
 
 ui: env

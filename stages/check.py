@@ -1,6 +1,6 @@
 """Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
 
-from musicgen_lite import text
+from musicgen_lite import text, tracking
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
@@ -58,6 +58,11 @@ def say_what_cannot_be_read(params: Params) -> None:
 
 def main(params: Params) -> None:
     say_what_cannot_be_read(params)
+    if tracking.commit() is None:
+        tracking.warn(
+            "this repository has no commit yet: MLflow runs cannot say which code made them, and `dvc exp run` ends with `Empty git "
+            "repo`; run `git add -A && git commit -m start`"
+        )
     found = {"source": source(params.data), **models(params)}
     with atomic_dir(EXTERNAL) as part:
         for name, state_of in found.items():

@@ -17,8 +17,11 @@ def test_what_dvc_writes_leaves_a_tree_clean_and_code_makes_it_dirty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert provenance.tags("train")["train.commit"] == "none"
-    git(tmp_path, "init", "-q")
+    for _ in ("no repository", "no commit"):
+        tags = provenance.tags("train")
+        assert provenance.commit() is None
+        assert tags["train.commit"] == tags["train.dirty"] == "none"
+        git(tmp_path, "init", "-q")
     for path in ("dvc.lock", "params.yaml", "metrics/nll.json", "stages/train.py"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("old")

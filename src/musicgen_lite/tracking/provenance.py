@@ -30,6 +30,12 @@ def dirty_files() -> list[str]:
     return [path for path in paths if not path.startswith(WRITTEN_BY_DVC)]
 
 
+def commit() -> str | None:
+    """The commit of the tree in the working directory; None where there is no repository, or no commit in it."""
+    found = _git("rev-parse", "--verify", "HEAD")
+    return found.strip() if found else None
+
+
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -58,11 +64,11 @@ def experiment_name() -> str | None:
 
 def tags(step: str) -> dict[str, str]:
     """Tags `<step>.*` that tell where the code in the working directory and this process come from."""
-    commit = _git("rev-parse", "HEAD")
+    head = commit()
     lock = Path("requirements/lock.txt")
     found = {
-        "commit": commit.strip() if commit else "none",
-        "dirty": str(bool(commit and dirty_files())).lower(),
+        "commit": head or "none",
+        "dirty": str(bool(dirty_files())).lower() if head else "none",
         "experiment": experiment_name() or "none",
         "baseline": os.environ.get("DVC_EXP_BASELINE_REV") or "none",
         "requirements": hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.exists() else "none",

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,10 +43,10 @@ def prepare(project: Project, device: str) -> None:
     project.set(compute__device=device, train__precision=PRECISION[device], train__batch_size="auto")
 
 
-def repro(project: Project) -> tuple[int, list[Step]]:
+def repro(project: Project, environment: Mapping[str, str] = ENVIRONMENT) -> tuple[int, list[Step]]:
     """Run `dvc repro` and time its stages; also its exit code. What comes before the first stage is a step "dvc"."""
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=project.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
+        ["dvc", "repro"], cwd=project.folder, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert process.stdout is not None
@@ -60,9 +61,14 @@ def repro(project: Project) -> tuple[int, list[Step]]:
     return process.wait(), steps
 
 
-def faults(project: Project, device: str, steps: list[Step]) -> list[str]:
-    """What is wrong with a finished run; nothing if all is well."""
-    found = [fault for step in steps if step.stage == "train" for fault in _training(step, device)]
+def text(steps: list[Step]) -> str:
+    """All that was printed."""
+    return "\n".join(line for step in steps for line in step.lines)
+
+
+def faults(project: Project, device: str, output: str) -> list[str]:
+    """What is wrong with a finished run that printed `output`; nothing if all is well."""
+    found = _training(output, device)
     timings = json.loads((project.folder / "data/run/timings.json").read_text())
     if any(("peak_gpu_memory_mb" in row) != (device == "cuda") for row in timings):
         found.append(f"the training did not take place on {device}, by what its timings say of a GPU's memory")
@@ -82,14 +88,14 @@ def faults(project: Project, device: str, steps: list[Step]) -> list[str]:
         wave = samples.samples(name)[0]
         if not (np.isfinite(wave).all() and np.any(wave)):
             found.append(f"sample {name} is silent or no number")
-    if [status for _, status in project.rows()] != ["FINISHED"]:
-        found.append(f"rows in MLflow: {project.rows()}, where one FINISHED was expected")
+    if [status for _, status in project.runs()] != ["FINISHED"]:
+        found.append(f"runs in MLflow: {project.runs()}, where one FINISHED was expected")
     return found
 
 
-def _training(step: Step, device: str) -> list[str]:
+def _training(output: str, device: str) -> list[str]:
     """What is wrong with the line in which a training says what it runs on."""
-    said = next(filter(None, map(TRAINS_ON.match, step.lines)), None)
+    said = next(filter(None, map(TRAINS_ON.match, output.splitlines())), None)
     if said is None:
         return ["the training did not say what it runs on"]
     wrong = said["device"] != device or (device == "cuda" and said["precision"] != PRECISION[device])
@@ -115,7 +121,7 @@ def smoke(device: str) -> int:
         project = create(Path(place))
         prepare(project, device)
         code, steps = repro(project)
-        found = [f"dvc repro ended with {code}"] if code else faults(project, device, steps)
+        found = [f"dvc repro ended with {code}"] if code else faults(project, device, text(steps))
         scores = {path.name: json.loads(path.read_text()) for path in sorted(project.folder.glob("metrics/*.json"))}
     print(f"\n{summary(steps)}")
     for name, values in scores.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from benchmarks import gpu
 from tests.pipeline.project import ENVIRONMENT, Project, create
 
 RECORDING = Path(__file__).parent / "recording"
@@ -33,7 +34,10 @@ def base(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Base:
             imports.mkdir()
             project = create(folder)
             recording = {"PYTHONPATH": str(RECORDING), "RECORDED_IMPORTS": str(imports)}
-            output = project.run("dvc", "repro", env={**ENVIRONMENT, **recording}).stdout
+            gpu.prepare(project, "cpu")  # as the smoke run on a GPU has it run
+            code, steps = gpu.repro(project, {**ENVIRONMENT, **recording})
+            output = gpu.text(steps)
+            assert code == 0, output
             project.commit()
             log.write_text(output)
     return Base(Project(folder), log.read_text(), imports)

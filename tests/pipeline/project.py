@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -57,6 +58,22 @@ class Project:
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
         return done
+
+    def interrupt(self, *command: str, after: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, and press Ctrl-C once a line begins with `after`: all that a terminal runs hears it."""
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            process_group=0, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith(after):
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        rest = process.communicate()[0]
+        return subprocess.CompletedProcess(command, process.returncode, "".join([*said, rest]))
 
     def set(self, **values: Any) -> None:
         """Change parameters in params.yaml; `model__type` stands for model.type."""

@@ -3,16 +3,21 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks import gpu
 from musicgen_lite.scoring.summary import HEADLINE
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.tracking.ui import METRICS
+from stages import INTERRUPTED
 from tests import peers
 from tests.pipeline.conftest import Base
-from tests.pipeline.project import Project, stages_run
+from tests.pipeline.project import ROOT, Project, stages_run
 from tests.stages import test_dependencies as dependencies
 
 pytestmark = pytest.mark.pipeline
@@ -84,13 +89,49 @@ def test_dvc_draws_the_five_plots(project: Project) -> None:
     assert all(drawn.values())
 
 
+def test_the_smoke_run_finds_nothing_wrong_here_and_says_what_is(base: Base) -> None:
+    project = base.project
+    assert gpu.faults(project, "cpu", base.output) == []
+    missed = gpu.faults(project, "cuda", base.output)
+    assert any("otherwise than asked for: train: on cpu" in fault for fault in missed)
+    assert any("did not take place on cuda" in fault for fault in missed)
+    scores = project.folder / "metrics/nll.json"
+    whole = scores.read_text()
+    try:
+        scores.write_text('{"nll": NaN}')
+        assert gpu.faults(project, "cpu", base.output) == ["nll.json: nll is nan"]
+    finally:
+        scores.write_text(whole)
+
+
+def test_a_smoke_run_without_a_gpu_says_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--smoke"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "torch sees no GPU here" in done.stderr
+
+
 @pytest.mark.timeout(900)
-def test_training_and_sampling_again_give_the_same_bytes(project: Project) -> None:
+def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_between(project: Project) -> None:
     outputs = [("train", "data/model"), ("train", "data/previews"), ("sample", "data/samples")]
     before = [project.digest(*output) for output in outputs]
-    scores = metrics(project)
+    scores, runs = metrics(project), len(project.runs())
     # Not committed: the run cache would hold a second training, and prefer it, whose report was never made.
-    project.run("dvc", "repro", "-f", "-s", "--no-commit", "train", "sample", "score_nll", "score_audio")
+    command = ("dvc", "repro", "-f", "-s", "--no-commit", "train", "sample", "score_nll", "score_audio")
+    # The first validation is in a checkpoint by then, and nothing is written yet.
+    stopped = project.interrupt(*command, after="train: step 6/6")
+    assert stopped.returncode != 0
+    assert "exited with 130" in stopped.stdout
+    assert stopped.stdout.count(INTERRUPTED) == 1
+    assert "Traceback" not in stopped.stdout
+    assert not (project.folder / "data/model").exists()
+    assert [status for _, status in project.runs()[runs:]] == ["FAILED"]
+    output = project.run(*command).stdout
+    assert "train: step 3/6" not in output
+    assert [status for _, status in project.runs()[runs:]] == ["RUNNING"]
     assert [project.digest(*output) for output in outputs] == before
     assert metrics(project) == scores
     project.run("git", "checkout", "-q", "dvc.lock")

@@ -26,8 +26,8 @@ def pull(remote: Remote = "") -> None:
 
 
 def _transfer(direction: str, remote: str) -> None:
-    dvc = require("dvc.repo", extra="pipeline", purpose=f"musicgen-lite {direction} moves what DVC keeps")
-    exceptions = require("dvc.exceptions", extra="pipeline", purpose=f"musicgen-lite {direction} moves what DVC keeps")
+    purpose = f"musicgen-lite {direction}"
+    dvc, exceptions = (require(name, extra="pipeline", purpose=purpose) for name in ("dvc.repo", "dvc.exceptions"))
     try:
         with dvc.Repo() as repo:
             count = _copy(repo, direction, remote or None)
@@ -48,6 +48,9 @@ def _copy(repo: Any, direction: str, remote: str | None) -> int:
     entries = [(file.parent.name, file.name) for file in sorted(Path(repo.stage_cache.cache_dir).glob("*/*/*"))]
     with repo.lock:
         copy = repo.cloud.push if direction == "push" else repo.cloud.pull
-        for store, objects in repo.stage_cache.get_used_objs(entries, remote=remote).items():
-            copy(objects, remote=remote, odb=store)
+        # What is no more to be had of an entry, force lets go; a stage without it runs again.
+        used = repo.stage_cache.get_used_objs(entries, remote=remote, force=True)
+        failed = [name for store, objects in used.items() for name in copy(objects, remote=remote, odb=store).failed]
+    if failed:
+        raise UserError(f"musicgen-lite {direction}: {len(failed)} files could not be copied; the same command goes on")
     return len(entries)

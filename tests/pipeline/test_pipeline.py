@@ -134,8 +134,7 @@ def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_
     assert [status for _, status in project.runs()[runs:]] == ["RUNNING"]
     assert [project.digest(*output) for output in outputs] == before
     assert metrics(project) == scores
-    project.run("git", "checkout", "-q", "dvc.lock")
-    project.run("dvc", "checkout", "-q", "-f")
+    project.reset()
 
 
 @pytest.mark.timeout(900)
@@ -188,8 +187,7 @@ def test_other_sampling_trains_nothing_and_keeps_the_likelihood(project: Project
     assert not {"train", "score_nll", "tokenize", "embed"} & set(ran)
     assert {"sample", "score_audio", "report", "track"} <= set(ran)
     assert len(project.runs()) == runs + 1
-    project.run("git", "checkout", "-q", ".")
-    project.run("dvc", "checkout", "-q", "-f")
+    project.reset()
 
 
 @pytest.mark.timeout(900)
@@ -211,8 +209,7 @@ def test_a_published_model_is_sampled_and_scored_like_the_others(project: Projec
     page = (project.folder / "data/report/index.html").read_text()
     assert f"not here: {project.folder / name}" in page
     assert "could not find" not in project.run("dvc", "plots", "show").stdout
-    project.run("git", "checkout", "-q", ".")
-    project.run("dvc", "checkout", "-q", "-f")
+    project.reset()
 
 
 def test_wrong_parameters_stop_before_anything_runs(project: Project) -> None:

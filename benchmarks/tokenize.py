@@ -27,6 +27,7 @@ from transformers import EncodecModel
 from benchmarks.generation import process_memory
 from musicgen_lite import audio, codec, weights
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.sources.windows import Windows
 from stages.tokenize import tokenize
 from tests.codec import real
 
@@ -66,7 +67,7 @@ def stage(folder: Path, name: str, seconds: float) -> Callable[[], None]:
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as out:
-            tokenize(clips, model, seconds / 2, seconds, BATCH, Path(out))
+            tokenize(clips, model, Windows(model.rate, seconds / 2, seconds), seconds, BATCH, Path(out))
 
     return run
 

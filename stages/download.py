@@ -28,7 +28,8 @@ def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
     """The clips of an outside folder."""
     cfg = data.folder
     path = folder.locate(cfg, root())
-    clips = folder.clips(path, data.rate, data.seconds, cfg.validation_fraction, cfg.test_fraction, reject)
+    fractions = cfg.validation_fraction, cfg.test_fraction
+    clips = folder.clips(path, data.rate, data.seconds, *fractions, reject, shortest=data.shortest)
     yield from track(clips, "import clips", unit="clip")
 
 
@@ -37,7 +38,8 @@ def fetched(data: DataParams, reject: Reject) -> Iterator[Clip]:
     cfg = data.musiccaps
     cache, table = root() / Path(cfg.cache).expanduser(), musiccaps.locate(cfg, root())
     fetcher = Fetcher(cache, cfg.url, cfg.workers, cfg.pause_s, cfg.attempts, cfg.options, cfg.retry_gone)
-    clips = musiccaps.clips(table, fetcher, data.rate, data.seconds, cfg.validation_fraction, cfg.split_seed, reject)
+    drawn = cfg.validation_fraction, cfg.split_seed
+    clips = musiccaps.clips(table, fetcher, data.rate, data.seconds, *drawn, reject, data.shortest)
     yield from track(clips, "fetch clips", unit="clip")
 
 

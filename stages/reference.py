@@ -9,7 +9,8 @@ from musicgen_lite.scoring.embedders import all_embedders, origins
 from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
 from musicgen_lite.scoring.recoding import codes_kept
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import EVALUATION_SEED, GENRE, few_genres, halves, some_training_clips, window
+from musicgen_lite.sources.evaluation import EVALUATION_SEED, GENRE, few_genres, halves, some_training_clips
+from musicgen_lite.sources.windows import ClipWindows, Windows
 from stages.runtime import (
     CLIPS,
     REFERENCE,
@@ -26,15 +27,22 @@ def main(params: Params) -> None:
         resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
     )
     clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
-    clips, start = ClipStore(CLIPS), params.data.prompt_seconds
-    read, heard = window(clips, decoder.rate, start, params.sample.seconds), window(clips, decoder.rate, 0.0, start)
+    clips = ClipStore(CLIPS)
+    windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+    heard = ClipWindows(clips, windows)
     reference, prompted = halves(clips, params.sample.prompts)
     ids = prompted["id"].tolist()
     others, why_not = few_genres(clips, ids)
-    wrong = Audio(ids, lambda clip: read(others[clip])) if others else None
-    audio = reference_audio(Audio(reference["id"].tolist(), read), Audio(ids, read), decoder, EVALUATION_SEED, wrong)
-    in_clap = {"training": Audio(some_training_clips(clips, params.score.training_clips), read)}
-    in_clap["prompts"] = Audio(ids, heard)
+
+    def targets(ids: list[str]) -> Audio:
+        return Audio(ids, heard.target, heard.short(ids))
+
+    short = heard.short(others.values())
+    wrong = Audio(ids, lambda clip: heard.target(others[clip]), {clip for clip in others if others[clip] in short})
+    real = targets(reference["id"].tolist()), targets(ids)
+    audio = reference_audio(*real, decoder, EVALUATION_SEED, wrong if others else None)
+    in_clap = {"training": targets(some_training_clips(clips, params.score.training_clips))}
+    in_clap["prompts"] = Audio(ids, heard.prompt, heard.short_prompts(ids))
     spaces = all_embedders(decoder, clap)
     sets = embed_all(audio, spaces) | embed_all(in_clap, spaces[:1])
     captions = dict(zip(prompted["id"], prompted["caption"], strict=True))

@@ -12,7 +12,7 @@ from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, s
 from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.tables import charts
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import window
+from musicgen_lite.sources.windows import ClipWindows, Windows
 from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_table, write_text
 from stages.runtime import (
     CLIPS,
@@ -55,8 +55,9 @@ def sounds(params: Params, decoder: Codec) -> pd.DataFrame:
     Columns: prompt, caption, fixed, kind, flac; for generated ones the candidates' scores and which was picked.
     """
     samples, clips = ClipStore(SAMPLES), ClipStore(CLIPS)
-    seconds, start = params.sample.seconds, params.data.prompt_seconds
-    real, prompt = window(clips, decoder.rate, start, seconds), window(clips, decoder.rate, 0.0, start)
+    windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+    heard = ClipWindows(clips, windows)
+    real, prompt = heard.target, heard.prompt
 
     def made(kind: str, prompt_id: str) -> dict:
         rows = samples.index[(samples.index["x_kind"] == kind) & (samples.index["track_id"] == prompt_id)]

@@ -10,7 +10,7 @@ import torch
 
 from musicgen_lite import codec, models, text
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.clap_model import load_clap
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
@@ -49,10 +49,10 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
         yield Item(f"fixed-{number}", "fixed", fixed[number], embedding.astype(np.float16))
 
 
-def conditions(group: Sequence[Item]) -> Conditions:
-    """What the model is given for items of one kind."""
+def conditions(group: Sequence[Item], special: int) -> Conditions:
+    """What the model is given for items of one kind; `special` is the id that fills up the prompts of short clips."""
     heard = [item.prompt for item in group if item.prompt is not None]
-    prompt = torch.from_numpy(np.stack(heard).astype(np.int64)) if heard else None
+    prompt = stack_prompts(heard, special) if heard else None
     return Conditions.from_texts([torch.from_numpy(item.text.astype(np.float32)) for item in group], prompt)
 
 
@@ -75,7 +75,7 @@ def main(params: Params) -> None:
             seeds = [
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
-            told = conditions(group).repeat_interleave(cfg.candidates).to(device)
+            told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
             codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
             waves = [wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy()]
             fit = partial(clap.fit, [item.caption for item in group], decoder.rate)

@@ -15,7 +15,7 @@ from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
 from musicgen_lite.scoring.pairing import check_unique
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import window
+from musicgen_lite.sources.windows import ClipWindows, Windows
 from musicgen_lite.store import write_json
 from stages.runtime import (
     CLIPS,
@@ -31,17 +31,22 @@ from stages.runtime import (
 Reader = Callable[[str], tuple[np.ndarray, int]]
 
 
-def generated(samples: ClipStore, kind: str, count: int, prompts: Audio | None = None) -> Generated:
-    """The samples of one kind, as the scores take them."""
+def generated(
+    samples: ClipStore, kind: str, count: int, heard: ClipWindows | None = None, prompts: Audio | None = None
+) -> Generated:
+    """The samples of one kind, as the scores take them: no longer than the targets of their clips, which `heard` knows."""
     rows = samples.index[samples.index["x_kind"] == kind]
     picked = rows[rows["x_picked"]]
     check_unique(picked["track_id"].tolist(), f"picked samples of kind {kind}")
 
     def read(clip: str, candidate: int) -> tuple[np.ndarray, int]:
-        return samples.samples(f"{kind}-{clip}-{candidate}")
+        wave, rate = samples.samples(f"{kind}-{clip}-{candidate}")
+        return (wave[: heard.target_length(clip)] if heard and clip in short else wave), rate
 
     captions = dict(zip(picked["track_id"], picked["caption"], strict=True))
-    return Generated(captions, dict(zip(picked["track_id"], picked["x_candidate"], strict=True)), count, read, prompts)
+    short = heard.short(captions) if heard else set[str]()
+    chosen = dict(zip(picked["track_id"], picked["x_candidate"], strict=True))
+    return Generated(captions, chosen, count, read, prompts, short)
 
 
 def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
@@ -62,19 +67,22 @@ def main(params: Params) -> None:
     judge = None
     if params.score.judge:
         judge = load_clap(resolve_model_path(params.score.judge), params.trusted_pickles, device, "score.judge")
-    spaces, clips, start = all_embedders(decoder, clap), ClipStore(CLIPS), params.data.prompt_seconds
-    sets = stored_sets(spaces, window(clips, decoder.rate, start, params.sample.seconds))
+    spaces = all_embedders(decoder, clap)
+    windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+    heard = ClipWindows(ClipStore(CLIPS), windows)
+    sets = stored_sets(spaces, heard.target)
     samples, count = ClipStore(SAMPLES), params.sample.candidates
 
     def score(made: Generated, suffix: str = "") -> Scores:
         draws = params.score.bootstrap
         return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=BOOTSTRAP_SEED, suffix=suffix)
 
-    by_text = generated(samples, "text", count)
+    by_text = generated(samples, "text", count, heard)
     scores = score(by_text)
     if params.model.type == "b":
-        prompts = Audio(sorted(by_text.captions), window(clips, decoder.rate, 0.0, start))
-        scores.update(score(generated(samples, "prompt", count, prompts), "_prompted"))
+        ids = sorted(by_text.captions)
+        prompts = Audio(ids, heard.prompt, heard.short_prompts(ids))
+        scores.update(score(generated(samples, "prompt", count, heard, prompts), "_prompted"))
     scores.notes |= origins(clap, judge)
     scores.write(SCORES_AUDIO)
     write_json(METRICS_AUDIO, scores.headline)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from musicgen_lite import audio, codec
 from musicgen_lite.codec.base import Codec
@@ -15,16 +14,12 @@ from musicgen_lite.params import Params
 from musicgen_lite.prefetch import prefetched
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.sources.windows import Windows
 from musicgen_lite.store import ArrayWriter, resumable_dir
 from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")
 Row = dict[str, Any]
-
-
-def windows(samples: np.ndarray, prompt: int, total: int) -> dict[str, np.ndarray]:
-    """The two windows of one clip `[T]`: no sample is in both."""
-    return {"prompt": samples[:prompt], "target": samples[prompt:total]}
 
 
 def describe(model: Codec) -> dict[str, str | int | float]:
@@ -35,38 +30,50 @@ def describe(model: Codec) -> dict[str, str | int | float]:
     }  # fmt: skip
 
 
-def tokenize(
-    clips: ClipStore, model: Codec, prompt_seconds: float, seconds: float, batch_size: int, folder: Path
-) -> None:
-    """Write the codes of each clip's first `prompt_seconds`, and of the rest up to `seconds`, into two stores in `folder`.
+def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, batch_size: int, folder: Path) -> None:
+    """Write the codes of each clip's prompt and of its target into two stores in `folder`.
 
-    Batches are read while the one before is encoded. What an earlier call left in `folder` is taken over, shard by shard;
+    Windows of equal length are encoded together, and none is padded. Batches are read while the one before is encoded. What an earlier call left in `folder` is taken over, shard by shard;
     batches are cut alike each time, so that the outcome is the same.
     """
-    prompt, total = (round(length * model.rate) for length in (prompt_seconds, seconds))
+    lengths = windows.lengths(clips)
     writers = {kind: ArrayWriter(folder / kind, "uint16") for kind in KINDS}
     rows = clips.index[["id", "split", "track_id"]].to_dict("records")
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     left = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
 
-    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, Tensor]]:
-        cut = [windows(_samples(clips, row["id"], model.rate, total), prompt, total) for row in batch]
-        return batch, {kind: torch.from_numpy(np.stack([one[kind] for one in cut])) for kind in KINDS}
+    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, list[np.ndarray]]]:
+        waves: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+        for row in batch:
+            prompt, end = lengths[row["id"]]
+            samples = _samples(clips, row["id"], model.rate, end, shortest)
+            waves["prompt"].append(samples[:prompt])
+            waves["target"].append(samples[prompt:end])
+        return batch, waves
 
     for batch, waves in track(prefetched(read, left), "tokenize", len(left), f"x{batch_size} clips"):
         for kind, writer in writers.items():
-            codes = model.encode(waves[kind]).cpu().numpy()
-            for row, grid in zip(batch, codes, strict=True):
+            for row, grid in zip(batch, _encode(model, waves[kind]), strict=True):
                 if row["id"] not in writer:
                     writer.add(row["id"], grid.T, split=row["split"], track_id=row["track_id"])
     for writer in writers.values():
         writer.close(describe(model))
 
 
-def _samples(clips: ClipStore, clip_id: str, rate: int, total: int) -> np.ndarray:
+def _encode(model: Codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Codes `[N_q, T']` of each wave `[T]`, those of equal length in one batch."""
+    found: dict[int, np.ndarray] = {}
+    for length in dict.fromkeys(map(len, waves)):
+        rows = [row for row, wave in enumerate(waves) if len(wave) == length]
+        codes = model.encode(torch.from_numpy(np.stack([waves[row] for row in rows]))).cpu().numpy()
+        found |= dict(zip(rows, codes, strict=True))
+    return [found[row] for row in range(len(waves))]
+
+
+def _samples(clips: ClipStore, clip_id: str, rate: int, total: int, shortest: float) -> np.ndarray:
     samples, rate_in = clips.samples(clip_id)
     samples = audio.resample(samples, rate_in, rate)
-    reason = audio.fault(samples, rate, total / rate)
+    reason = audio.fault(samples, rate, shortest)
     if reason:
         raise UserError(f"{CLIPS} {clip_id}: {reason}")
     # Resampling may fall one sample short of the length.
@@ -79,9 +86,9 @@ def main(params: Params) -> None:
     model = codec.load(resolve_model_path(cfg.name), cfg.num_codebooks, device, params.trusted_pickles)
     work = work_dir("tokenize", params, model.fingerprint, device)
     with resumable_dir(TOKENS, work) as folder:
-        tokenize(
-            ClipStore(CLIPS), model, params.data.prompt_seconds, params.data.seconds, params.codec.batch_size, folder
-        )
+        shortest = params.data.min_seconds or params.data.seconds
+        windows = Windows(model.rate, params.data.prompt_seconds, params.data.seconds)
+        tokenize(ClipStore(CLIPS), model, windows, shortest, params.codec.batch_size, folder)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
             "musiccap",
             "data.source: found 'musiccap'; input should be 'synthetic', 'folder' or 'musiccaps'",
         ),
+        ("data.min_seconds", 9.0, "min_seconds (9) must not exceed seconds (8)"),
         ("data.musiccaps.url", "http://mirror", "found 'http://mirror'; it must hold {ytid}"),
         ("data.musiccaps.worker", 2, "did you mean data.musiccaps.workers?"),
         ("model.a.d_model", 190, "d_model (190) must be an even multiple of heads (4)"),

@@ -67,11 +67,17 @@ class DataParams(Section):
     source: Literal["synthetic", "folder", "musiccaps"]
     rate: int = Field(ge=8000, le=192000)
     seconds: float = Positive
+    min_seconds: float | None = Field(ge=0.5)
     prompt_seconds: float = Positive
     min_available: int = Count
     synthetic: SyntheticParams
     folder: FolderParams
     musiccaps: MusicCapsParams
+
+    @property
+    def shortest(self) -> float:
+        """The length in seconds from which on a clip is kept."""
+        return self.seconds if self.min_seconds is None else self.min_seconds
 
     @property
     def target_seconds(self) -> float:
@@ -82,6 +88,8 @@ class DataParams(Section):
     def _prompt_leaves_a_target(self) -> "DataParams":
         if self.prompt_seconds >= self.seconds:
             raise ValueError(f"prompt_seconds ({self.prompt_seconds:g}) must be less than seconds ({self.seconds:g})")
+        if self.shortest > self.seconds:
+            raise ValueError(f"min_seconds ({self.shortest:g}) must not exceed seconds ({self.seconds:g})")
         return self
 
 

@@ -147,3 +147,17 @@ def test_a_stored_set_of_other_clips_versions_or_embedder_is_refused_by_name(
     (folder / "real" / "mel").rename(folder / "real" / "codec")
     with pytest.raises(UserError, match="made by mel, not codec"):
         embeddings.load(folder, "real", CodecLatentEmbedder(RoundingCodec()))
+
+
+def test_clips_that_are_known_to_be_shorter_are_embedded_at_their_own_length() -> None:
+    waves = {"a": sine(300, 2.0), "b": sine(400, 1.0), "c": sine(500, 2.0)}
+    items = [(name, wave, RATE) for name, wave in waves.items()]
+    found = embeddings.embed(items, [MelEmbedder()], "clips", {"b"})["mel"]
+    np.testing.assert_array_equal(found.select(["b"]).rows, MelEmbedder().embed(waves["b"], RATE))
+    assert found.seconds == 2.0
+    alone = embeddings.embed([items[1], ("d", sine(410, 0.7), RATE)], [MelEmbedder()], "clips", {"b", "d"})
+    assert alone["mel"].seconds == 0.0  # none that all share
+    with pytest.raises(UserError, match=r"clip 'b': 1\.00 s, but clip 'a' has 2\.00 s"):
+        embeddings.embed(items, [MelEmbedder()], "clips")
+    with pytest.raises(UserError, match=r"clip 'c': 2\.00 s, but clip 'b' has 1\.00 s"):
+        embeddings.embed([items[1], items[2]], [MelEmbedder()], "clips", {"c"})

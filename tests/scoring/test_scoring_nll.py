@@ -161,13 +161,25 @@ def test_examples_come_from_the_stores_of_one_split(tmp_path: Path) -> None:
         nll.read_examples("test", stores["tokens"], stores["few"])
 
 
+@pytest.mark.parametrize("pattern", ["interleaved", "delay", "parallel"])
+def test_prompts_of_unequal_length_score_as_each_by_itself(pattern: str) -> None:
+    model, clips = tiny("b", pattern), examples(6, "b")
+    lengths = [7, 2, 5, 1, 7, 3]
+    clips = [replace(c, prompt=c.prompt[:, :n]) for c, n in zip(clips, lengths, strict=True) if c.prompt is not None]
+    alone, together = (nll.evaluate(model, clips, PROMPT_VARIANTS, size, 0) for size in (1, 6))  # alone none is padded
+    for name, sums in alone.sums.items():
+        np.testing.assert_allclose(together.sums[name], sums, rtol=1e-4)
+    whole = nll.evaluate(model, examples(6, "b"), PROMPT_VARIANTS, 6, 0)
+    assert whole.sums.keys() == alone.sums.keys()
+
+
 def test_bad_input_is_named() -> None:
     model, clips = tiny("b", "delay"), examples(3, "b")
     with pytest.raises(UserError, match="'c0' occurs twice"):
         nll.evaluate(model, [*clips, clips[0]], TEXT_VARIANTS, 2, 0)
     with pytest.raises(UserError, match="1 clip"):
         nll.score(model, clips[:1], None, frame_rate=50.0)
-    with pytest.raises(UserError, match="audio prompts of different shapes"):
+    with pytest.raises(UserError, match="clip x: it has no audio prompt"):
         nll.evaluate(model, [*clips, replace(clips[0], id="x", prompt=None)], PROMPT_VARIANTS, 2, 0)
     broken = replace(clips[1], text=np.full_like(clips[1].text, np.nan))
     with pytest.raises(UserError, match="clip c1: its NLL is not finite"):

@@ -153,6 +153,26 @@ def test_a_clip_whose_samples_are_in_another_split_is_left_out() -> None:
     assert rejected == {"c3 (t3)": "duplicate: the very sound of c0 (t0), which is in train"}
 
 
+def test_shorter_clips_are_kept_down_to_the_length_that_is_given(tmp_path: Path) -> None:
+    lengths = {"loop": 1.5, "long": 5.2, "brief": 0.4, "whole": 4.0, "rest": 2.5, "almost": 0.995}
+    for number, (name, length) in enumerate(lengths.items()):
+        soundfile.write(tmp_path / f"{name}.wav", tone(length, 44100, hz=300 + 40 * number), 44100)
+    make(tmp_path, [f"{name}.wav,x" for name in lengths])
+    rejected: dict[str, str] = {}
+    found = folder.clips(
+        tmp_path, RATE, 2.0, 0.1, 0.1, lambda name, reason: rejected.update({name: reason}), shortest=1.0
+    )
+    seconds: dict[str, list[float]] = {}
+    for clip in found:
+        seconds.setdefault(clip.extra["file"].removesuffix(".wav"), []).append(len(clip.samples) / RATE)
+    assert seconds == {
+        "loop": [1.5], "long": [2.0, 2.0, 1.2], "whole": [2.0, 2.0], "rest": [2.0], "almost": [1.0],
+    }  # fmt: skip
+    assert rejected == {"metadata.csv row 4 (brief.wav)": "too short: 0.40 s, at least 1 s are needed"}
+    _, rejected = gather(tmp_path)
+    assert len(rejected) == 3  # by default all are of one length
+
+
 def test_names_spelt_in_another_way_are_found(tmp_path: Path) -> None:
     nfc, nfd = "Bj\u00f6rk/\u00c5ngstr\u00f6m \u00e9.wav", "Bjo\u0308rk/A\u030angstro\u0308m e\u0301.wav"
     on_disk = [nfd, "na\u00efve.wav", " spaces before.wav", "after .wav", "both \u0301.wav", "plain.wav"]

@@ -12,6 +12,7 @@ import torch
 
 from musicgen_lite import audio, codec, params
 from musicgen_lite.codec.encodec import Encodec
+from musicgen_lite.errors import UserError
 from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.store import ArrayStore
 from stages import tokenize
@@ -28,6 +29,7 @@ KILLED = """
 import os, signal, sys
 from stages import runtime, tokenize
 from musicgen_lite.codec.encodec import Encodec
+from musicgen_lite.errors import UserError
 encode, left = Encodec.encode, int(sys.argv[1])
 def counted(self, wave):
     global left
@@ -126,3 +128,26 @@ def test_a_killed_stage_goes_on_at_its_last_whole_shard(place: Path, monkeypatch
     assert [(Path("data/tokens") / file.relative_to(work)).stat().st_mtime_ns for file in whole] == written
     assert outcome(place / "data" / "tokens") == unbroken
     assert not any((place / "checkpoints").iterdir())
+
+
+def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_padded(place: Path) -> None:
+    lengths = {"whole": 6400, "short": 3200, "shorter": 2560, "alike": 3200}  # at 1600 Hz; whole clips last 4 s
+    shutil.rmtree(place / "data" / "clips")
+    (place / "data" / "clips").mkdir()
+    writer, random = ClipWriter(place / "data" / "clips"), np.random.default_rng(1)
+    for name, length in lengths.items():
+        samples = 0.1 * random.standard_normal(length).astype(np.float32)
+        writer.add(Clip(name, name, "train", "Noise.", (), samples, RATE))
+    writer.close()
+    change(place / "params.yaml", {"data.seconds": 4.0, "data.prompt_seconds": 1.0, "codec.batch_size": 3})
+    with pytest.raises(UserError, match=r"data/clips short: too short: 2\.00 s, at least 4 s are needed"):
+        run()
+    change(place / "params.yaml", {"data.min_seconds": 1.5})
+    run()
+    model, clips = codec.load(str(place / "codec"), 2), ClipStore("data/clips")
+    stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
+    for name, (prompt, end) in {"whole": (1000, 4000), "short": (750, 2000), "shorter": (600, 1600)}.items():
+        samples = torch.from_numpy(audio.resample(*clips.samples(name), tiny.RATE))[None]
+        for kind, window in (("prompt", samples[:, :prompt]), ("target", samples[:, prompt:end])):
+            np.testing.assert_array_equal(stores[kind][name], model.encode(window)[0].T)
+    assert len(stores["target"]["short"]) == len(stores["target"]["alike"])

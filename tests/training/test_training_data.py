@@ -228,8 +228,6 @@ def damage(directory: Path, store: str, keys: list[str], **changes: object) -> N
     else:
         lengths = dict.fromkeys(keys, PROMPT)
         code = int(changes.pop("code", 0))  # type: ignore[call-overload]
-        if changes.pop("uneven", False):
-            lengths[keys[0]] += 1
         arrays = {key: melodies(length, 0) for key, length in lengths.items()}
         arrays[keys[-1]][0, 0] = code
         write_store(directory / store, arrays, "uint16", {**CODEC, **changes})
@@ -241,7 +239,6 @@ def damage(directory: Path, store: str, keys: list[str], **changes: object) -> N
         ("text", KEYS[:-1], {}, "text: 1 of the 13 entries for the 13 clips of .*target are missing, 'v02' first"),
         ("tokens/prompt", KEYS[1:], {}, "prompt: 1 of the 13 entries .* clips of .*target are missing, 't00' first"),
         ("tokens/prompt", KEYS, {"fingerprint": "other"}, "prompt: fingerprint of its codec is other, .* is codec"),
-        ("tokens/prompt", KEYS, {"uneven": True}, "prompts of 4 to 5 frames"),
         ("tokens/target", KEYS, {"code": 12}, "target: clip 'v02' has the code 12, but the codec's codes are 0 to 11"),
         ("tokens/target", KEYS[:10], {"code": 1}, "no clip in the split 'validation'"),
     ],

@@ -1,6 +1,8 @@
 """The arithmetic of training: schedule, decay groups, losses over masks."""
 
+import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,13 @@ import torch
 
 from musicgen_lite import models
 from musicgen_lite.models import LanguageModel
+from musicgen_lite.store import ArrayStore
 from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
 from musicgen_lite.training.fit import boundaries, model_config
 from musicgen_lite.training.module import codebook_nll, evaluate, learning_rate_factor, parameter_groups
 
-from .corpora import FRAMES, tiny_params, write_corpus, write_varied_corpus
+from .corpora import CODEC, FRAMES, SIZE, melodies, tiny_params, write_corpus, write_store, write_varied_corpus
 
 
 def test_the_schedule_warms_up_linearly_and_falls_as_a_cosine() -> None:
@@ -92,3 +95,29 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
         assert scores["val_loss_prompt"] == pytest.approx(float(expected.sum()) / cells, rel=1e-5)
         assert scores["val_loss"] != pytest.approx(scores["val_loss_prompt"], rel=1e-7)
     assert scores["bits_per_second"] == pytest.approx(scores["val_loss"] / math.log(2) * 2 * 10)
+
+
+def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(tmp_path: Path) -> None:
+    tokens, text = write_corpus(tmp_path, short=True)
+    lengths = {key: 1 + number % 4 for number, key in enumerate(ArrayStore(tokens / "prompt").keys)}
+    shutil.rmtree(tokens / "prompt")
+    arrays = {key: melodies(length, number % 3) for number, (key, length) in enumerate(lengths.items())}
+    write_store(tokens / "prompt", arrays, "uint16", CODEC)
+    corpus = Corpus(tokens, text)
+    assert corpus.prompt_frames == 4
+    data = TokenDataset(corpus, FRAMES, 0, 0.0, 0.0)
+    model = build("b", corpus).eval()
+    visits = [Visit(clip) for clip in corpus.clips("train")]
+    batch = data.batch(visits)
+    prompt = batch.conditions.prompt
+    assert prompt is not None
+    filled = (prompt == SIZE).all(dim=1).sum(dim=1).tolist()
+    assert filled == [4 - lengths[visit.clip] for visit in visits]
+    with torch.no_grad():
+        alone = torch.stack([codebook_nll(model, data.batch([visit])) for visit in visits]).sum(dim=0)
+        torch.testing.assert_close(codebook_nll(model, batch), alone, rtol=1e-5, atol=1e-4)
+        longer = torch.where(
+            prompt == SIZE, torch.zeros_like(prompt), prompt
+        )  # codes in place of the filling are heard
+        heard = dataclasses.replace(batch, conditions=dataclasses.replace(batch.conditions, prompt=longer))
+        assert not torch.allclose(codebook_nll(model, heard), alone, rtol=1e-5, atol=1e-4)

@@ -13,7 +13,7 @@ from musicgen_lite.models.transformer import INIT_STD, Context, CrossBlock, key_
 class CrossModel(LanguageModel):
     """Memory: [null, caption tokens, audio prompt frames], each projected to d_model, with type and position embeddings.
 
-    A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes.
+    Frames of the special id, with which a short prompt is filled up, are not heard. A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -53,6 +53,6 @@ class CrossModel(LanguageModel):
         codes = self.code_embedding(conditions.prompt.transpose(1, 2) + codebooks * self.entries).sum(dim=2)
         codes = F.layer_norm(codes, codes.shape[-1:])
         prompt = self.prompt_projection(codes) + self.prompt_position.weight[:frames] + self.type_embedding.weight[1]
-        visible = conditions.has_prompt[:, None].expand(-1, frames)
+        visible = conditions.has_prompt[:, None] & (conditions.prompt[:, 0] != self.config.codebook_size)
         memory = torch.cat([memory, prompt.to(memory.dtype)], dim=1)
         return Context(memory=memory, memory_bias=key_bias(torch.cat([mask, visible], dim=1)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +14,8 @@ class Conditions:
     """A batch of conditions. Rows without text or without prompt fall back on a learned null token.
 
     text: `[B, L, D_t]` float32, anything where masked; text_mask: `[B, L]`, True at real tokens;
-    prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none);
+    prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none); a shorter one is filled up with the
+    special id K, which is not heard;
     has_text, has_prompt: `[B]` bool.
     """
 
@@ -90,3 +92,13 @@ class Conditions:
 
     def _fields(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
         return self.text, self.text_mask, self.prompt, self.has_text, self.has_prompt
+
+
+def stack_prompts(prompts: Sequence[np.ndarray], special: int) -> Tensor:
+    """Audio prompts `[N_q, P_i]` as int64 `[B, N_q, P]`, shorter ones filled up with the `special` id, which is not heard."""
+    longest = max(prompt.shape[1] for prompt in prompts)
+    padded = [
+        np.pad(prompt.astype(np.int64), ((0, 0), (0, longest - prompt.shape[1])), constant_values=special)
+        for prompt in prompts
+    ]
+    return torch.from_numpy(np.stack(padded))

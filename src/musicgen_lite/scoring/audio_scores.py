@@ -1,6 +1,6 @@
 """All scores of audio: what the stages call. The parts are in `clap`, `distances` and `signals`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,10 +29,14 @@ IN_CLAP_ONLY = ("training", "prompts")
 
 @dataclass(frozen=True)
 class Audio:
-    """Clips by id, read one at a time: `read(id)` gives samples `[T]` and their rate in Hz. Iterates as often as needed."""
+    """Clips by id, read one at a time: `read(id)` gives samples `[T]` and their rate in Hz. Iterates as often as needed.
+
+    short: ids of those that are known to be shorter than the others.
+    """
 
     ids: Sequence[str]
     read: Callable[[str], tuple[np.ndarray, int]]
+    short: Collection[str] = ()
 
     def __iter__(self) -> Iterator[Item]:
         return ((clip, *self.read(clip)) for clip in self.ids)
@@ -45,7 +49,7 @@ class Audio:
 class Generated:
     """Samples for test prompts: captions by id, `count` candidates each, and the index of the one that was picked.
 
-    `read(id, k)` gives candidate k. `prompts` holds the audio prompts by the same ids, where there were any; they are
+    `read(id, k)` gives candidate k, for the ids in `short` no longer than the real clip. `prompts` holds the audio prompts by the same ids, where there were any; they are
     not part of the candidates' audio.
     """
 
@@ -54,6 +58,7 @@ class Generated:
     count: int
     read: Callable[[str, int], tuple[np.ndarray, int]]
     prompts: Audio | None = None
+    short: Collection[str] = ()
 
     def candidates(self) -> Iterator[Item]:
         """Every candidate, by sorted id."""
@@ -63,7 +68,7 @@ class Generated:
 
     def chosen(self) -> Audio:
         """The picked candidates under their prompts' ids."""
-        return Audio(sorted(self.captions), lambda clip: self.read(clip, self.picked[clip]))
+        return Audio(sorted(self.captions), lambda clip: self.read(clip, self.picked[clip]), self.short)
 
     def check(self) -> None:
         """Raise UserError for too few prompts, a prompt without a pick, or a pick that does not exist."""
@@ -96,14 +101,17 @@ def reference_audio(
         samples, rate = real.read(clip)
         return noise_like(samples, seed * 1_000_003 + place[clip]), rate
 
-    sets = {"reference": reference, "real": real, "reconstruction": Audio(real.ids, through_codec)}
+    sets = {"reference": reference, "real": real, "reconstruction": Audio(real.ids, through_codec, real.short)}
     sets |= {} if few_genres is None else {"few_genres": few_genres}
-    return sets | {"noise": Audio(real.ids, as_noise)}
+    return sets | {"noise": Audio(real.ids, as_noise, real.short)}
 
 
 def embed_all(audio: Mapping[str, Audio], embedders: Sequence[Embedder]) -> dict[str, dict[str, Embeddings]]:
     """Each set of clips in each space. Save it with `embeddings.save`."""
-    return {name: embed(track(one, f"embed {name}", len(one), "clip"), embedders, name) for name, one in audio.items()}
+    return {
+        name: embed(track(one, f"embed {name}", len(one), "clip"), embedders, name, one.short)
+        for name, one in audio.items()
+    }
 
 
 def score_reference(
@@ -157,11 +165,14 @@ def score_generated(
     scorers = {"clap": scorer} | ({} if judge is None else {"judge": judge})
     rulers = [ClapEmbedder(model, name) for name, model in scorers.items()]
     total = len(ids) * generated.count
-    candidates = embed(track(generated.candidates(), "CLAP of candidates", total, "clip"), rulers, "generated samples")
+    short = {clap.candidate_id(clip, k) for clip in generated.short for k in range(generated.count)}
+    made = track(generated.candidates(), "CLAP of candidates", total, "clip")
+    candidates = embed(made, rulers, "generated samples", short)
     scores = Scores()
     for name, model in scorers.items():
         scores.update(_by_clap(generated, candidates[name], name, model, bootstrap, seed))
-    own = embed(track(generated.chosen(), "embed picked samples", len(ids), "clip"), embedders, "picked samples")
+    chosen = track(generated.chosen(), "embed picked samples", len(ids), "clip")
+    own = embed(chosen, embedders, "picked samples", generated.short)
     for space, one in own.items():
         ordered = _ordered(sets, space, one)
         scores.update(audio_distances(sets["reference"][space], ordered, bootstrap, seed))

@@ -6,7 +6,7 @@ two rulers means nothing.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +51,7 @@ class Embedder(Protocol):
 class Embeddings:
     """A set of clips in one embedder's space: `rows` `[N, D]` float32 in the order of `ids`, `windows` `[n]` rows each.
 
-    `seconds` is the length that all clips share; `silent` holds the ids of clips below -60 dB, which count like others.
+    `seconds` is the length that all clips share but those known to be shorter, 0 where all are; `silent` holds the ids of clips below -60 dB, which count like others.
     """
 
     embedder: str
@@ -86,9 +86,12 @@ class Embeddings:
         return Embeddings(**chosen)
 
 
-def embed(items: Iterable[Item], embedders: Sequence[Embedder], what: str) -> dict[str, Embeddings]:
+def embed(
+    items: Iterable[Item], embedders: Sequence[Embedder], what: str, short: Collection[str] = ()
+) -> dict[str, Embeddings]:
     """Embed a set of clips with each embedder, reading `items` once and holding one waveform at a time.
 
+    short: ids of the clips that are known to be shorter than the others; each is embedded at its own length.
     Silent clips are embedded and listed. Raises UserError naming the clip for empty or not finite samples, a duplicate
     id, a second rate, or another length than the first clip's; naming `what` for fewer than two clips.
     """
@@ -98,8 +101,9 @@ def embed(items: Iterable[Item], embedders: Sequence[Embedder], what: str) -> di
     digest = hashlib.sha256()
     first: tuple[str, int, int] | None = None
     for clip, samples, rate in items:
-        _check(clip, samples, rate, first, what)
-        first = first or (clip, rate, len(samples))
+        _check(clip, samples, rate, first, what, clip in short)
+        if clip not in short:
+            first = first or (clip, rate, len(samples))
         ids.append(clip)
         if audio.rms_db(samples) < audio.SILENCE_DB:
             silent.append(clip)
@@ -117,10 +121,10 @@ def embed(items: Iterable[Item], embedders: Sequence[Embedder], what: str) -> di
                 )
             rows[embedder.name].append(vectors)
     check_unique(ids, what)
-    assert first is not None
+    seconds = first[2] / first[1] if first else 0.0
     return {
         e.name: Embeddings(
-            e.name, e.fingerprint, digest.hexdigest()[:16], first[2] / first[1], tuple(ids), tuple(silent),
+            e.name, e.fingerprint, digest.hexdigest()[:16], seconds, tuple(ids), tuple(silent),
             np.concatenate(rows[e.name]), np.array([len(part) for part in rows[e.name]]),
         )
         for e in embedders
@@ -149,7 +153,9 @@ def versions() -> dict[str, str]:
     return {name: version(name).split("+")[0] for name in PACKAGES}
 
 
-def _check(clip: str, samples: np.ndarray, rate: int, first: tuple[str, int, int] | None, what: str) -> None:
+def _check(
+    clip: str, samples: np.ndarray, rate: int, first: tuple[str, int, int] | None, what: str, short: bool
+) -> None:
     if samples.ndim != 1 or not samples.size:
         raise UserError(f"{what}, clip {clip!r}: expected mono samples [T], found shape {samples.shape}")
     if not np.isfinite(samples).all():
@@ -161,7 +167,7 @@ def _check(clip: str, samples: np.ndarray, rate: int, first: tuple[str, int, int
             f"{what}, clip {clip!r}: {rate} Hz, but clip {first[0]!r} has {first[1]} Hz; resample one of them"
         )
     # A codec's last frame may be cut differently: 20 ms are forgiven.
-    if abs(len(samples) - first[2]) > 0.02 * rate:
+    if (len(samples) - first[2] if short else abs(len(samples) - first[2])) > 0.02 * rate:
         raise UserError(
             f"{what}, clip {clip!r}: {len(samples) / rate:.2f} s, but clip {first[0]!r} has {first[2] / rate:.2f} s; "
             "sets are compared at one length"

@@ -15,7 +15,7 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.base import LanguageModel
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.conditions import Conditions, stack_prompts
 from musicgen_lite.models.loss import cell_nll
 from musicgen_lite.progress import track
 from musicgen_lite.scoring import intervals
@@ -106,7 +106,7 @@ def evaluate(
     """Score every example under every variant; partners for "other" come from one seeded derangement of the sorted ids.
 
     The results depend on neither `batch_size` nor the order of the examples, beyond float32 rounding. Raises UserError
-    for duplicate ids, fewer than two clips, unequal prompts, or an NLL that is not finite.
+    for duplicate ids, fewer than two clips, a clip without a prompt, or an NLL that is not finite.
     """
     ids = [example.id for example in examples]
     check_unique(ids, "held-out codes")
@@ -114,9 +114,9 @@ def evaluate(
     other = np.empty(len(ids), dtype=np.int64)
     other[by_id] = np.asarray(by_id)[derangement(len(ids), seed)]
     if any(v.prompt != "none" for v in variants):
-        shapes = {None if e.prompt is None else e.prompt.shape for e in examples}
-        if len(shapes) != 1 or None in shapes:
-            raise UserError(f"audio prompts of different shapes {shapes}: all have to be as long; run `dvc repro`")
+        missing = [e.id for e in examples if e.prompt is None or not e.prompt.size]
+        if missing:
+            raise UserError(f"clip {missing[0]}: it has no audio prompt, as {len(missing)} in all; run `dvc repro`")
     batches = _batches([example.codes.shape[1] for example in examples], batch_size)
     was_training = model.training
     model.eval()
@@ -161,7 +161,7 @@ def _batch_nll(
     prompt = None
     if variant.prompt != "none":
         prompts = [examples[other[i] if variant.prompt == "other" else i].prompt for i in rows]
-        prompt = torch.from_numpy(np.stack(prompts).astype(np.int64))  # type: ignore[arg-type]
+        prompt = stack_prompts(prompts, model.config.codebook_size)  # type: ignore[arg-type]
     conditions = Conditions.from_texts(texts, prompt)
     if variant.text == "none":
         conditions = conditions.without_text()

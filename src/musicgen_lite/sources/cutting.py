@@ -52,16 +52,23 @@ def _opened(path: Path, start_s: float, end_s: float | None) -> Iterator[tuple[s
 
 
 def cut(
-    path: Path, start_s: float, end_s: float | None, rate: int, seconds: float, reject: Callable[[str], None]
+    path: Path,
+    start_s: float,
+    end_s: float | None,
+    rate: int,
+    seconds: float,
+    reject: Callable[[str], None],
+    shortest: float | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Consecutive clips, numbered and float32 `[T]` of exactly `seconds` at `rate` Hz, of the file's window.
 
-    What is left over at the window's end is shorter than a clip and not used. Loudness is left alone, but for peaks
+    What is left over at the window's end is a shorter clip if it lasts `shortest` seconds, and not used else; None is
+    `seconds`. Loudness is left alone, but for peaks
     beyond full scale. `reject(reason)` hears of every clip that cannot be used and of a window the file does not fill.
     """
     try:
         with _opened(path, start_s, end_s) as (file, frames, origin):
-            yield from _cut(file, frames, origin, start_s, end_s, rate, seconds, reject)
+            yield from _cut(file, frames, origin, start_s, end_s, rate, seconds, shortest or seconds, reject)
     except soundfile.LibsndfileError as error:
         reject(f"not audio: {str(error).rsplit(':', 1)[-1].strip()} {audio.FORMATS} are read, m4a through ffmpeg")
     except ffmpeg.FfmpegError as error:
@@ -76,6 +83,7 @@ def _cut(
     end_s: float | None,
     rate: int,
     seconds: float,
+    shortest: float,
     reject: Callable[[str], None],
 ) -> Iterator[tuple[int, np.ndarray]]:
     rate_in, size, number = file.samplerate, round(seconds * file.samplerate), 0
@@ -93,17 +101,23 @@ def _cut(
         if first and position == first:
             reject(f"window: starts at {start_s:g} s, but the file ends before it")
             return
-        if block.shape[1] < size - FORGIVEN_S * rate_in:
+        whole = block.shape[1] >= size - FORGIVEN_S * rate_in
+        if not whole and block.shape[1] < (shortest - FORGIVEN_S) * rate_in:
             break
-        piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(seconds * rate))
-        reason = fault(piece, rate, seconds)
+        length_s = seconds if whole else max(shortest, block.shape[1] / rate_in)
+        piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(length_s * rate))
+        reason = fault(piece, rate, shortest)
         if reason:
             kind, _, more = reason.partition(":")
             reject(f"{kind}: from {start_s + number * seconds:g} s on{':' if more else ''}{more}")
         else:
             yield number, piece
         number += 1
-    _account(origin + position / rate_in, frames and origin + frames / rate_in, start_s, end_s, seconds, number, reject)
+        if not whole:
+            break
+    _account(
+        origin + position / rate_in, frames and origin + frames / rate_in, start_s, end_s, shortest, number, reject
+    )
 
 
 def _fit(piece: np.ndarray, length: int) -> np.ndarray:

@@ -1,15 +1,14 @@
-"""The parts of a corpus that a model is evaluated on: which test clips are the reference, which are generated for, and windows.
+"""The parts of a corpus that a model is evaluated on: which test clips are the reference, and which are generated for.
 
 The split is seeded by a constant, not by a parameter: all results of one corpus are measured against the same reference, so that
 two of them can be compared in pairs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from musicgen_lite import audio
 from musicgen_lite.errors import UserError
 from musicgen_lite.sources.clips import ClipStore
 
@@ -43,17 +42,6 @@ def some_training_clips(clips: ClipStore, limit: int) -> list[str]:
     ids = clips.split("train")["id"].to_numpy()
     drawn = np.random.default_rng(EVALUATION_SEED).permutation(len(ids))[:limit]
     return list(ids[np.sort(drawn)])
-
-
-def window(clips: ClipStore, rate: int, start_s: float, seconds: float) -> Callable[[str], tuple[np.ndarray, int]]:
-    """A reader of one window of any clip: samples `[T]` and rate."""
-
-    def read(clip_id: str) -> tuple[np.ndarray, int]:
-        samples, rate_in = clips.samples(clip_id)
-        start = round(start_s * rate)
-        return audio.resample(samples, rate_in, rate)[start : start + round(seconds * rate)], rate
-
-    return read
 
 
 def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:

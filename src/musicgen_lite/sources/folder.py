@@ -181,9 +181,11 @@ def clips(
     test_fraction: float,
     reject: Reject,
     say: Callable[[str], None] = print,
+    shortest: float | None = None,
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono from every usable row; `reject(id, reason)` hears of the rest.
 
+    shortest: seconds of the shortest clip that is kept where a file or its rest has no more; None is `seconds`.
     `say` hears which files are taken for one track because their sound is equal.
     """
     entries, table = _entries(folder, reject), table_path(folder)
@@ -195,7 +197,8 @@ def clips(
     for entry in entries:
         name, whole = entry.row.get(NAME), tracks[entry.track]
         place = f"{entry.row.place} ({name})"
-        for piece, samples in cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place)):
+        cuts = cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place), shortest)
+        for piece, samples in cuts:
             yield Clip(
                 f"{entry.number:06d}-{piece:03d}", whole, splits[whole], entry.row.get("caption"),
                 tables.aspects(entry.row), samples, rate, {"file": name},

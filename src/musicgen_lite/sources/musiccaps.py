@@ -118,9 +118,19 @@ def splits(entries: Sequence[Entry], validation_fraction: float, seed: int) -> d
 
 
 def clips(
-    table: Path, fetcher: Fetcher, rate: int, seconds: float, validation_fraction: float, seed: int, reject: Reject
+    table: Path,
+    fetcher: Fetcher,
+    rate: int,
+    seconds: float,
+    validation_fraction: float,
+    seed: int,
+    reject: Reject,
+    shortest: float | None = None,
 ) -> Iterator[Clip]:
-    """Clips of exactly `seconds` at `rate` Hz mono, in the table's order; `reject(id, reason)` hears of the rest."""
+    """Clips of exactly `seconds` at `rate` Hz mono, in the table's order; `reject(id, reason)` hears of the rest.
+
+    shortest: as of `folder.clips`.
+    """
     entries = read(table, reject)
     split = splits(entries, validation_fraction, seed)
     found = fetcher.fetch([entry.window for entry in entries])
@@ -129,7 +139,7 @@ def clips(
             reject(entry.place, path.reason)
             continue
         ytid = entry.window.ytid
-        for number, samples in cut(path, 0.0, None, rate, seconds, partial(reject, entry.place)):
+        for number, samples in cut(path, 0.0, None, rate, seconds, partial(reject, entry.place), shortest):
             yield Clip(
                 f"{entry.window.name}-{number:03d}", ytid, split[ytid], entry.caption, entry.aspects, samples, rate,
                 {"start_s": entry.window.start_s + number * seconds},

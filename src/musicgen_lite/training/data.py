@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.conditions import Conditions, stack_prompts
 from musicgen_lite.store import ArrayStore
 
 Choice = TypeVar("Choice")
@@ -53,8 +53,8 @@ class Corpus:
 
     `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
     `variants`: the texts that training draws from, for each variant what follows a clip's id in the keys of its texts;
-    `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, where two codecs or a code
-    outside the codebook show up, and where prompts differ in length.
+    `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, and where two codecs or a
+    code outside the codebook show up.
     """
 
     def __init__(self, tokens_dir: str | Path, text_dir: str | Path) -> None:
@@ -79,13 +79,7 @@ class Corpus:
         self.variants = dict(sorted(variants.items()))
         self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
         self._check_clips()
-        lengths = set(self.prompts.index["length"].tolist())
-        if len(lengths) > 1:
-            raise UserError(
-                f"{self.prompts.directory}: prompts of {min(lengths)} to {max(lengths)} frames; all must be equally "
-                "long: run `dvc repro tokenize`"
-            )
-        self.prompt_frames = int(next(iter(lengths), 0))
+        self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter
 
     def _check_clips(self) -> None:
         clips, index = self.targets.keys, self.targets.index
@@ -212,8 +206,8 @@ class TokenDataset:
         texts = [torch.from_numpy(self._text(visit).astype(np.float32)) for visit in visits]
         prompt = None
         if self.dropout_audio is not None:
-            codes = np.stack([self.corpus.prompts[visit.clip] for visit in visits]).astype(np.int64)
-            prompt = torch.from_numpy(codes).transpose(1, 2).contiguous()
+            prompts = [self.corpus.prompts[visit.clip].T for visit in visits]
+            prompt = stack_prompts(prompts, self.corpus.codebook_size)
         given = Conditions.from_texts(texts, prompt)
         text = torch.tensor([self._kept(visit, "text", self.dropout_text) for visit in visits])
         audio = torch.tensor([self._kept(visit, "audio", self.dropout_audio or 0.0) for visit in visits])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from ruamel.yaml import YAML
 
 from musicgen_lite import params
@@ -109,3 +110,20 @@ def test_an_address_that_fails_for_all_writes_off_none(
         assert not list((place / "repository/cache/musiccaps").iterdir())
         download.main(parameters(**changes))
     assert len(ClipStore("data/clips")) == 40
+
+
+def test_what_to_do_about_too_few_clips_follows_their_source(place: Path) -> None:
+    music = place / "music"
+    music.mkdir()
+    for number in range(6):
+        soundfile.write(music / f"{number}.wav", marked(1.5) * (0.5 + number / 10), 8000)
+    (music / "metadata.csv").write_text("file_name,caption\n" + "".join(f"{number}.wav,x\n" for number in range(6)))
+    (place / "repository").mkdir()
+    with pytest.raises(
+        UserError, match=r"6 are too short: data\.min_seconds keeps shorter clips\. Add tracks"
+    ) as error:
+        download.main(parameters(source="folder", folder__path=str(music), min_available=6))
+    assert "musiccaps" not in str(error.value)
+    assert len(json.loads((place / "repository" / "checkpoints" / "rejected.json").read_text())) == 6
+    download.main(parameters(source="folder", folder__path=str(music), min_available=6, min_seconds=1.0))
+    assert set(ClipStore("data/clips").index["seconds"]) == {1.5}

@@ -32,9 +32,11 @@ def advice(source: str, rejected: Rejected, url: str) -> str:
         case "synthetic":
             return "Raise data.synthetic.train, validation and test, or lower data.min_available"
         case "folder":
+            short = kinds(rejected)["too short"]
+            loops = f"{short} are too short: data.min_seconds keeps shorter clips. " if short else ""
             return (
-                "Add tracks, set the column split, or change data.folder.validation_fraction, data.folder.test_fraction or "
-                "data.min_available"
+                f"{loops}Add tracks, set the column split, or change data.folder.validation_fraction, "
+                "data.folder.test_fraction or data.min_available"
             )
         case _:
             return _of_videos(rejected, url)

@@ -37,6 +37,7 @@ def test_windows_of_whole_and_of_short_clips() -> None:
     assert windows.of(7.92) == (2970, 7920)
     assert Windows(1000, 0.5, 8.0).of(4.0) == (500, 4000)  # at most three eighths
     assert Windows(1000, 5.0, 8.0).of(8.0) == (5000, 8000)  # of a whole clip what the parameter says
+    assert Windows(1000, 5.0, 8.0).of(7.2) == (2700, 5700)  # and no target is longer than a whole clip's
     assert Windows(1000, 3.0, 8.0, 2.0).of(8.0) == (3000, 5000)
     assert Windows(1000, 3.0, 8.0, 2.0).of(2.0) == (750, 2000)
 

@@ -63,8 +63,8 @@ def cut(
     """Consecutive clips, numbered and float32 `[T]` of exactly `seconds` at `rate` Hz, of the file's window.
 
     What is left over at the window's end is a shorter clip if it lasts `shortest` seconds, and not used else; None is
-    `seconds`. Loudness is left alone, but for peaks
-    beyond full scale. `reject(reason)` hears of every clip that cannot be used and of a window the file does not fill.
+    `seconds`. Loudness is left alone, but for peaks beyond full scale. `reject(reason)` hears of every clip that cannot
+    be used and of a window the file does not fill.
     """
     try:
         with _opened(path, start_s, end_s) as (file, frames, origin):

@@ -18,8 +18,8 @@ class Windows:
     """The prompt and the target of clips, in samples at `rate` Hz.
 
     A whole clip lasts `seconds`: its first `prompt_seconds` are the prompt, the rest is the target. Of a shorter clip at
-    most 3/8 are the prompt, and the rest, up to its own end, is the target. `target_seconds`: how much of the target is
-    wanted at most; None is all.
+    most 3/8 are the prompt, and the rest, up to its own end, is the target, no longer than a whole clip's.
+    `target_seconds`: how much of the target is wanted at most; None is all.
     """
 
     rate: int
@@ -30,9 +30,12 @@ class Windows:
     def of(self, length_s: float) -> tuple[int, int]:
         """Where the prompt and where the target end in a clip of `length_s` seconds."""
         prompt, end = round(self.prompt_seconds * self.rate), round(self.seconds * self.rate)
+        longest = end - prompt
         if length_s < self.seconds - ROUNDING_S:
             prompt, end = min(prompt, round(SHARE * length_s * self.rate)), round(length_s * self.rate)
-        return prompt, end if self.target_seconds is None else min(end, prompt + round(self.target_seconds * self.rate))
+        if self.target_seconds is not None:
+            longest = min(longest, round(self.target_seconds * self.rate))
+        return prompt, min(end, prompt + longest)
 
     def lengths(self, clips: ClipStore) -> dict[str, tuple[int, int]]:
         """What `of` says of every clip, by its id."""

@@ -13,7 +13,8 @@ from musicgen_lite.models.transformer import INIT_STD, Context, CrossBlock, key_
 class CrossModel(LanguageModel):
     """Memory: [null, caption tokens, audio prompt frames], each projected to d_model, with type and position embeddings.
 
-    Frames of the special id, with which a short prompt is filled up, are not heard. A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes.
+    A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes. Frames of the special id,
+    with which a short prompt is filled up, are masked.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musicgen_lite.audio import num_frames
 from musicgen_lite.generation.long import OVERLAP
 from musicgen_lite.generator import Generator, load
 from musicgen_lite.scoring import intervals
@@ -90,7 +91,7 @@ def main() -> None:
     generator = load(given.model, clap="")
     rate, window = generator.codec.frame_rate, generator.model.config.max_frames
     hop = generator.codec.rate // rate
-    places = joins(round(given.seconds * rate), window, 0)
+    places = joins(num_frames(given.seconds, generator.codec.rate, rate), window, 0)
     waves = generated(generator, given.seconds, None, given.clips)
     show("sliding window", waves, places, hop)
     real = [synthetic.clip(90_000_000 + number, "test", given.seconds).samples for number in range(len(waves))]

@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks import peer
 from benchmarks.generation import TOKENS, build
 from musicgen_lite import models, params
+from musicgen_lite.audio import num_frames
 from musicgen_lite.models import Conditions
 from musicgen_lite.store import ArrayWriter
 from musicgen_lite.training.batch_size import ON_CPU
@@ -87,7 +88,10 @@ def write_corpus(folder: Path, given: params.Params) -> tuple[Path, Path]:
     random = np.random.default_rng(0)
     ids = [f"{i:03}" for i in range(140)]
     codec = {"name": "-", "fingerprint": "-", "codebook_size": 512, "num_codebooks": 4, "frame_rate": 50, "rate": 16000}
-    frames = {"target": round(given.data.target_seconds * 50), "prompt": round(given.data.prompt_seconds * 50)}
+    frames = {
+        "target": num_frames(given.data.target_seconds, 16000, 50),
+        "prompt": num_frames(given.data.prompt_seconds, 16000, 50),
+    }
     for name, length in frames.items():
         codes = {key: random.integers(0, 512, (length, 4)) for key in ids}
         write_store(folder / "tokens" / name, codes, "uint16", codec)

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from musicgen_lite import codec, models, text
+from musicgen_lite import audio, codec, models, text
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
 from musicgen_lite.models.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
@@ -67,7 +67,8 @@ def main(params: Params) -> None:
     clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
-    frames, steps = round(cfg.seconds * decoder.frame_rate), prepare(model, cfg.weights)
+    frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
+    steps = prepare(model, cfg.weights)
     with atomic_dir(SAMPLES) as part:
         writer = ClipWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
@@ -77,7 +78,8 @@ def main(params: Params) -> None:
             ]
             told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
             codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
-            waves = [wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy()]
+            decoded = (wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy())
+            waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
             fit = partial(clap.fit, [item.caption for item in group], decoder.rate)
             ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):

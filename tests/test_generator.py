@@ -84,6 +84,8 @@ def test_music_goes_on_from_a_clip(generators: dict[str, Generator], files: dict
     music = generators["a"].generate(PROMPT, seconds=1.0, continued=files["tone.wav"], candidates=1)
     assert music.new_from_s == 2.0
     assert len(music.samples) == 3 * 16000
+    odd = generators["a"].generate(PROMPT, seconds=1.01, continued=files["tone.wav"], candidates=1)
+    assert len(odd.samples) == 2 * 16000 + 16160  # 1.01 s, which are 50.5 frames
     samples, rate = audio.read(files["tone.wav"])
     coder = codec.load("embedded", 4)
     codes = coder.encode(torch.from_numpy(samples[:1]))

@@ -90,6 +90,14 @@ def decode(data: bytes, name: str | None = None) -> tuple[np.ndarray, int]:
     return to_mono(samples), rate
 
 
+def num_frames(seconds: float, rate: int, frame_rate: float) -> int:
+    """Frames that a codec gives for so many seconds at `rate` Hz: the last one may be filled in part.
+
+    The one rule for lengths: seconds are rounded to samples, and samples are rounded up to frames.
+    """
+    return max(1, math.ceil(round(seconds * rate) * frame_rate / rate))
+
+
 def to_mono(samples: np.ndarray) -> np.ndarray:
     """`[C, T]` to `[T]`: the mean over channels."""
     return np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))

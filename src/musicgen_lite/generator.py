@@ -133,19 +133,19 @@ class Generator:
         heard = None if style is None else self._style(style)
         begun = None if continued is None else self._encode(continued, self._read(continued))
         told = Conditions.from_texts([torch.from_numpy(self._embed(prompt))], heard)
-        frames = round(seconds * self.codec.frame_rate) + (0 if begun is None else begun.shape[2])
+        old, rate = 0 if begun is None else begun.shape[2], self.codec.rate
+        frames = old + audio.num_frames(seconds, rate, self.codec.frame_rate)
         codes = generate_long(
             self.model, told.repeat_interleave(candidates).to(self.device), frames, sampling,
             [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
             None if begun is None else begun.to(self.device).expand(candidates, -1, -1), self.decoder,
         )  # fmt: skip
-        waves = self.codec.decode(codes).cpu().numpy()
+        waves = self.codec.decode(codes).cpu().numpy()[:, : old * self.codec.hop + round(seconds * rate)]
         scores, picked = np.full(candidates, np.nan), 0
         if self.clap is not None and prompt:
-            ranking = best_of(list(waves), candidates, partial(self.clap.fit, [prompt], self.codec.rate))
+            ranking = best_of(list(waves), candidates, partial(self.clap.fit, [prompt], rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
-        old = 0.0 if begun is None else begun.shape[2] / self.codec.frame_rate
-        return Music(waves, self.codec.rate, scores, picked, old, time.perf_counter() - start)
+        return Music(waves, rate, scores, picked, old / self.codec.frame_rate, time.perf_counter() - start)
 
     def _check(self, prompt: str, seconds: float, candidates: int) -> None:
         if not prompt.strip():
@@ -193,5 +193,5 @@ class Generator:
                 f"{path}: this model takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
                 "--continue to go on from the clip"
             )
-        seconds = self.model.config.max_prompt_frames / self.codec.frame_rate
-        return self._encode(path, self._read(path, seconds)[: round(seconds * self.codec.rate)])
+        length = self.model.config.max_prompt_frames * self.codec.hop
+        return self._encode(path, self._read(path, length / self.codec.rate)[:length])

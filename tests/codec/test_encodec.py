@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import EncodecModel
 
 from musicgen_lite import codec, weights
+from musicgen_lite.audio import num_frames
 from musicgen_lite.codec import encodec
 from musicgen_lite.errors import UserError
 
@@ -19,6 +20,14 @@ from . import tiny
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("codec") / "tiny")
+
+
+@pytest.mark.parametrize("seconds", [5.0, 5.01, 1.0, 0.1, 0.77, 0.33001])
+def test_frames_are_counted_as_the_codec_makes_them(seconds: float) -> None:
+    """Among them 5.01 s, which are 250.5 frames: a model that was made for 250 of them could not read 251."""
+    shipped = codec.load("embedded", 1)
+    codes = shipped.encode(tiny.waves(1, round(seconds * shipped.rate)))
+    assert codes.shape[2] == num_frames(seconds, shipped.rate, shipped.frame_rate)
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(tiny.HOP * 7, 7), (tiny.HOP * 7 + 1, 8), (tiny.HOP * 8 - 1, 8)])

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from musicgen_lite import models
+from musicgen_lite.audio import num_frames
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.params import BParams, Params, TrainParams
@@ -75,7 +76,7 @@ def model_config(params: Params, corpus: Corpus) -> ModelConfig:
 
 def crop_frames(params: Params, corpus: Corpus) -> int:
     """The longest target that a model is trained and validated on."""
-    return max(1, round(params.train.crop_seconds * corpus.frame_rate))
+    return num_frames(params.train.crop_seconds, corpus.rate, corpus.frame_rate)
 
 
 def boundaries(steps: int, validations: int) -> list[int]:

@@ -18,8 +18,10 @@ def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Ca
 
     resolve: gives the path of a model that is named by a relative one.
     """
-    decoder = codec.load(resolve(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
     prompts = list(params.sample.fixed_prompts)
+    if not prompts:
+        return lambda model, step: None
+    decoder = codec.load(resolve(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
     encoder = text.load(resolve(params.text.name), params.trusted_pickles)
     # Once, here: afterwards the encoder is let go of. Halved like the captions that training reads.
     embeddings = [vectors.astype(np.float16) for vectors in encoder.encode(prompts, params.text.max_tokens)]
@@ -27,12 +29,12 @@ def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Ca
     del encoder
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance)
-    frames = round(cfg.seconds * decoder.frame_rate)
+    frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
 
     def preview(model: LanguageModel, step: int) -> None:
         device = next(model.parameters()).device
         codes = generate(model, conditions.to(device), frames, sampling, range(len(prompts)))
         for number, wave in enumerate(decoder.decode(codes.cpu()).numpy()):
-            audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave, decoder.rate)
+            audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave[:length], decoder.rate)
 
     return preview

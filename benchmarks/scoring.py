@@ -105,9 +105,10 @@ def score(clips: int, seconds: float, candidates: int, bootstrap: int, training:
         in_clap = {"training": Audio([f"t{i + 2 * clips}" for i in range(training)], clean)}
         in_clap["prompts"] = Audio(ids, lambda clip: read(clip, 3.0))
         sets = embed_all(audio, rulers) | embed_all(in_clap, rulers[:1])
-        score_reference(audio | in_clap, sets, captions, scorer, bootstrap, 0)
+        tracks = {clip: clip for clip in ids}
+        score_reference(audio | in_clap, sets, captions, tracks, scorer, bootstrap, 0)
         made = Generated(
-            captions, dict.fromkeys(ids, 0), candidates, lambda clip, k: read(clip, seconds, 0.02 * (k + 1)),
+            captions, tracks, dict.fromkeys(ids, 0), candidates, lambda clip, k: read(clip, seconds, 0.02 * (k + 1)),
             in_clap["prompts"],
         )  # fmt: skip
         score_generated(made, sets, rulers, scorer, judge, bootstrap=bootstrap, seed=0)

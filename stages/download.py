@@ -10,6 +10,7 @@ from musicgen_lite.progress import track
 from musicgen_lite.sources import folder, musiccaps, rejected, synthetic
 from musicgen_lite.sources.alike import apart
 from musicgen_lite.sources.clips import SPLITS, Clip, ClipWriter
+from musicgen_lite.sources.evaluation import check_tests
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.tables import Reject
 from musicgen_lite.store import atomic_dir, write_json
@@ -60,14 +61,14 @@ def main(params: Params) -> None:
     with atomic_dir(CLIPS) as part:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)
-        test_tracks = set()
+        test_tracks: list[str] = []
         for clip in apart(clips, reject):
             writer.add(clip)
             counts[clip.split] += 1
             if clip.split == "test":
-                test_tracks.add(clip.track_id)
+                test_tracks.append(clip.track_id)
         writer.close(left_out)
-        enough = writer.count >= data.min_available and all(counts.values()) and len(test_tracks) >= 2
+        enough = writer.count >= data.min_available and all(counts.values()) and len(set(test_tracks)) >= 2
         print(f"clips: {counts}, rejected: {len(left_out)}")
         for line in rejected.lines(left_out, f"{CLIPS}/rejected.json" if enough else KEPT):
             print(line)
@@ -75,10 +76,11 @@ def main(params: Params) -> None:
             write_json(root() / KEPT, left_out)
             raise UserError(
                 f"data.source {data.source}: {counts} usable clips, {len(left_out)} rejected (listed in {KEPT}), "
-                f"{len(test_tracks)} test track(s); each split needs at least one clip, the test split two tracks, of which "
+                f"{len(set(test_tracks))} test track(s); each split needs at least one clip, the test split two tracks, of which "
                 f"one is the reference of the other, and all together data.min_available ({data.min_available}). "
                 f"{rejected.advice(data.source, left_out, data.musiccaps.url)}"
             )
+        check_tests(test_tracks)
 
 
 if __name__ == "__main__":

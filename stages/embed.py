@@ -1,5 +1,6 @@
 """T5 embeddings of every caption, and of the other texts that training draws from, cached in half precision."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -27,6 +28,11 @@ def wanted(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[Wording], int]
     return told, bare
 
 
+def digest(words: str) -> str:
+    """By which equal texts are known, however their vectors were rounded."""
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
+
+
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
@@ -44,7 +50,7 @@ def main(params: Params) -> None:
             batch = [told[number] for number in numbers]
             for one, vectors in zip(batch, encoder.encode([one.text for one in batch], limit), strict=True):
                 if one.key not in writer:
-                    writer.add(one.key, vectors)
+                    writer.add(one.key, vectors, digest=digest(one.text))
         writer.close(
             {
                 "name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim, "max_tokens": limit,

@@ -1,5 +1,7 @@
 """What every result is measured against: real clips, through the codec, of few genres, noise and training clips, embedded once."""
 
+import sys
+
 from musicgen_lite import codec
 from musicgen_lite.params import Params
 from musicgen_lite.scoring import embeddings
@@ -9,7 +11,14 @@ from musicgen_lite.scoring.embedders import all_embedders, origins
 from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
 from musicgen_lite.scoring.recoding import codes_kept
 from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import EVALUATION_SEED, GENRE, few_genres, halves, some_training_clips
+from musicgen_lite.sources.evaluation import (
+    EVALUATION_SEED,
+    GENRE,
+    few_genres,
+    few_tracks,
+    halves,
+    some_training_clips,
+)
 from musicgen_lite.sources.windows import ClipWindows, Windows
 from stages.runtime import (
     CLIPS,
@@ -31,6 +40,9 @@ def main(params: Params) -> None:
     windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     heard = ClipWindows(clips, windows)
     reference, prompted = halves(clips, params.sample.prompts)
+    doubt = few_tracks(reference, prompted)
+    if doubt:
+        print(f"warning: {doubt}", file=sys.stderr)
     ids = prompted["id"].tolist()
     others, why_not = few_genres(clips, ids)
 
@@ -45,12 +57,12 @@ def main(params: Params) -> None:
     in_clap["prompts"] = Audio(ids, heard.prompt, heard.short_prompts(ids))
     spaces = all_embedders(decoder, clap)
     sets = embed_all(audio, spaces) | embed_all(in_clap, spaces[:1])
-    captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
-    scores = score_reference(audio | in_clap, sets, captions, clap, params.score.bootstrap, BOOTSTRAP_SEED)
+    captions, tracks = (dict(zip(prompted["id"], prompted[name], strict=True)) for name in ("caption", "track_id"))
+    scores = score_reference(audio | in_clap, sets, captions, tracks, clap, params.score.bootstrap, BOOTSTRAP_SEED)
     scores.update(codes_kept(audio["real"], decoder, params.score.bootstrap, BOOTSTRAP_SEED))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
-    scores.notes |= origins(clap)
+    scores.notes |= origins(clap) | ({"tracks": doubt} if doubt else {})
     scores.notes["training_clips"] = {"searched": len(in_clap["training"]), "of": len(clips.split("train"))}
     embeddings.save(REFERENCE, sets)
     scores.write(SCORES_REFERENCE)

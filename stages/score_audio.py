@@ -1,6 +1,6 @@
 """Scores of the generated audio: distances to the real half, fit to the captions, what reranking brings, signal faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -32,7 +32,12 @@ Reader = Callable[[str], tuple[np.ndarray, int]]
 
 
 def generated(
-    samples: ClipStore, kind: str, count: int, heard: ClipWindows | None = None, prompts: Audio | None = None
+    samples: ClipStore,
+    kind: str,
+    count: int,
+    tracks: Mapping[str, str],
+    heard: ClipWindows | None = None,
+    prompts: Audio | None = None,
 ) -> Generated:
     """The samples of one kind, as the scores take them: no longer than the targets of their clips, which `heard` knows."""
     rows = samples.index[samples.index["x_kind"] == kind]
@@ -46,7 +51,7 @@ def generated(
     captions = dict(zip(picked["track_id"], picked["caption"], strict=True))
     short = heard.short(captions) if heard else set[str]()
     chosen = dict(zip(picked["track_id"], picked["x_candidate"], strict=True))
-    return Generated(captions, chosen, count, read, prompts, short)
+    return Generated(captions, tracks, chosen, count, read, prompts, short)
 
 
 def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
@@ -69,7 +74,8 @@ def main(params: Params) -> None:
         judge = load_clap(resolve_model_path(params.score.judge), params.trusted_pickles, device, "score.judge")
     spaces = all_embedders(decoder, clap)
     windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
-    heard = ClipWindows(ClipStore(CLIPS), windows)
+    clips = ClipStore(CLIPS)
+    heard = ClipWindows(clips, windows)
     sets = stored_sets(spaces, heard.target)
     samples, count = ClipStore(SAMPLES), params.sample.candidates
 
@@ -77,12 +83,13 @@ def main(params: Params) -> None:
         draws = params.score.bootstrap
         return score_generated(made, sets, spaces, clap, judge, bootstrap=draws, seed=BOOTSTRAP_SEED, suffix=suffix)
 
-    by_text = generated(samples, "text", count, heard)
+    tracks = dict(zip(clips.index["id"], clips.index["track_id"], strict=True))
+    by_text = generated(samples, "text", count, tracks, heard)
     scores = score(by_text)
     if params.model.type == "b":
         ids = sorted(by_text.captions)
         prompts = Audio(ids, heard.prompt, heard.short_prompts(ids))
-        scores.update(score(generated(samples, "prompt", count, heard, prompts), "_prompted"))
+        scores.update(score(generated(samples, "prompt", count, tracks, heard, prompts), "_prompted"))
     scores.notes |= origins(clap, judge)
     scores.write(SCORES_AUDIO)
     write_json(METRICS_AUDIO, scores.headline)

@@ -7,12 +7,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import gpu
+from musicgen_lite import models
 from musicgen_lite.scoring.summary import HEADLINE
 from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.store import ArrayStore
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
 from tests import peers
@@ -49,13 +52,33 @@ def test_the_first_run_leaves_scores_sounds_a_page_and_one_mlflow_run(base: Base
     samples = ClipStore(project.folder / "data/samples")
     assert len(samples) == (4 + 3) * 2
     assert samples.index.groupby(["x_kind", "track_id"])["x_picked"].sum().eq(1).all()
-    assert len(samples.samples("fixed-fixed-0-0")[0]) == 16000
+    assert len(samples.samples("fixed-fixed-0-0")[0]) == 16160
     page = (project.folder / "data/report/index.html").read_text()
     assert page.count("data:audio/flac;base64,") >= 3 + 4 * 3
     assert [status for _, status in project.runs()] == ["FINISHED"]
     with sqlite3.connect(project.folder / "mlflow.db") as database:
         logged = {key for (key,) in database.execute("SELECT key FROM latest_metrics")}
     assert {*METRICS, "clap_n1", "nll_q4", "silent", "memorised", "kad_mel", "fad_codec_recon"} - {"tempo"} <= logged
+
+
+def test_lengths_are_rounded_alike_everywhere_and_a_crop_below_the_target_is_scored_in_windows(base: Base) -> None:
+    """1.51 s are 75.5 frames of the codec, and 1.01 s 50.5."""
+    data = base.project.folder / "data"
+    tokens = ArrayStore(data / "tokens" / "target")
+    assert set(tokens.index["length"]) == {76}
+    model, _ = models.load(data / "model" / "model.safetensors")
+    assert model.config.max_frames == 51
+    table = pd.read_parquet(data / "scores" / "nll" / "nll.parquet")
+    assert table["frames"].tolist() == [76] * 8
+    notes = json.loads((data / "scores" / "nll" / "details.json").read_text())["notes"]["nll"]
+    assert notes["cells"] == 8 * 76 * 4
+    assert notes["windows"].startswith("clips of up to 76 frames in windows of at most the 51")
+
+
+def test_few_test_tracks_are_said_in_the_log_and_on_the_page(base: Base) -> None:
+    said = "FAD and KAD are between clips of 4 test tracks (the reference) and of 4 others"
+    assert f"warning: {said}" in base.output
+    assert said in (base.project.folder / "data/report/index.html").read_text()
 
 
 def test_what_each_stage_imported_is_declared_or_exempt(base: Base) -> None:

@@ -107,3 +107,19 @@ def test_charts_of_a_model_that_was_not_trained_here_show_its_validation() -> No
     training, _ = tables.charts(curves, details("nll_caption_q1", "nll_unigram"), num_codebooks=1)
     assert "last validation gives 5.25" in training.alt
     assert training.light.startswith(b"\x89PNG")
+
+
+def test_what_is_withheld_is_said_with_its_reason() -> None:
+    why = "withheld: all 9 clips are of one caption, so that none is another's"
+    doubt = "FAD and KAD are between clips of 2 test tracks"
+    notes = {"clap_shuffled": why, "clap_gain": why, "clap_r1": "withheld: among 1 captions every one is in the first 1",
+             "chroma_gain_prompted": "withheld: all 9 clips are of one track", "clap_captions": "1 different captions of 9 clips",
+             "tracks": doubt}  # fmt: skip
+    audio = {**details("clap"), "notes": notes}
+    said = tables.audio_table(audio).note
+    assert f"CLAP with another's caption is {why}." in said
+    assert "CLAP R@1 is withheld: among 1 captions every one is in the first 1." in said
+    assert "chroma with the audio prompt, own over another's is withheld: all 9 clips are of one track." in said
+    assert "Retrieval is among 1 different captions of 9 clips." in said
+    assert said.endswith(f"{doubt}.")
+    assert f"CLAP, its caption over another's is {why}." in tables.gains_table(audio).note

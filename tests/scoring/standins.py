@@ -68,6 +68,14 @@ class RoundingCodec:
         return torch.zeros(1, 64, 3)
 
 
+def ring(n: int, seed: int) -> np.ndarray:
+    """The partner `[n]` of each position where all differ: the next one in a drawn order."""
+    order = np.random.default_rng(seed).permutation(n)
+    partner = np.empty(n, dtype=np.int64)
+    partner[order] = np.roll(order, -1)
+    return partner
+
+
 def embeddings(
     rows: np.ndarray, windows: int = 1, name: str = "space", prefix: str = "c", **changes: object
 ) -> Embeddings:

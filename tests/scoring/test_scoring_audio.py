@@ -29,7 +29,7 @@ EMBEDDERS: list[Embedder] = [ClapEmbedder(PICKER), CodecLatentEmbedder(CODEC), M
 FAD_SETS = ("real", "reconstruction", "generated", "few_genres", "noise")
 HZ = {f"t{i:02d}": 200.0 * 2 ** (i / 6) for i in range(16)}
 REFERENCE, OTHER = sorted(HZ)[::2], sorted(HZ)[1::2]
-CAPTIONS = {i: str(HZ[i]) for i in OTHER}
+CAPTIONS, TRACKS = {i: str(HZ[i]) for i in OTHER}, {i: i for i in HZ}
 
 
 def read(clip: str) -> tuple[np.ndarray, int]:
@@ -57,7 +57,7 @@ def sets() -> dict[str, dict[str, embeddings.Embeddings]]:
 
 
 def generated(**changes: object) -> Generated:
-    return replace(Generated(CAPTIONS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
+    return replace(Generated(CAPTIONS, TRACKS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
 
 
 def test_sets_are_in_order_and_differences_are_paired() -> None:
@@ -139,7 +139,7 @@ def test_noise_has_the_level_of_its_clip() -> None:
 
 def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
     assert sets["real"]["mel"].ids == tuple(OTHER)
-    scores = score_reference({**AUDIO, "prompts": PROMPTS}, sets, CAPTIONS, PICKER, 100, 0)
+    scores = score_reference({**AUDIO, "prompts": PROMPTS}, sets, CAPTIONS, TRACKS, PICKER, 100, 0)
     values = {name: estimate.value for name, estimate in scores.estimates.items()}
     assert values["clap_real"] > 0.99
     order = ("real", "reconstruction", "few_genres", "noise")

@@ -5,8 +5,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.scoring import clap
 from musicgen_lite.scoring.embedders import ClapEmbedder
 from musicgen_lite.scoring.embeddings import embed
-from musicgen_lite.scoring.pairing import derangement
-from tests.scoring.standins import RATE, ToneClap, sine
+from tests.scoring.standins import RATE, ToneClap, ring, sine
 
 CLAP = ToneClap()
 HZ = [220, 277, 349, 440, 554, 698, 880, 1108, 1397, 1760, 2217, 2793]
@@ -30,7 +29,7 @@ def test_matching_audio_scores_one_and_ranks_first_whatever_its_order() -> None:
     assert "clap_r10" not in short.estimates
     assert short.notes["clap_r10"] == "withheld: among 10 captions every one is in the first 10"
     table = scores.tables["clap"]
-    partner = derangement(12, 0)
+    partner = ring(12, 0)
     for i, row in table.iterrows():
         expected = float(CLAP.embed_text([str(HZ[partner[i]])])[0] @ audio.select([row["id"]]).means()[0])
         assert row["shuffled"] == pytest.approx(expected, abs=1e-6)
@@ -44,12 +43,33 @@ def test_a_clip_scores_the_mean_over_its_windows() -> None:
     assert clap.cosines(TEXT, audio)[3, 7] == pytest.approx(expected, abs=1e-6)
 
 
-def test_ties_count_against_a_clip_and_equal_captions_do_not() -> None:
+def test_ties_count_against_a_clip() -> None:
     same = tones(dict.fromkeys(CAPTIONS, 440.0))
     flat = clap.TextSpace(CLAP.fingerprint, CAPTIONS, np.tile(TEXT.vectors[0], (12, 1)))
     assert clap.text_audio(flat, same, "clap", 50, 0).estimates["clap_r10"].value == 0
-    twins = dict.fromkeys(CAPTIONS, "440")
-    assert clap.text_audio(clap.embed_captions(twins, CLAP), same, "clap", 50, 0).estimates["clap_r1"].value == 1
+
+
+def test_clips_of_one_caption_are_ranked_and_paired_by_text() -> None:
+    """Ten clips of one caption, two of others: noise must not rank first because everything else reads alike."""
+    words = dict.fromkeys(CAPTIONS, "440") | {"c10": "554", "c11": "698"}
+    wrong = tones(dict.fromkeys(CAPTIONS, 660.0))  # between the last two
+    scores = clap.text_audio(clap.embed_captions(words, CLAP), wrong, "clap", 50, 0)
+    ranks, table = scores.tables["clap"]["rank"].tolist(), scores.tables["clap"]
+    assert ranks[:10] == [3] * 10
+    assert sorted(ranks[10:]) == [1, 2]
+    assert scores.estimates["clap_r1"].value == pytest.approx(1 / 12)
+    assert scores.notes["clap_r10"] == "withheld: among 3 captions every one is in the first 10"
+    assert scores.notes["clap_captions"] == "3 different captions of 12 clips"
+    assert (table["own"] != table["shuffled"]).all()
+    assert scores.estimates["clap_gain"].value < 0
+
+
+def test_what_needs_several_captions_is_withheld_where_there_is_one() -> None:
+    same = tones(dict.fromkeys(CAPTIONS, 440.0))
+    scores = clap.text_audio(clap.embed_captions(dict.fromkeys(CAPTIONS, "440"), CLAP), same, "clap", 50, 0)
+    assert set(scores.estimates) == {"clap"}
+    assert scores.notes["clap_gain"] == "withheld: all 12 clips are of one caption, so that none is another's"
+    assert scores.notes["clap_r1"] == "withheld: among 1 captions every one is in the first 1"
 
 
 def test_ranks_by_hand() -> None:

@@ -1,6 +1,8 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.models import Conditions
 from musicgen_lite.scoring import baselines, nll
 from musicgen_lite.scoring.nll import PROMPT_VARIANTS, TEXT_VARIANTS, Example
-from musicgen_lite.scoring.pairing import derangement
 from musicgen_lite.store import ArrayStore, ArrayWriter, atomic_dir
 from tests.models.tiny import KINDS, tiny
+from tests.scoring.standins import ring
 
 rng = np.random.default_rng(0)
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
@@ -23,6 +25,8 @@ def examples(n: int, kind: str, frames: int = 10) -> list[Example]:
     return [
         Example(
             f"c{i}",
+            f"caption {i}",
+            f"track {i}",
             rng.integers(0, 16, (4, frames - i % 3)).astype(np.uint16),
             rng.normal(size=(3 + i % 4, 12)).astype(np.float16),
             rng.integers(0, 16, (4, 7)).astype(np.uint16) if kind == "b" else None,
@@ -37,6 +41,7 @@ class Uneven(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(()))
+        self.config = SimpleNamespace(max_frames=3)
 
     def forward(self, codes: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         logits = torch.zeros(*codes.shape, 4)
@@ -47,7 +52,7 @@ class Uneven(torch.nn.Module):
 def test_three_frames_by_hand() -> None:
     codes = np.array([[0, 1, 0], [2, 2, 0]])
     text = np.zeros((1, 2), np.float32)
-    clips = [Example("a", codes, text), Example("b", codes[:, :1], text)]
+    clips = [Example("a", "1", "1", codes, text), Example("b", "2", "2", codes[:, :1], text)]
     result = nll.evaluate(Uneven(), clips, TEXT_VARIANTS[:1], 2, 0)  # type: ignore[arg-type]
     zero, other = math.log(2), math.log(6)
     assert result.sums["caption"] == pytest.approx(
@@ -82,12 +87,54 @@ def test_all_patterns_score_the_same_cells(kind: str) -> None:
     assert cells == {np.array([40, 36, 32]).tobytes()}
 
 
+@every_kind
+@pytest.mark.parametrize("longest", [3, 4, 9])
+def test_a_clip_longer_than_the_model_is_scored_in_windows_that_hold_every_cell_once(
+    kind: str, pattern: str, longest: int
+) -> None:
+    model, clips = tiny(kind, pattern, max_frames=longest), examples(4, kind)
+    variants = TEXT_VARIANTS[:1] + (PROMPT_VARIANTS[:1] if kind == "b" else ())
+    whole = nll.evaluate(model, clips, variants, 3, seed=0)
+    assert whole.frames.tolist() == [10, 9, 8, 10]
+    assert whole.cells.tolist() == [40, 36, 32, 40]
+    for row, clip in enumerate(clips):
+        frames = clip.codes.shape[1]
+        count = -(-frames // longest)
+        edges = [frames * n // count for n in range(count + 1)]
+        cut = [replace(clip, id=f"{start}", codes=clip.codes[:, start:stop]) for start, stop in pairwise(edges)]
+        assert max(part.codes.shape[1] for part in cut) - min(part.codes.shape[1] for part in cut) <= 1
+        alone = nll.evaluate(model, [*cut, clips[row - 1]], variants, 8, seed=0)
+        for name, sums in whole.sums.items():
+            assert sums[row] == pytest.approx(alone.sums[name][: len(cut)].sum(axis=0), rel=1e-5)
+    scores = nll.score(model, clips, None, frame_rate=50.0, bootstrap=50)
+    assert scores.notes["nll"]["cells"] == 148
+    assert f"at most the {longest} that the model is made for" in scores.notes["nll"]["windows"]
+
+
+@pytest.mark.parametrize("kind", ["a", "b"])
+def test_anothers_caption_is_another_text_and_anothers_prompt_of_another_track(kind: str) -> None:
+    model, clips = tiny(kind, "delay"), examples(6, kind)
+    alike = [
+        replace(clip, caption="one", track="one", text=clips[0].text, prompt=clips[0].prompt) for clip in clips[:4]
+    ]
+    scores = nll.score(model, alike + clips[4:], None, frame_rate=50.0, bootstrap=50)
+    table = scores.tables["nll"]
+    assert (table["shuffled"] != table["caption"]).all()
+    if kind == "b":
+        assert (table["caption+shuffled_prompt"] != table["caption+prompt"]).all()
+    alone = nll.score(model, alike, None, frame_rate=50.0, bootstrap=50)
+    reason = "withheld: all 4 clips are of one {}, so that none is another's"
+    assert not {"nll_shuffled", "nll_caption_gain", "nll_prompt_gain"} & set(alone.estimates)
+    assert alone.notes["nll_caption_gain"] == reason.format("caption")
+    assert alone.notes.get("nll_prompt_gain") == (reason.format("track") if kind == "b" else None)
+
+
 @pytest.mark.parametrize("kind", ["a", "b"])
 def test_each_variant_is_what_its_name_says(kind: str) -> None:
     model, clips = tiny(kind, "delay"), examples(4, kind)
     variants = TEXT_VARIANTS + (PROMPT_VARIANTS if kind == "b" else ())
     result = nll.evaluate(model, clips, variants, 4, seed=2)
-    partner = derangement(4, 2)
+    partner = ring(4, 2)
 
     def alone(i: int, text: int | None, prompt: int | None) -> np.ndarray:
         codes = torch.from_numpy(clips[i].codes.astype(np.int64))[None]
@@ -151,11 +198,12 @@ def test_examples_come_from_the_stores_of_one_split(tmp_path: Path) -> None:
         with atomic_dir(tmp_path / name) as part:
             writer = ArrayWriter(part, "uint16" if name == "tokens" else "float16")
             for key in keys:
-                writer.add(key, codes if name == "tokens" else text, split="train" if key == "a" else "test")
+                about = {"split": "train" if key == "a" else "test", "track_id": f"t{key}", "digest": f"d{key}"}
+                writer.add(key, codes if name == "tokens" else text, **about)
             writer.close({})
     stores = {name: ArrayStore(tmp_path / name) for name in ("tokens", "text", "few")}
     found = nll.read_examples("test", stores["tokens"], stores["text"])
-    assert [example.id for example in found] == ["b", "c"]
+    assert [(example.id, example.caption, example.track) for example in found] == [("b", "db", "tb"), ("c", "dc", "tc")]
     assert np.array_equal(found[0].codes, codes.T)
     with pytest.raises(UserError, match="no entry 'c'"):
         nll.read_examples("test", stores["tokens"], stores["few"])

@@ -2,17 +2,39 @@ import numpy as np
 import pytest
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.pairing import check_same, check_unique, derangement
+from musicgen_lite.scoring.pairing import check_same, check_unique, strangers
 from musicgen_lite.sources.evaluation import from_few_groups, split_halves
+from tests.scoring.standins import ring
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])
-def test_a_derangement_pairs_everyone_with_another(n: int) -> None:
+def test_everyone_gets_another_and_is_anothers_once(n: int) -> None:
     for seed in range(5):
-        partner = derangement(n, seed)
+        partner = strangers(range(n), seed)
+        assert partner is not None
+        assert np.array_equal(partner, ring(n, seed))
         assert sorted(partner) == list(range(n))
         assert (partner != np.arange(n)).all()
-    assert np.array_equal(derangement(n, 1), derangement(n, 1))
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (3, 1, 2, 3), (1, 2, 6, 4), (24, 1), (10, 1, 1, 1)])
+def test_another_is_always_of_another_group(sizes: tuple[int, ...]) -> None:
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for seed in range(20):
+        partner = strangers(groups.tolist(), seed)
+        assert partner is not None
+        assert (groups[partner] != groups).all()
+        taken = np.bincount(partner, minlength=len(groups))
+        if 2 * max(sizes) <= len(groups):
+            assert (taken == 1).all()
+        else:  # the few others of the large group take turns
+            few = taken[groups != np.argmax(sizes)]
+            assert few.max() - few.min() <= 1
+
+
+def test_in_one_group_there_is_no_other() -> None:
+    assert strangers(["a"], 0) is None
+    assert strangers(["a"] * 9, 0) is None
 
 
 def test_ids_are_checked_by_name() -> None:
@@ -25,8 +47,6 @@ def test_ids_are_checked_by_name() -> None:
         check_same(["a", "b"], ["a"], "picks")
     with pytest.raises(UserError, match="unexpected entry for 1"):
         check_same(["a"], ["a", "c"], "picks")
-    with pytest.raises(UserError, match="at least 2"):
-        derangement(1, 0)
 
 
 def test_halves_share_no_track_and_are_about_equal() -> None:
@@ -39,6 +59,17 @@ def test_halves_share_no_track_and_are_about_equal() -> None:
     assert np.array_equal(split_halves([tracks[i] for i in order], seed=0), reference[order])
     assert split_halves([f"t{i}" for i in range(128)], seed=0).sum() == 64
     assert split_halves(["a", "b"], seed=0).sum() == 1
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_long_track_leaves_each_half_several(place: int) -> None:
+    counts = [3, 4, 2, 5]
+    counts[place] = 100
+    tracks = [name for name, count in zip("abcd", counts, strict=True) for _ in range(count)]
+    for seed in range(8):
+        reference = split_halves(tracks, seed)
+        halves = [{t for t, r in zip(tracks, reference, strict=True) if r == side} for side in (True, False)]
+        assert [len(half) for half in halves] == [2, 2]
 
 
 def test_one_track_cannot_be_halved() -> None:

@@ -58,6 +58,20 @@ def same(found: np.ndarray, words: str) -> bool:
 
 
 @pytest.mark.usefixtures("clips")
+def test_equal_texts_have_equal_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CAPTIONS, "t0", CAPTIONS["t2"])
+    Path("data/clips/clips-00000.parquet").unlink()
+    writer = ClipWriter("data/clips")
+    for key in ASPECTS:
+        writer.add(Clip(key, key, SPLITS[key[0]], CAPTIONS[key], (), np.zeros(160, np.float32), 16000))
+    writer.close()
+    embedded()
+    index = ArrayStore("data/text").index.set_index("key")["digest"]
+    assert index["t0"] == index["t2"]
+    assert index.nunique() == len(ASPECTS) - 1
+
+
+@pytest.mark.usefixtures("clips")
 def test_by_default_every_clip_has_its_caption(capsys: pytest.CaptureFixture[str]) -> None:
     found, meta = embedded()
     assert sorted(found) == sorted(ASPECTS)

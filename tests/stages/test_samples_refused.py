@@ -53,7 +53,7 @@ def written(folder: Path, change: Callable[[Rows], object] = lambda rows: None, 
 
 
 def score(folder: Path) -> dict[str, float]:
-    samples = generated(ClipStore(folder), "text", 2)
+    samples = generated(ClipStore(folder), "text", 2, {prompt: prompt for prompt in PROMPTS})
     return score_generated(samples, SETS, RULERS, CLAP, bootstrap=100).metrics
 
 

@@ -37,10 +37,13 @@ class ScoreFolders:
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Details of the likelihood, and of the audio with those of the reference sets beside."""
         nll, reference, own = map(read_json, self.details_files)
-        return nll, {"estimates": {**reference["estimates"], **own["estimates"]}, "notes": own["notes"]}
+        return nll, {
+            "estimates": {**reference["estimates"], **own["estimates"]},
+            "notes": {**reference["notes"], **own["notes"]},
+        }
 
     def tables(self, num_codebooks: int) -> tuple[ScoreTable, ...]:
         """The score tables, as the page and the terminal show them."""
         nll, audio = self.details()
-        both = {"estimates": {**nll["estimates"], **audio["estimates"]}}
+        both = {key: {**nll[key], **audio[key]} for key in ("estimates", "notes")}
         return nll_table(nll, num_codebooks), audio_table(audio), gains_table(both), reranking_table(audio)

@@ -82,8 +82,12 @@ def audio_table(audio: Details) -> ScoreTable:
         scores += [_score(audio, other.format(key)) for key in SETS.values()]
         rows.append(ScoreRow(name, tuple(scores), better))
     note = "Distances are to one half of the test tracks; all sets hold as many and as long clips."
-    withheld = audio.get("notes", {}).get("clap", {}).get("sets", {}).get("generated", {}).get("fad_inf", "")
-    note += f" FAD-infinity is {withheld}." if withheld else ""
+    notes = audio.get("notes", {})
+    withheld = {"FAD-infinity": notes.get("clap", {}).get("sets", {}).get("generated", {}).get("fad_inf", "")}
+    withheld |= {name: notes.get(own, notes.get(f"{own}_prompted", "")) for name, _, own, _ in AUDIO_ROWS}
+    note += "".join(f" {name} is {why}." for name, why in withheld.items() if str(why).startswith("withheld"))
+    note += f" Retrieval is among {notes['clap_captions']}." if "clap_captions" in notes else ""
+    note += f" {notes['tracks']}." if "tracks" in notes else ""
     return _table("Generated audio", columns, rows, note)
 
 
@@ -91,6 +95,8 @@ def gains_table(scores: Details) -> ScoreTable:
     """What the model makes of what it is told: differences on the same clips, above 0 where it helps."""
     rows = [ScoreRow(name, (_score(scores, gain),), "higher") for name, gain in GAINS.items()]
     note = "Paired by clip, so that the interval is the difference's own. NLL in nats per code saved."
+    reasons = {name: scores.get("notes", {}).get(gain, "") for name, gain in GAINS.items()}
+    note += "".join(f" {name} is {why}." for name, why in reasons.items() if why)
     return _table("What the conditions bring", ["gain"], rows, note)
 
 

@@ -49,11 +49,12 @@ class Audio:
 class Generated:
     """Samples for test prompts: captions by id, `count` candidates each, and the index of the one that was picked.
 
-    `read(id, k)` gives candidate k, for the ids in `short` no longer than the real clip. `prompts` holds the audio prompts by the same ids, where there were any; they are
-    not part of the candidates' audio.
+    `read(id, k)` gives candidate k, for the ids in `short` no longer than the real clip; `tracks`: which track each test clip is
+    cut from. `prompts` holds the audio prompts by the same ids, where there were any; they are not part of the candidates' audio.
     """
 
     captions: Mapping[str, str]
+    tracks: Mapping[str, str]
     picked: Mapping[str, int]
     count: int
     read: Callable[[str, int], tuple[np.ndarray, int]]
@@ -115,11 +116,18 @@ def embed_all(audio: Mapping[str, Audio], embedders: Sequence[Embedder]) -> dict
 
 
 def score_reference(
-    audio: Mapping[str, Audio], sets: Sets, captions: Mapping[str, str], scorer: Clap, bootstrap: int, seed: int
+    audio: Mapping[str, Audio],
+    sets: Sets,
+    captions: Mapping[str, str],
+    tracks: Mapping[str, str],
+    scorer: Clap,
+    bootstrap: int,
+    seed: int,
 ) -> Scores:
     """The ends of every scale: FAD and KAD of every set, CLAP and tempo with their captions, likeness to the prompts.
 
-    `audio` and `sets` hold what `reference_audio` gave, and the audio prompts of the real clips as "prompts".
+    `audio` and `sets` hold what `reference_audio` gave, and the audio prompts of the real clips as "prompts"; `captions`
+    and `tracks` are those of the real clips by id.
     """
     scores = Scores()
     for space in sets["reference"]:
@@ -127,7 +135,8 @@ def score_reference(
     text = clap.embed_captions(captions, scorer)
     for name in ("real", "reconstruction", "noise"):
         scores.update(clap.text_audio(text, sets[name]["clap"], f"clap_{name}", bootstrap, seed))
-    scores.update(_like_prompts(audio["real"], sets["real"]["clap"], audio["prompts"], sets, bootstrap, seed, "_real"))
+    real = sets["real"]["clap"]
+    scores.update(_like_prompts(audio["real"], real, audio["prompts"], tracks, sets, bootstrap, seed, "_real"))
     for name in ("real", "reconstruction"):
         scores.update(signals.signal_scores(audio[name], captions).renamed(f"_{name}"))
     shown: dict[str, str] = {}
@@ -177,7 +186,8 @@ def score_generated(
         ordered = _ordered(sets, space, one)
         scores.update(audio_distances(sets["reference"][space], ordered, bootstrap, seed))
     if generated.prompts is not None:
-        scores.update(_like_prompts(generated.chosen(), own["clap"], generated.prompts, sets, bootstrap, seed))
+        tracks, clips = generated.tracks, generated.chosen()
+        scores.update(_like_prompts(clips, own["clap"], generated.prompts, tracks, sets, bootstrap, seed))
     if "training" in sets:
         near = memorisation(own["clap"], sets["real"]["clap"], sets["training"]["clap"], bootstrap, seed)
         scores.update(near)
@@ -192,7 +202,8 @@ def score_generated(
             "prompt_sim_gain": "prompt_similarity_gain",
             "chroma_gain": "chroma_gain",
         }
-        scores.columns |= {column: f"{name}{suffix}" for column, name in shown.items()}
+        named = {column: f"{name}{suffix}" for column, name in shown.items()}
+        scores.columns |= {column: name for column, name in named.items() if name in scores.estimates}
     return scores
 
 
@@ -221,12 +232,20 @@ def _by_clap(generated: Generated, candidates: Embeddings, name: str, model: Cla
 
 
 def _like_prompts(
-    clips: Audio, own: Embeddings, prompts: Audio, sets: Sets, bootstrap: int, seed: int, suffix: str = ""
+    clips: Audio,
+    own: Embeddings,
+    prompts: Audio,
+    tracks: Mapping[str, str],
+    sets: Sets,
+    bootstrap: int,
+    seed: int,
+    suffix: str = "",
 ) -> Scores:
     """Likeness of clips to their audio prompts, by CLAP and by chroma; the prompts are not part of the clips."""
     check_same(clips.ids, prompts.ids, "audio prompts")
-    scores = likeness_to_prompts(own, sets["prompts"]["clap"], f"prompt_similarity{suffix}", bootstrap, seed)
-    scores.update(chroma_likeness(clips.ids, clips.read, prompts.read, f"chroma{suffix}", bootstrap, seed))
+    of = {clip: tracks[clip] for clip in clips.ids}
+    scores = likeness_to_prompts(own, sets["prompts"]["clap"], of, f"prompt_similarity{suffix}", bootstrap, seed)
+    scores.update(chroma_likeness(clips.read, prompts.read, of, f"chroma{suffix}", bootstrap, seed))
     return scores
 
 

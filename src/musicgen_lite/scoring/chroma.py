@@ -1,6 +1,6 @@
 """Chroma: whether audio keeps to the pitches of its audio prompt, whatever its instruments and octaves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -27,12 +27,16 @@ def profile(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.asarray(frames.mean(axis=1), np.float64)
 
 
-def chroma_likeness(ids: Sequence[str], clips: Read, prompts: Read, prefix: str, bootstrap: int, seed: int) -> Scores:
-    """Cosine of the chroma profiles of clips and of their audio prompts, own against another's, paired by id.
+def chroma_likeness(
+    clips: Read, prompts: Read, tracks: Mapping[str, str], prefix: str, bootstrap: int, seed: int
+) -> Scores:
+    """Cosine of the chroma profiles of clips and of their audio prompts, own against another track's, paired by id.
+
+    tracks: of each clip to score, by id.
 
     Prompt and clip follow one another, so that frames cannot be compared one by one: their means are. All music shares
     much of its chroma, which makes the gain over another's prompt the figure to read.
     """
-    ordered = sorted(ids)
+    ordered = {clip: tracks[clip] for clip in sorted(tracks)}
     heard, made = (unit(np.stack([profile(*read(clip)) for clip in ordered])) for read in (prompts, clips))
-    return contrast(heard @ made.T, ordered, prefix, bootstrap, seed)
+    return contrast(heard @ made.T, ordered, "track", prefix, bootstrap, seed)

@@ -1,10 +1,10 @@
 """How well audio fits its caption by CLAP (Wu et al., 2023): cosine of text and audio, paired by id.
 
-A clip's cosine is the mean over its windows. Wrong captions come from a seeded derangement. Retrieval ranks a clip's own
-caption among all captions of the set; ties count against it, equal captions do not.
+A clip's cosine is the mean over its windows. Another's caption is another text, drawn by seed. Retrieval ranks a clip's own
+caption among the different texts of the set; ties count against it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,18 +56,25 @@ def cosines(text: TextSpace, audio: Embeddings) -> np.ndarray:
 def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: int, seed: int) -> Scores:
     """Own caption, another's, their paired difference, and R@1 and R@10, as `{prefix}`, `{prefix}_shuffled`, …"""
     similarity = cosines(text, audio)
-    n = len(similarity)
-    same = np.array(list(text.captions.values()))
-    others = same[:, None] != same[None, :]
-    ranks = 1 + ((similarity >= np.diag(similarity)[None]) & others).sum(axis=0)
-    scores = contrast(similarity, text.ids, prefix, bootstrap, seed)
+    scores = contrast(similarity, text.captions, "caption", prefix, bootstrap, seed)
+    ranks, texts = _ranks(similarity, list(text.captions.values()))
     scores.tables[prefix]["rank"] = ranks
     for k in RANKS:
-        if k < n:
-            scores.add({f"{prefix}_r{k}": intervals.proportion(int((ranks <= k).sum()), n)})
+        if k < texts:
+            scores.add({f"{prefix}_r{k}": intervals.proportion(int((ranks <= k).sum()), len(ranks))})
         else:
-            scores.notes[f"{prefix}_r{k}"] = f"withheld: among {n} captions every one is in the first {k}"
+            scores.notes[f"{prefix}_r{k}"] = f"withheld: among {texts} captions every one is in the first {k}"
+    if texts < len(ranks):
+        scores.notes[f"{prefix}_captions"] = f"{texts} different captions of {len(ranks)} clips"
     return scores
+
+
+def _ranks(similarity: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarray, int]:
+    """The rank of each clip's own caption among the different ones, `[n]` from 1, and how many of them there are."""
+    _, first, label = np.unique(captions, return_index=True, return_inverse=True)
+    reached = similarity[first] >= np.diag(similarity)[None]
+    reached[label, np.arange(len(label))] = True
+    return reached.sum(axis=0), len(first)
 
 
 def candidate_id(clip: str, index: int) -> str:

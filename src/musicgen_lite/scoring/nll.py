@@ -1,10 +1,12 @@
 """Negative log-likelihood of held-out codes: how well a model predicts music it has not seen.
 
 Figures are nats per code: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
-Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off.
+Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off. A clip that is longer
+than what a model is made for is scored in windows, each by itself, which together hold every cell once.
 """
 
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +23,21 @@ from musicgen_lite.progress import track
 from musicgen_lite.scoring import intervals
 from musicgen_lite.scoring.baselines import NAMES, Baselines
 from musicgen_lite.scoring.intervals import Estimate
-from musicgen_lite.scoring.pairing import check_unique, derangement
+from musicgen_lite.scoring.pairing import check_unique, strangers, withheld
 from musicgen_lite.scoring.summary import Scores
 from musicgen_lite.store import ArrayStore
 
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`."""
+    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`.
+
+    caption: what all with the same words share; track: what all that are cut from the same music share.
+    """
 
     id: str
+    caption: str
+    track: str
     codes: np.ndarray
     text: np.ndarray
     prompt: np.ndarray | None = None
@@ -38,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Variant:
-    """What the model is told: its own caption or prompt, that of another clip, or none."""
+    """What the model is told: its own caption or prompt, another caption or that of another track, or none."""
 
     name: str
     text: str
@@ -87,8 +94,14 @@ class ClipNll:
 
 def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: ArrayStore | None = None) -> list[Example]:
     """The clips of one split, in stored order, as views into the stores; UserError where a store lacks one."""
-    ids = tokens.index.loc[tokens.index["split"] == split, "key"].tolist()
-    return [Example(i, tokens[i].T, text[i], None if prompts is None else prompts[i].T) for i in ids]
+    rows, words = (
+        tokens.index[tokens.index["split"] == split],
+        dict(zip(text.index["key"], text.index["digest"], strict=True)),
+    )
+    return [
+        Example(i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T)
+        for i, track in zip(rows["key"].tolist(), rows["track_id"].tolist(), strict=True)
+    ]
 
 
 def digest(examples: Sequence[Example]) -> str:
@@ -103,29 +116,33 @@ def digest(examples: Sequence[Example]) -> str:
 def evaluate(
     model: LanguageModel, examples: Sequence[Example], variants: Sequence[Variant], batch_size: int, seed: int
 ) -> ClipNll:
-    """Score every example under every variant; partners for "other" come from one seeded derangement of the sorted ids.
+    """Score every example under every variant for which there is another caption or track, where it asks for one.
 
-    The results depend on neither `batch_size` nor the order of the examples, beyond float32 rounding. Raises UserError
-    for duplicate ids, fewer than two clips, a clip without a prompt, or an NLL that is not finite.
+    Others are drawn by seed among the sorted ids. The results depend on neither `batch_size` nor the order of the
+    examples, beyond float32 rounding. Raises UserError for duplicate ids, fewer than two clips, a clip without a prompt, or an
+    NLL that is not finite.
     """
     ids = [example.id for example in examples]
     check_unique(ids, "held-out codes")
-    by_id = sorted(range(len(ids)), key=lambda i: ids[i])
-    other = np.empty(len(ids), dtype=np.int64)
-    other[by_id] = np.asarray(by_id)[derangement(len(ids), seed)]
-    if any(v.prompt != "none" for v in variants):
-        missing = [e.id for e in examples if e.prompt is None or not e.prompt.size]
-        if missing:
-            raise UserError(f"clip {missing[0]}: it has no audio prompt, as {len(missing)} in all; run `dvc repro`")
-    batches = _batches([example.codes.shape[1] for example in examples], batch_size)
+    own = np.arange(len(ids))
+    texts = {"own": own, "none": own, "other": _others(ids, [example.caption for example in examples], seed)}
+    prompts = {"own": own, "none": own, "other": _others(ids, [example.track for example in examples], seed)}
+    if any(variant.prompt != "none" for variant in variants):
+        _check_prompts(examples)
+    frames = [example.codes.shape[1] for example in examples]
+    batches = _batches(windows(frames, model.config.max_frames), batch_size)
     was_training = model.training
     model.eval()
     try:
         sums = {}
         for variant in variants:
-            values = np.empty((len(ids), examples[0].codes.shape[0]))
-            for rows in track(batches, f"NLL, {variant.name}", unit="batch"):
-                values[rows] = _batch_nll(model, examples, other, rows, variant)
+            text_of, prompt_of = texts[variant.text], prompts[variant.prompt]
+            if text_of is None or prompt_of is None:
+                continue
+            values = np.zeros((len(ids), examples[0].codes.shape[0]))
+            for parts in track(batches, f"NLL, {variant.name}", unit="batch"):
+                found = _batch_nll(model, examples, parts, variant, text_of, prompt_of)
+                np.add.at(values, [part.row for part in parts], found)
             sums[variant.name] = values
     finally:
         model.train(was_training)
@@ -135,33 +152,74 @@ def evaluate(
             raise UserError(
                 f"clip {bad}: its NLL is not finite ({name}); the model's weights may hold NaN: train again"
             )
-    return ClipNll(tuple(ids), np.array([e.codes.shape[1] for e in examples]), sums)
+    return ClipNll(tuple(ids), np.array(frames), sums)
 
 
-def _batches(frames: Sequence[int], size: int) -> list[list[int]]:
-    """Rows of equal length, at most `size` together.
+def _check_prompts(examples: Sequence[Example]) -> None:
+    missing = [example.id for example in examples if example.prompt is None or not example.prompt.size]
+    if missing:
+        raise UserError(f"clip {missing[0]}: it has no audio prompt, as {len(missing)} in all; run `dvc repro`")
 
-    No clip is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
-    """
-    by_length: dict[int, list[int]] = {}
+
+def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray | None:
+    """For each row that of one of another group, drawn by sorted id; None where there is but one group."""
+    by_id = np.array(sorted(range(len(ids)), key=lambda row: ids[row]))
+    drawn = strangers([groups[row] for row in by_id], seed)
+    if drawn is None:
+        return None
+    rows = np.empty_like(by_id)
+    rows[by_id] = by_id[drawn]
+    return rows
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames `start` to `stop` of one clip, whose place among the examples is `row`."""
+
+    row: int
+    start: int
+    stop: int
+
+
+def windows(frames: Sequence[int], longest: int) -> list[Window]:
+    """As few windows as cover each clip, next to one another, at most `longest` frames each, and equally long up to one."""
+    found = []
     for row, length in enumerate(frames):
-        by_length.setdefault(length, []).append(row)
-    return [rows[start : start + size] for rows in by_length.values() for start in range(0, len(rows), size)]
+        count = -(-length // longest)
+        edges = [length * number // count for number in range(count + 1)]
+        found += [Window(row, start, stop) for start, stop in itertools.pairwise(edges)]
+    return found
+
+
+def _batches(parts: Sequence[Window], size: int) -> list[list[Window]]:
+    """Windows of equal length, at most `size` together.
+
+    None is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
+    """
+    by_length: dict[int, list[Window]] = {}
+    for part in parts:
+        by_length.setdefault(part.stop - part.start, []).append(part)
+    return [alike[start : start + size] for alike in by_length.values() for start in range(0, len(alike), size)]
 
 
 @torch.inference_mode()
 def _batch_nll(
-    model: LanguageModel, examples: Sequence[Example], other: np.ndarray, rows: Sequence[int], variant: Variant
+    model: LanguageModel,
+    examples: Sequence[Example],
+    parts: Sequence[Window],
+    variant: Variant,
+    text_of: np.ndarray,
+    prompt_of: np.ndarray,
 ) -> np.ndarray:
-    """Sums over frames `[b, N_q]` of clips of one length."""
+    """Sums over frames `[b, N_q]` of windows of one length, each told the text and the prompt of the example at these places."""
     device = next(model.parameters()).device
-    codes = torch.from_numpy(np.stack([examples[i].codes for i in rows]).astype(np.int64)).to(device)
-    text_rows = [other[i] if variant.text == "other" else i for i in rows]
-    texts = [torch.from_numpy(examples[i].text.astype(np.float32)) for i in text_rows]
+    cut = [examples[part.row].codes[:, part.start : part.stop] for part in parts]
+    codes = torch.from_numpy(np.stack(cut).astype(np.int64)).to(device)
+    texts = [torch.from_numpy(examples[text_of[part.row]].text.astype(np.float32)) for part in parts]
     prompt = None
     if variant.prompt != "none":
-        prompts = [examples[other[i] if variant.prompt == "other" else i].prompt for i in rows]
-        prompt = stack_prompts(prompts, model.config.codebook_size)  # type: ignore[arg-type]
+        prompts = [examples[prompt_of[part.row]].prompt for part in parts]
+        prompt = stack_prompts(prompts, model.config.codebook_size)
     conditions = Conditions.from_texts(texts, prompt)
     if variant.text == "none":
         conditions = conditions.without_text()
@@ -237,6 +295,16 @@ def score(
         clips = add_baselines(clips, examples, baselines)
     scores = summarise(clips, frame_rate, bootstrap, seed)
     scores.notes["nll"]["digest"] = digest(examples)
+    longest = int(clips.frames.max())
+    if longest > model.config.max_frames:
+        scores.notes["nll"]["windows"] = (
+            f"clips of up to {longest} frames in windows of at most the {model.config.max_frames} that the model is made "
+            "for, each by itself"
+        )
+    for name, (worse, _) in GAINS.items():
+        if worse not in clips.sums and any(variant.name == worse for variant in variants):
+            what = "caption" if worse == "shuffled" else "track"
+            scores.notes[f"nll_{name}"] = withheld(what, len(examples))
     if baselines is not None:
         scores.notes["baselines"] = {"bigram_weight": baselines.weights.tolist(), "first_frame": "unigram"}
     return scores

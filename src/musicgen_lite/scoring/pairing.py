@@ -1,6 +1,6 @@
 """What belongs together: ids are checked, never lined up by position, and wrong partners are drawn by seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,11 +27,25 @@ def check_same(expected: Iterable[str], found: Iterable[str], what: str) -> None
             raise UserError(f"{what}: {title} {len(ids)} id(s), such as {first}; run `dvc repro` to make both anew")
 
 
-def derangement(n: int, seed: int) -> np.ndarray:
-    """A random permutation `[n]` of one cycle: position i is paired with another position, never with itself."""
-    if n < 2:
-        raise UserError(f"{n} clip: a shuffled pairing needs at least 2")
-    order = np.random.default_rng(seed).permutation(n)
-    partner = np.empty(n, dtype=np.int64)
-    partner[order] = np.roll(order, -1)
+def withheld(what: str, count: int) -> str:
+    """Why nothing can be held against another's caption or track."""
+    return f"withheld: all {count} clips are of one {what}, so that none is another's"
+
+
+def strangers(groups: Sequence[Hashable], seed: int) -> np.ndarray | None:
+    """For each position `[n]` one of another group, drawn by seed; None where all are of one group.
+
+    Each is taken once, but where one group holds more than half: its strangers are too few, and take turns.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for place in np.random.default_rng(seed).permutation(len(groups)):
+        members.setdefault(groups[place], []).append(int(place))
+    if len(members) < 2:
+        return None
+    # Groups lie side by side in a ring, so that a turn by the largest one's size leaves each of them.
+    ring, largest = np.concatenate(list(members.values())), max(members.values(), key=len)
+    partner = np.empty(len(ring), dtype=np.int64)
+    partner[ring] = np.roll(ring, -len(largest))
+    if 2 * len(largest) > len(ring):
+        partner[largest] = np.resize(ring[~np.isin(ring, largest)], len(largest))
     return partner

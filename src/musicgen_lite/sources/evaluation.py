@@ -14,16 +14,42 @@ from musicgen_lite.sources.clips import ClipStore
 
 EVALUATION_SEED = 0
 GENRE = "x_genre"
+FEW_TRACKS = 10
 
 
 def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test clips that are the reference of distances, and at most `limit` of the others, which are generated for.
 
-    Both in stored order; no track is in both.
+    Both in stored order; no track is in both. The others are spread over their tracks: one of each, then a second of
+    each, and so on.
     """
     rows = clips.split("test")
     reference = split_halves(rows["track_id"].tolist(), EVALUATION_SEED)
-    return rows[reference], rows[~reference].head(limit)
+    others = rows[~reference]
+    turn = others.groupby("track_id", sort=False).cumcount().to_numpy()
+    return rows[reference], others.iloc[np.sort(np.argsort(turn, kind="stable")[:limit])]
+
+
+def check_tests(tracks: Sequence[str]) -> None:
+    """Raise UserError, given each test clip's track, where a half would hold one clip, which has no interval."""
+    reference = split_halves(tracks, EVALUATION_SEED)
+    if min(reference.sum(), (~reference).sum()) < 2:
+        raise UserError(
+            f"test split: {len(reference)} clips of {len(set(tracks))} tracks; scores need a reference half and another of "
+            "different tracks, and two clips in each: add tracks, or raise data.folder.test_fraction"
+        )
+
+
+def few_tracks(reference: pd.DataFrame, others: pd.DataFrame) -> str:
+    """What is wrong with distances between halves of few tracks, "" where there are enough."""
+    counts = [rows["track_id"].nunique() for rows in (reference, others)]
+    if min(counts) >= FEW_TRACKS:
+        return ""
+    return (
+        f"FAD and KAD are between clips of {counts[0]} test tracks (the reference) and of {counts[1]} others: below "
+        f"{FEW_TRACKS} each they say more of these tracks than of the model, and their intervals are too narrow, because "
+        "clips of one track are alike; give more tracks, or a larger share of them to the test split"
+    )
 
 
 def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
@@ -47,8 +73,8 @@ def some_training_clips(clips: ClipStore, limit: int) -> list[str]:
 def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
     """Which clips `[n]` (True) are the reference half, given each clip's track: tracks are never divided.
 
-    Tracks are drawn in a seeded order until half of the clips are taken. The order of the clips does not matter.
-    Raises UserError for fewer than two tracks.
+    Tracks are drawn in a seeded order until half of the clips are taken; each half has a third of the tracks at least,
+    however long one of them is. The order of the clips does not matter. Raises UserError for fewer than two tracks.
     """
     labels = np.array([str(track) for track in tracks])
     names, counts = np.unique(labels, return_counts=True)
@@ -59,9 +85,10 @@ def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
         )
     order = np.random.default_rng(seed).permutation(len(names))
     before = np.cumsum(counts[order]) - counts[order]
-    # A track is taken while that brings the half nearer to half of the clips; the last one stays for the other half.
+    # A track is taken while that brings the half nearer to half of the clips.
     taken = (before + counts[order] / 2) <= len(labels) / 2
-    taken[0], taken[-1] = True, False
+    third = -(-len(names) // 3)
+    taken[:third], taken[-third:] = True, False
     return np.isin(labels, names[order[taken]])
 
 

@@ -5,7 +5,7 @@ from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
 from musicgen_lite.store import atomic_dir, write_json
-from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run
+from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run, set_up_torch
 
 
 def source(data: DataParams) -> dict[str, str]:
@@ -57,6 +57,8 @@ def say_what_cannot_be_read(params: Params) -> None:
 
 
 def main(params: Params) -> None:
+    if params.compute.device == "cuda":
+        set_up_torch(params.compute)  # which says where there is no GPU
     say_what_cannot_be_read(params)
     if tracking.commit() is None:
         tracking.warn(

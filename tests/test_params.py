@@ -1,13 +1,19 @@
 """Parameters: the shipped file is valid, and every kind of mistake is named with what is allowed."""
 
+import json
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
+from transformers import EncodecConfig
 
-from musicgen_lite import params
+from musicgen_lite import params, weights
 from musicgen_lite.errors import UserError
+from musicgen_lite.models.musicgen import TRAINED_SECONDS
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 
@@ -78,12 +84,83 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ),
         ("text.variants", [], "text.variants: found []"),
         ("tracking.required", "yes", "tracking.required: found 'yes'"),
+        ("train.betas", [0.9, 1.0], "train.betas.1: found 1.0; input should be less than 1"),
+        ("train.betas", [-0.1, 0.9], "train.betas.0: found -0.1; input should be greater than or equal to 0"),
+        ("train.strategy", "foo", "train.strategy: found 'foo'; input should be 'auto', 'ddp'"),
+        ("train.strategy", "fsdp", "train.strategy: found 'fsdp'"),
+        ("train.devices", 3, "batch_size: auto tries on one device"),
+        ("sample.candidates", 10**9, "sample.candidates: found 1000000000; input should be less than or equal to 64"),
+        ("sample.prompts", 1, "sample.prompts: found 1; input should be greater than or equal to 2"),
+        ("sample.seconds", 0.001, "sample.seconds: found 0.001; input should be greater than or equal to 0.1"),
+        ("sample.temperature", 1e-300, "sample.temperature: found 1e-300; input should be greater than"),
+        ("sample.fixed_prompts", ["A beat.", " "], "sample.fixed_prompts.1: found ' '; it must say something"),
+        ("codec.num_codebooks", 9, "codec.num_codebooks: found 9; the codec embedded has 1 to 4"),
+        ("codec.name", " ", "codec.name: found ' '; it must say something"),
+        ("data.prompt_seconds", 1e-300, "data.prompt_seconds: found 1e-300; input should be greater than"),
+        ("data.seconds", 1e308, "data.seconds: found 1e+308; input should be less than or equal to 300"),
+        ("data.synthetic.test", 1, "data.synthetic.test: found 1; input should be greater than or equal to 4"),
+        ("data.synthetic.train", 2_000_001, "data.synthetic.train: found 2000001; input should be less than"),
+        ("data.min_available", 2000, "min_available (2000) must not exceed the 1376 clips that synthetic makes"),
+        ("data.folder.test_fraction", 0.9, "validation_fraction (0.1) and test_fraction (0.9) must be less than 1"),
+        ("data.musiccaps.cache", "", "data.musiccaps.cache: found ''; it must say something"),
+        ("tracking.experiment", "  ", "tracking.experiment: found '  '; it must say something"),
+        ("tracking.experiment", "x" * 251, "string should have at most 250 characters"),
     ],
 )
 def test_mistakes_are_named(path: str, value: Any, expected: str) -> None:
     with pytest.raises(UserError) as error:
         params.parse(change(path, value))
     assert expected in str(error.value)
+
+
+def numbers(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number of the file by its path."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f"{above}{key}.")
+        elif type(value) in (int, float):
+            yield f"{above}{key}", value
+
+
+@pytest.mark.parametrize(("path", "value"), numbers(tree()))
+def test_every_number_has_bounds(path: str, value: Any) -> None:
+    """What no machine can serve is refused by name, whichever parameter it is."""
+    wrong = [10**30, -(10**30)] if type(value) is int else [math.inf, -math.inf, math.nan, 1e308, -1e308]
+    for one in wrong:
+        with pytest.raises(UserError, match=rf"  {re.escape(path)}: found {re.escape(repr(one))}; "):
+            params.parse(change(path, one))
+    params.parse(change(path, value))
+
+
+def test_lengths_are_compared_as_they_are_cut() -> None:
+    """2.3 - 1.2 is a little less than 1.1 as a computer counts."""
+    assert 2.3 - 1.2 < 1.1
+    lengths = change("data.seconds", 2.3)
+    lengths["data"]["prompt_seconds"] = 1.2
+    lengths["train"]["crop_seconds"] = lengths["sample"]["seconds"] = 1.1
+    assert params.parse(lengths).train.crop_seconds == 1.1
+
+
+def test_what_needs_a_gpu_or_another_batch_is_refused_before_anything_runs() -> None:
+    wrong = change("train.precision", "16-mixed")
+    wrong["compute"]["device"] = "cpu"
+    with pytest.raises(UserError, match=r"train\.precision: found '16-mixed', which needs a GPU"):
+        params.parse(wrong)
+    assert params.parse(change("train.precision", "16-mixed")).train.precision == "16-mixed"
+    wrong = change("train.devices", 4)
+    wrong["train"]["batch_size"] = "auto"
+    with pytest.raises(UserError, match=r"train.batch_size: auto tries on one device; .* at most 8"):
+        params.parse(wrong)
+
+
+def test_what_stands_for_other_packages_is_what_they_say() -> None:
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    assert {*get_args(params.Strategy)} - {"auto"} <= set(StrategyRegistry.available_strategies())
+    shipped = json.loads((weights.path("codec") / "config.json").read_text())
+    assert params.CODEBOOKS["embedded"] == EncodecConfig(**shipped).num_quantizers
+    assert params.CODEBOOKS["encodec_24khz"] == EncodecConfig().num_quantizers
+    assert params.MUSICGEN_SECONDS == TRAINED_SECONDS
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
@@ -119,6 +196,10 @@ def test_a_published_model_has_its_own_pattern_and_no_sizes() -> None:
     published = change("model.type", "musicgen")
     with pytest.raises(ValueError, match="musicgen is published as it is"):
         _ = params.parse(published).model.decoder
+    published["data"]["seconds"] = 40.0
+    published["train"]["crop_seconds"] = 31.0
+    with pytest.raises(UserError, match=r"train\.crop_seconds: found 31; MusicGen was trained on 30 s"):
+        params.parse(published)
     published["model"]["pattern"] = "interleaved"
-    with pytest.raises(UserError, match=r"model: pattern: found 'interleaved'; MusicGen predicts in the pattern delay"):
+    with pytest.raises(UserError, match=r"model\.pattern: found 'interleaved'; MusicGen predicts in the pattern delay"):
         params.parse(published)

@@ -7,32 +7,57 @@ with what is allowed.
 import difflib
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from musicgen_lite.errors import UserError
 
 Fraction = Field(ge=0.0, lt=1.0)
-Positive = Field(gt=0)
-Count = Field(ge=1)
+Count = Field(ge=1, le=10_000_000)
+Clips = Field(ge=1, le=2_000_000)  # of a split: there lies the next one's first seed
+Rows = Field(ge=1, le=100_000)  # what is held in memory at once
+Machines = Field(ge=1, le=1024)
+Scale = Field(ge=0.0, le=100.0)
+# A window may be short, but every score takes it, and long, but a codec's memory holds it.
+Seconds = Field(ge=0.1, le=300.0)
+SHOWN = 200  # characters of what was found
+NAMED = re.compile(r"\w+: ")  # what a relation of a section begins with, where it is about one parameter
+LEAST_TESTS = 4  # two clips for either half: an interval needs two
+CANDIDATES = 64
+MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
+# Of the codecs that a name stands for, before anything of them is fetched. Others say it when they are loaded.
+CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
+# Those of Lightning's that keep a whole copy of the model in each process, as averaging and checkpoints need it.
+Strategy = Literal[
+    "auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true", "ddp_spawn", "ddp_fork"
+]
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"found {text!r}; it must say something")
+    return text
+
+
+Said = Annotated[str, AfterValidator(_said)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ComputeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
-    threads: int = Field(ge=0)
+    threads: int = Field(ge=0, le=1024)
 
 
 class SyntheticParams(Section):
     seed: int = Field(ge=0, lt=4_000_000)
-    train: int = Count
-    validation: int = Count
-    test: int = Count
+    train: int = Clips
+    validation: int = Clips
+    test: int = Field(ge=LEAST_TESTS, le=2_000_000)
 
 
 class FolderParams(Section):
@@ -40,18 +65,27 @@ class FolderParams(Section):
     validation_fraction: float = Fraction
     test_fraction: float = Fraction
 
+    @model_validator(mode="after")
+    def _some_are_left_to_train_on(self) -> "FolderParams":
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError(
+                f"validation_fraction ({self.validation_fraction:g}) and test_fraction ({self.test_fraction:g}) must be "
+                "less than 1 together, so that tracks are left to train on"
+            )
+        return self
+
 
 class MusicCapsParams(Section):
     csv: str
-    dataset: str = Field(min_length=1)
-    revision: str = Field(min_length=1)
+    dataset: Said
+    revision: Said
     validation_fraction: float = Fraction
-    split_seed: int = Field(ge=0)
-    cache: str = Field(min_length=1)
+    split_seed: int = Field(ge=0, lt=2**31)
+    cache: Said
     url: str
     workers: int = Field(ge=1, le=64)
-    pause_s: float = Field(ge=0.0)
-    attempts: int = Count
+    pause_s: float = Field(ge=0.0, le=3600.0)
+    attempts: int = Field(ge=1, le=100)
     options: dict[str, Any]
     retry_gone: bool
 
@@ -66,9 +100,9 @@ class MusicCapsParams(Section):
 class DataParams(Section):
     source: Literal["synthetic", "folder", "musiccaps"]
     rate: int = Field(ge=8000, le=192000)
-    seconds: float = Positive
-    min_seconds: float | None = Field(ge=0.5)
-    prompt_seconds: float = Positive
+    seconds: float = Seconds
+    min_seconds: float | None = Field(ge=0.5, le=3600.0)
+    prompt_seconds: float = Seconds
     min_available: int = Count
     synthetic: SyntheticParams
     folder: FolderParams
@@ -92,18 +126,35 @@ class DataParams(Section):
             raise ValueError(f"min_seconds ({self.shortest:g}) must not exceed seconds ({self.seconds:g})")
         return self
 
+    @model_validator(mode="after")
+    def _enough_is_composed(self) -> "DataParams":
+        own = self.synthetic
+        made = own.train + own.validation + own.test
+        if self.source == "synthetic" and made < self.min_available:
+            raise ValueError(
+                f"min_available ({self.min_available}) must not exceed the {made} clips that synthetic makes"
+            )
+        return self
+
 
 class CodecParams(Section):
-    name: str = Field(min_length=1)
+    name: Said
     num_codebooks: int = Field(ge=1, le=32)
-    batch_size: int = Count
+    batch_size: int = Rows
+
+    @model_validator(mode="after")
+    def _codec_has_as_many(self) -> "CodecParams":
+        held = CODEBOOKS.get(self.name.partition("@")[0], 32)
+        if self.num_codebooks > held:
+            raise ValueError(f"num_codebooks: found {self.num_codebooks}; the codec {self.name} has 1 to {held}")
+        return self
 
 
 class TextParams(Section):
-    name: str = Field(min_length=1)
+    name: Said
     max_tokens: int = Field(ge=1, le=512)
     variants: tuple[Literal["caption", "aspects", "both", "shuffled"], ...] = Field(strict=False, min_length=1)
-    batch_size: int = Count
+    batch_size: int = Rows
 
     @field_validator("variants")
     @classmethod
@@ -116,9 +167,9 @@ class TextParams(Section):
 class DecoderParams(Section):
     """Sizes of a decoder: `d_model` must be a multiple of `heads`."""
 
-    d_model: int = Count
-    layers: int = Count
-    heads: int = Count
+    d_model: int = Field(ge=1, le=16384)
+    layers: int = Field(ge=1, le=256)
+    heads: int = Field(ge=1, le=256)
     dropout: float = Fraction
     positions: Literal["sinusoidal", "learned"]
 
@@ -140,7 +191,7 @@ class BParams(DecoderParams):
 class MusicgenParams(Section):
     """A published model, which is not trained."""
 
-    name: str = Field(min_length=1)
+    name: Said
 
 
 class ModelParams(Section):
@@ -170,24 +221,24 @@ class ModelParams(Section):
 
 class TrainParams(Section):
     steps: int = Count
-    effective_batch_size: int = Count
+    effective_batch_size: int = Rows
     batch_size: int | Literal["auto"]
-    crop_seconds: float = Positive
-    learning_rate: float = Positive
-    betas: tuple[float, float] = Field(strict=False)
-    weight_decay: float = Field(ge=0.0)
+    crop_seconds: float = Seconds
+    learning_rate: float = Field(gt=0.0, le=10.0)
+    betas: tuple[Annotated[float, Fraction], Annotated[float, Fraction]] = Field(strict=False)
+    weight_decay: float = Field(ge=0.0, le=10.0)
     warmup_fraction: float = Fraction
     min_lr_ratio: float = Field(ge=0.0, le=1.0)
-    clip_norm: float = Positive
+    clip_norm: float = Field(gt=0.0, le=1e6)
     precision: Literal["auto", "16-mixed", "bf16-mixed", "32"]
     ema_decay: float = Fraction
-    validations: int = Count
-    keep_best: int = Count
-    patience: int = Field(ge=0)
-    preview_every: int = Field(ge=0)
-    devices: int = Count
-    num_nodes: int = Count
-    strategy: str
+    validations: int = Field(ge=1, le=10_000)
+    keep_best: int = Field(ge=1, le=1000)
+    patience: int = Field(ge=0, le=10_000)
+    preview_every: int = Field(ge=0, le=10_000)
+    devices: int = Machines
+    num_nodes: int = Machines
+    strategy: Strategy
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -198,37 +249,46 @@ class TrainParams(Section):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "TrainParams":
-        if self.batch_size != "auto" and self.effective_batch_size % self.batch_size:
+        processes = self.devices * self.num_nodes
+        if self.batch_size == "auto":
+            if processes > 1:
+                raise ValueError(
+                    "batch_size: auto tries on one device; with several devices or nodes give a number, at most "
+                    f"{self.effective_batch_size // processes}"
+                )
+        elif self.effective_batch_size % (self.batch_size * processes):
+            among = f" x devices ({self.devices}) x num_nodes ({self.num_nodes})" if processes > 1 else ""
             raise ValueError(
-                f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size ({self.batch_size})"
+                f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size "
+                f"({self.batch_size}){among}"
             )
         return self
 
 
 class SampleParams(Section):
-    prompts: int = Count
-    seconds: float = Positive
-    candidates: int = Count
-    guidance: float = Field(ge=0.0)
-    guidance_audio: float | None = Field(ge=0.0)
-    temperature: float = Positive
-    top_k: int = Field(ge=0)
+    prompts: int = Field(ge=2, le=100_000)
+    seconds: float = Seconds
+    candidates: int = Field(ge=1, le=CANDIDATES)
+    guidance: float = Scale
+    guidance_audio: float | None = Scale
+    temperature: float = Field(ge=0.01, le=100.0)
+    top_k: int = Field(ge=0, le=65536)
     top_p: float = Fraction
-    rows: int = Count
+    rows: int = Rows
     weights: Literal["float32", "bfloat16", "int8"]
-    fixed_prompts: tuple[str, ...] = Field(strict=False)
+    fixed_prompts: tuple[Said, ...] = Field(strict=False, max_length=1000)
 
 
 class ScoreParams(Section):
-    clap: str = Field(min_length=1)
+    clap: Said
     judge: str
-    bootstrap: int = Field(ge=100)
-    training_clips: int = Field(ge=2)
+    bootstrap: int = Field(ge=100, le=100_000)
+    training_clips: int = Field(ge=2, le=10_000_000)
 
 
 class TrackingParams(Section):
     uri: str
-    experiment: str = Field(min_length=1)
+    experiment: Annotated[str, Field(max_length=250), AfterValidator(_said)]  # MLflow takes 500
     required: bool
 
 
@@ -267,16 +327,33 @@ class Params(Section):
         return tree
 
     @model_validator(mode="after")
+    def _device_has_the_precision(self) -> "Params":
+        if self.compute.device == "cpu" and self.train.precision == "16-mixed" and self.model.type != "musicgen":
+            raise ValueError(
+                "train.precision: found '16-mixed', which needs a GPU; on a CPU use auto, 32 or bf16-mixed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lengths_agree(self) -> "Params":
         if self.sample.seconds > self.train.crop_seconds:
             raise ValueError(
                 f"sample.seconds ({self.sample.seconds:g}) must not exceed train.crop_seconds "
                 f"({self.train.crop_seconds:g}), the length that the model is trained on"
             )
-        if self.train.crop_seconds > self.data.target_seconds:
+        # In samples, as they are cut: 2.3 - 1.2 is less than 1.1.
+        target, crop = (
+            round(seconds * self.data.rate) for seconds in (self.data.target_seconds, self.train.crop_seconds)
+        )
+        if crop > target:
             raise ValueError(
                 f"train.crop_seconds ({self.train.crop_seconds:g}) must not exceed data.seconds - data.prompt_seconds "
                 f"({self.data.target_seconds:g})"
+            )
+        if self.model.type == "musicgen" and self.train.crop_seconds > MUSICGEN_SECONDS:
+            raise ValueError(
+                f"train.crop_seconds: found {self.train.crop_seconds:g}; MusicGen was trained on {MUSICGEN_SECONDS:g} s, "
+                "and clips that are compared are no longer"
             )
         return self
 
@@ -302,9 +379,12 @@ def _line(error: Any) -> str:
         case "missing":
             return f"{name}: missing; it must be given (the repository's params.yaml holds every parameter)"
         case "value_error":
-            return f"{name + ': ' if name else ''}{error['ctx']['error']}"
+            said = str(error["ctx"]["error"])
+            return f"{name}{'.' if re.match(NAMED, said) else ': '}{said}" if name else said
         case _:
-            return f"{name}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+            found = repr(error["input"])
+            found = found if len(found) <= SHOWN else f"{found[:SHOWN]}…"
+            return f"{name}: found {found}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def parse(tree: Any, source: str = "params.yaml") -> Params:

@@ -24,6 +24,7 @@ from stages.runtime import (
     SCORES,
     SCORES_AUDIO,
     SCORES_NLL,
+    TIMINGS,
     root,
     run,
 )  # fmt: skip
@@ -46,6 +47,12 @@ def key_parts() -> list[str]:
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in RESULTS.details_files]
 
 
+def curves() -> list[dict]:
+    """What the training's logger was given at each validation: losses, and beside them what was measured, if anything was."""
+    timings = {row["step"]: row for row in read_json(TIMINGS)} if TIMINGS.exists() else {}
+    return [{**timings.get(row["step"], {}), **row} for row in read_curves(CURVES)]
+
+
 def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     """Everything of the result into its row."""
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
@@ -56,7 +63,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
     }
     return tracking.close(
         params.tracking, root(), record,
-        curves=read_curves(CURVES), scoring_params=scoring, key_parts=key_parts(),
+        curves=curves(), scoring_params=scoring, key_parts=key_parts(),
         metrics=RESULTS.metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},

@@ -59,7 +59,7 @@ def train(params: Params, folder: Path) -> None:
         names = dict.fromkeys(("step", "epoch", "train_loss", *result.rows[0]))
         writer = csv.DictWriter(file, fieldnames=list(names))
         writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in result.rows)
+        writer.writerows(result.rows)  # every digit: MLflow's row may have to be written again from here
     with atomic_dir(PREVIEWS) as part:
         for sound in sorted((folder / "previews").glob("*.flac")):
             shutil.copy(sound, part)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.conftest import Base
 from tests.pipeline.project import ENVIRONMENT, Project, stages_run
 from tests.pipeline.runs import Runs, Server
 
@@ -53,6 +54,20 @@ def test_the_first_result_has_one_complete_run(project: Project, runs: Runs) -> 
     assert {"listen.html", "model/model.safetensors", "scores/nll.json", "tables/nll.json"} <= set(runs.artifacts(run))
     assert run.tags["train.dirty"] == run.tags["score.dirty"] == "false"
     assert run.tags["dvc.sample"].startswith("data/samples:")
+
+
+def test_a_run_replayed_from_files_equals_the_one_that_the_training_fed(base: Base, runs: Runs) -> None:
+    """In every digit of every curve, and in what was measured beside them; system metrics are the machine's."""
+    (replayed,) = runs.all().values()
+    fed = Runs(base.project)
+    (live,) = fed.all().values()
+    assert live.name == replayed.name
+    assert live.content == replayed.content
+    assert {"seconds", "tokens_per_second", "peak_memory_mb", "val_loss", "grad_norm"} <= set(live.metrics)
+    for name in live.content[1]:
+        curves = [[(p.step, p.value) for p in one.client.get_metric_history(run.run_id, name)]
+                  for one, run in ((fed, live), (runs, replayed))]  # fmt: skip
+        assert sorted(curves[0]) == sorted(curves[1]), name
 
 
 def test_a_deleted_run_is_replayed_from_files(project: Project, runs: Runs) -> None:

@@ -129,7 +129,9 @@ class Curves(Callback):
         self.timings = [*self.timings, timing]
         self._nll, self._cells, self._norms, self._steps, self._seconds = torch.zeros(()), 0, 0.0, 0, 0.0
         for logger in trainer.loggers:
-            logger.log_metrics({**timing, **row}, step=trainer.global_step)
+            logger.log_metrics(
+                {key: value for key, value in {**timing, **row}.items() if key != "step"}, step=trainer.global_step
+            )
 
     @staticmethod
     def _last_learning_rate(trainer: L.Trainer) -> float:

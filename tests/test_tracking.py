@@ -172,6 +172,44 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert find(tmp_path, {"id": "0"}) is None
 
 
+def test_the_folder_of_a_database_is_made_or_named(tmp_path: Path) -> None:
+    with begin(tmp_path, uri="sqlite:///results/runs/mlflow.db") as run:
+        assert run.record["run_id"]
+    assert (tmp_path / "results" / "runs" / "mlflow.db").is_file()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=rf"its folder {tmp_path}/file cannot be made \(File exists\)"):
+        begin(tmp_path, uri="sqlite:///file/mlflow.db")
+
+
+@pytest.mark.slow
+def test_a_database_of_another_version_of_mlflow_is_upgraded_by_the_command_that_the_error_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import command
+    from mlflow.store.db import utils
+
+    with begin(tmp_path) as run:
+        pass
+    command.downgrade(utils._get_alembic_config(f"sqlite:///{tmp_path / 'mlflow.db'}"), "-1")
+    old = (tmp_path / "mlflow.db").read_bytes()
+    root = tmp_path / "a folder"  # MLflow checks a database once in a process
+    root.mkdir()
+    (root / "mlflow.db").write_bytes(old)
+    # Where a table is missing, MLflow takes the database for a new one and upgrades it unasked; this version's last
+    # migration adds one, those of most versions do not.
+    monkeypatch.setattr(utils, "_all_tables_exist", lambda engine: True)
+    with pytest.raises(Unreachable, match="another version of MLflow") as error:
+        begin(root)
+    words = str(error.value)
+    assert "<" not in words
+    (shell,) = [part for part in words.split("`") if part.startswith("cp ")]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(shell, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    assert (root / "mlflow.db.backup").read_bytes() == old
+    with begin(root):
+        assert client(root).get_run(run.record["run_id"]).info.run_id == run.record["run_id"]
+
+
 # With a database
 
 

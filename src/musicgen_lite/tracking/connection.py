@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sqlite3
 import urllib.error
 import urllib.parse
@@ -24,6 +25,7 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 PATIENCE_S = 5.0
+OTHER_SCHEMA = "out-of-date database schema"  # MLflow's words
 NO_ANSWER = (OSError, ValueError, HTTPException)
 
 # Read by MLflow when it is imported. A dead server is given up after seconds; the default is minutes.
@@ -111,6 +113,22 @@ def _sentence(place: Place, what: str) -> str:
     )
 
 
+def _other_schema(place: Place) -> str:
+    """What to do where another version of MLflow made the database."""
+    from mlflow.version import VERSION
+
+    uri, database = place.uri.partition("?")[0], place.database
+    upgrade = f"mlflow db upgrade {shlex.quote(uri)}"
+    backup = "make a backup of it, then run `"
+    if database:
+        kept = database.with_name(f"{database.name}.backup")
+        backup = f"with no run going on keep a copy and upgrade it: `cp {shlex.quote(str(database))} {shlex.quote(str(kept))} && "
+    return (
+        f"tracking.uri {uri}: another version of MLflow than {VERSION} made this database; {backup}{upgrade}`, then the "
+        "same command again. Where that does not know the database's version, a newer MLflow made it: install that one"
+    )
+
+
 @contextlib.contextmanager
 def faults_named(place: Place) -> Iterator[None]:
     """Turn what MLflow, its database or the network raise into an Unreachable that names the place."""
@@ -120,6 +138,8 @@ def faults_named(place: Place) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        if OTHER_SCHEMA in str(error):
+            raise Unreachable(_other_schema(place)) from error
         if isinstance(error, MlflowException | SQLAlchemyError | OSError):
             raise Unreachable(_sentence(place, f"MLflow failed ({first_line(error)})")) from error
         raise
@@ -135,8 +155,13 @@ def _check(place: Place) -> None:
         except NO_ANSWER as error:
             raise Unreachable(_sentence(place, f"no MLflow server answers ({first_line(error)})")) from None
     elif place.database:
-        if not os.access(place.database.parent, os.W_OK):
-            raise Unreachable(_sentence(place, f"no permission to write in {place.database.parent}"))
+        folder = place.database.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unreachable(_sentence(place, f"its folder {folder} cannot be made ({error.strerror})")) from None
+        if not os.access(folder, os.W_OK):
+            raise Unreachable(_sentence(place, f"no permission to write in {folder}"))
         if place.database.exists():
             try:
                 with contextlib.closing(sqlite3.connect(place.database, timeout=60)) as database:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_lite import weights
+from musicgen_lite import __version__, weights
 from musicgen_lite.errors import UserError
+from musicgen_lite.models import ModelConfig, config
+from musicgen_lite.weights.__main__ import fingerprints
+from tests.models.tiny import CONFIG
 
 
 @pytest.fixture
@@ -63,3 +66,33 @@ def test_files_are_checked_once_per_process(root: Path) -> None:
     weights.path("codec", root)
     (root / "codec" / "model.safetensors").unlink()
     assert weights.path("codec", root) == root / "codec"
+
+
+def test_what_this_version_ships_is_among_the_releases() -> None:
+    """Who ships other models raises the version and runs `python -m musicgen_lite.weights`: what a model needs is then found."""
+    made = fingerprints()
+    assert len(made) == 5
+    for fingerprint in made:
+        assert __version__ in weights.shipped_by(fingerprint)
+    assert weights.shipped_by("0123456789abcdef") == []
+
+
+@pytest.mark.parametrize("part", ["codec", "text"])
+def test_a_model_of_an_earlier_version_is_told_which_one(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, text = (fingerprints()[place] for place in (3, 4))
+    own = {"codec": codec, "text": text}
+    model = ModelConfig(**{**CONFIG, **own})
+    model.check_parts("m.safetensors", codec, text)
+    newer = own | {part: "fedcba9876543210"}
+    what, name = {"codec": ("codec", "codec.name"), "text": ("text encoder", "text.name")}[part]
+    trained = rf"m\.safetensors: the model was trained with the {what} {own[part]}, but here it is fedcba9876543210; "
+    with pytest.raises(UserError, match=rf"{trained}that one is shipped with this version: set {name} to embedded"):
+        model.check_parts("m.safetensors", **newer)
+    monkeypatch.setattr(config, "__version__", "7.0.0")
+    with pytest.raises(
+        UserError, match=rf"{trained}that one was shipped with MusicGen-Lite 0\.1\.0, and this is 7\.0\.0"
+    ):
+        model.check_parts("m.safetensors", **newer)
+    foreign = ModelConfig(**{**CONFIG, **own, part: "0123456789abcdef"})
+    with pytest.raises(UserError, match=rf"no version shipped that one: set {name} to the directory"):
+        foreign.check_parts("m.safetensors", codec, text)

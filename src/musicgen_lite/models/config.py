@@ -6,10 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_lite import patterns
+from musicgen_lite import __version__, patterns, weights
 from musicgen_lite.errors import UserError
 
 TYPES = ("a", "b", "musicgen")
+
+
+def _remedy(parameter: str, fingerprint: str) -> str:
+    """Where the codec or the text encoder of a model is to be had."""
+    versions = weights.shipped_by(fingerprint)
+    if __version__ in versions:
+        return f"that one is shipped with this version: set {parameter} to embedded"
+    if versions:
+        return (
+            f"that one was shipped with MusicGen-Lite {versions[0]}, and this is {__version__}: use that version for it"
+        )
+    return (
+        f"no version shipped that one: set {parameter} to the directory or the name of the hub that it was trained with"
+    )
 
 
 @dataclass(frozen=True)
@@ -51,11 +65,12 @@ class ModelConfig:
 
     def check_parts(self, path: str | Path, codec: str, text: str) -> None:
         """Raise UserError unless codec and text encoder have the fingerprints of those that the model at `path` was trained with."""
-        for what, found, needed in (("codec", codec, self.codec), ("text encoder", text, self.text)):
+        parts = (("codec", "codec.name", codec, self.codec), ("text encoder", "text.name", text, self.text))
+        for what, parameter, found, needed in parts:
             if found != needed:
                 raise UserError(
-                    f"{path}: the model was trained with the {what} {needed}, but here it is {found}; use the version of "
-                    "this project, or the directory, that the model was trained with, or train it again"
+                    f"{path}: the model was trained with the {what} {needed}, but here it is {found}; "
+                    f"{_remedy(parameter, needed)}, or train it again with this one"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The shipped models' files, and the check that they are whole.
 
-`MANIFEST.json` records the sha256 of each model's weights, configuration and tokenizer. `python -m
-musicgen_lite.weights` writes it anew after a model was trained.
+`MANIFEST.json` records the sha256 of each model's weights, configuration and tokenizer; `RELEASES.json` the fingerprints of
+the codec and the text encoder that each version of the project shipped, since a model goes with no others. `python -m
+musicgen_lite.weights` writes both anew after a model was trained.
 """
 
 import functools
@@ -15,7 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.store import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent
-MANIFEST = "MANIFEST.json"
+MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
 CARD = "README.md"
 _MEND = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
 
@@ -45,6 +46,12 @@ def path(name: str, root: Path = ROOT) -> Path:
         if found != expected:
             raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_MEND}")
     return root / name
+
+
+def shipped_by(fingerprint: str, root: Path = ROOT) -> list[str]:
+    """The versions of the project that shipped the codec or the text encoder of this fingerprint."""
+    releases: dict[str, list[str]] = json.loads((root / RELEASES).read_text(encoding="utf-8"))
+    return [version for version, fingerprints in releases.items() if fingerprint in fingerprints]
 
 
 def seal(root: Path = ROOT, commit: str | None = None) -> dict[str, dict[str, str]]:

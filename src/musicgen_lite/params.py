@@ -128,8 +128,7 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _enough_is_composed(self) -> "DataParams":
-        own = self.synthetic
-        made = own.train + own.validation + own.test
+        made = self.synthetic.train + self.synthetic.validation + self.synthetic.test
         if self.source == "synthetic" and made < self.min_available:
             raise ValueError(
                 f"min_available ({self.min_available}) must not exceed the {made} clips that synthetic makes"
@@ -257,10 +256,9 @@ class TrainParams(Section):
                     f"{self.effective_batch_size // processes}"
                 )
         elif self.effective_batch_size % (self.batch_size * processes):
-            among = f" x devices ({self.devices}) x num_nodes ({self.num_nodes})" if processes > 1 else ""
             raise ValueError(
                 f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size "
-                f"({self.batch_size}){among}"
+                f"({self.batch_size}) x devices ({self.devices}) x num_nodes ({self.num_nodes})"
             )
         return self
 
@@ -382,9 +380,7 @@ def _line(error: Any) -> str:
             said = str(error["ctx"]["error"])
             return f"{name}{'.' if re.match(NAMED, said) else ': '}{said}" if name else said
         case _:
-            found = repr(error["input"])
-            found = found if len(found) <= SHOWN else f"{found[:SHOWN]}…"
-            return f"{name}: found {found}; {error['msg'][0].lower()}{error['msg'][1:]}"
+            return f"{name}: found {error['input']!r:.{SHOWN}}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def parse(tree: Any, source: str = "params.yaml") -> Params:

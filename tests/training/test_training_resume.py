@@ -1,6 +1,7 @@
 """A training that was killed ends as if it had never been."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,22 @@ def test_ctrl_c_ends_a_training_without_a_model_and_it_goes_on_from_there(
     assert not (tmp_path / "model.safetensors").exists()
     run(tmp_path, PARAMS, stores, checkpoint_seconds=0.0)
     assert_same(tmp_path, unbroken)
+
+
+def test_a_copy_of_a_broken_off_training_goes_on_as_the_original_would_and_leaves_that_alone(
+    tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
+) -> None:
+    """Lightning keeps the places of the best checkpoints, absolute, in each of them."""
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_call(patch, TrainingModule, "training_step", 12)
+        with pytest.raises(Killed):
+            run(original, PARAMS, stores, checkpoint_seconds=0.0)
+    kept = {path: path.read_bytes() for path in (original / "checkpoints").iterdir()}
+    shutil.copytree(original, copy)
+    run(copy, PARAMS, stores)
+    assert {path: path.read_bytes() for path in (original / "checkpoints").iterdir()} == kept
+    assert_same(copy, unbroken)
 
 
 def test_a_damaged_last_checkpoint_is_not_taken(tmp_path: Path, stores: tuple[Path, Path], unbroken: Path) -> None:

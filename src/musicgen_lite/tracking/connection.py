@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import sqlite3
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.params import TrackingParams
+from musicgen_lite.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +40,10 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+
+
+def warn(message: object) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class Unreachable(UserError):
@@ -101,7 +107,8 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
         )
     if uri and scheme != "sqlite":
         return Place(uri, root, tracking.experiment, None)
-    database = root / (uri.removeprefix("sqlite:///") or DATABASE)
+    named = root / (uri.removeprefix("sqlite:///") or DATABASE)
+    database = named.parent.resolve() / named.name
     # Another process may be writing: wait for it instead of failing with "database is locked".
     return Place(f"sqlite:///{database}?timeout=60", root, tracking.experiment, database)
 
@@ -140,7 +147,7 @@ def faults_named(place: Place) -> Iterator[None]:
 
         if OTHER_SCHEMA in str(error):
             raise Unreachable(_other_schema(place)) from error
-        if isinstance(error, MlflowException | SQLAlchemyError | OSError):
+        if isinstance(error, MlflowException | SQLAlchemyError | OSError | sqlite3.Error):
             raise Unreachable(_sentence(place, f"MLflow failed ({first_line(error)})")) from error
         raise
 
@@ -172,6 +179,16 @@ def _check(place: Place) -> None:
                 ) from None
 
 
+def _settle(place: Place) -> None:
+    """See to it that what is written from here on stays beside the database, wherever it was made."""
+    if place.database and place.artifacts and (found := relocate(place.database, Path(place.artifacts))):
+        lies = f"; {found.left} have theirs there still: copy them, where they are to stay" if found.left else ""
+        warn(
+            f"{place.database} was made elsewhere, with artifacts in {' and '.join(found.old)}; its "
+            f"experiments and {found.moved} of its rows now have them in {place.artifacts}{lies}"
+        )
+
+
 def connect(place: Place) -> Connection:
     """Connect, and make the database and the experiment where they do not exist.
 
@@ -188,6 +205,7 @@ def connect(place: Place) -> Connection:
         found = client.get_experiment_by_name(place.experiment)
         if found is None:
             return Connection(place, client, client.create_experiment(place.experiment, place.artifacts))
+        _settle(place)
     if found.lifecycle_stage != "active":
         raise UserError(
             f"tracking.experiment: {place.experiment!r} was deleted in MLflow; restore it there "

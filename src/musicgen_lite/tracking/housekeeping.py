@@ -13,7 +13,7 @@ from pathlib import Path
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import ARTIFACTS, QUIET, Place, locate
+from musicgen_lite.tracking.connection import ARTIFACTS, QUIET, Place, connect, locate
 
 RUN_ID = re.compile("[0-9a-f]{32}")
 
@@ -69,7 +69,8 @@ def _ask(database: Path, query: str, *values: float) -> list[str]:
 def discard(tracking: TrackingParams, root: str | Path, found: Leftovers) -> None:
     """Remove leftovers for good: `mlflow gc` the deleted rows with what they hold, and the folders that no row has."""
     if found.deleted:
-        _gc(locate(tracking, root), found.deleted)
+        place = connect(locate(tracking, root)).place  # rows of a copied repository no longer point to the original
+        _gc(place, found.deleted)
     for folder in filter(Path.exists, found.folders):  # mlflow gc leaves the folder itself
         shutil.rmtree(folder)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.store import read_json
-from musicgen_lite.tracking.connection import DATABASE, Connection, connect, faults_named, locate
+from musicgen_lite.tracking.connection import DATABASE, Connection, Place, connect, faults_named, locate
 from musicgen_lite.tracking.rows import COMPLETE
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
         present = {item.path for item in client.list_artifacts(run_id)}
         if not {"scores", "tables"} <= present:
             raise UserError(
-                f"row {row.info.run_name} ({run_id[:8]}): its artifacts hold no scores or no tables; delete the row in "
-                "MLflow, and `dvc repro` on its commit writes it again"
+                f"row {row.info.run_name} ({run_id[:8]}): {_lacking(connection.place, row.info.artifact_uri)}"
             )
         scores, tables = fetched("scores"), fetched("tables")
         draws = scores / DRAWS
@@ -147,6 +146,16 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
             # Earlier rows kept FLAC, under that name.
             sounds=pd.read_parquet(fetched(SOUNDS)).rename(columns={"flac": "sound"}) if SOUNDS in present else None,
         )
+
+
+def _lacking(place: Place, uri: str) -> str:
+    """What to do about a row whose artifacts hold no scores or no tables."""
+    if place.artifacts and uri.startswith("/") and not uri.startswith(f"{place.artifacts}/"):
+        return f"its artifacts are not in {uri}, where it was written; copy them to {place.artifacts}, where they belong now"
+    return (
+        f"its artifacts ({uri}) hold no scores or no tables; delete the row in MLflow, and `dvc repro` on its commit writes "
+        "it again"
+    )
 
 
 def _table(file: Path) -> pd.DataFrame:

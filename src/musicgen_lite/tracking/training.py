@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -15,14 +14,10 @@ from musicgen_lite.errors import first_line
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.store import read_json, write_json
 from musicgen_lite.tracking import provenance
-from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, locate
+from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, locate, warn
 from musicgen_lite.tracking.entries import flatten, log_parameters, metric
 
 TRAINED_BY = "trained_by"
-
-
-def warn(message: object) -> None:
-    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class Run:

@@ -27,9 +27,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, part)
 
 
+class BestCheckpoints(ModelCheckpoint):
+    """Lightning's, whose folder may lie elsewhere when the training is taken up again: files are known by their names."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return path and str(Path(self.dirpath, Path(path).name))
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        kept = {here(path): loss for path, loss in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": kept, "dirpath": self.dirpath})
+
+
 def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
     """Keeps the `keep` checkpoints of the lowest validation loss, saved when a validation ends."""
-    return ModelCheckpoint(
+    return BestCheckpoints(
         dirpath=directory,
         filename="best-{step:08d}",
         auto_insert_metric_name=False,

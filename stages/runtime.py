@@ -60,6 +60,12 @@ def run(stage: Callable[[Params], None]) -> None:
         raise SystemExit(2) from None
 
 
+def caller() -> str:
+    """What a person knows this run by."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return f"experiment {name}" if name else "dvc repro" if "DVC_STAGE" in os.environ else "a run by hand"
+
+
 def root() -> Path:
     """The repository that experiments belong to: DVC runs queued ones in a copy and names the original here."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()

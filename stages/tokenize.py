@@ -15,7 +15,8 @@ from musicgen_lite.prefetch import prefetched
 from musicgen_lite.progress import track
 from musicgen_lite.sources.clips import ClipStore
 from musicgen_lite.sources.windows import Windows
-from musicgen_lite.store import ArrayWriter, resumable_dir
+from musicgen_lite.store import ArrayWriter
+from musicgen_lite.work import resumable_dir
 from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")

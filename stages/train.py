@@ -1,18 +1,18 @@
 """Train model A or B, where a killed training goes on in the same tracked run; or take a published model as it is."""
 
-import contextlib
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from musicgen_lite import tracking
 from musicgen_lite.params import Params
-from musicgen_lite.store import atomic_dir, atomic_path, held, write_json
+from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.training.fit import TrainingResult, fit
 from musicgen_lite.training.imported import import_peer
 from musicgen_lite.training.preview import previewer
+from musicgen_lite.work import held
 from stages.runtime import (
     CURVES,
     MODEL,
@@ -21,6 +21,7 @@ from stages.runtime import (
     TEXT,
     TIMINGS,
     TOKENS,
+    caller,
     resolve_model_path,
     root,
     run,
@@ -28,48 +29,83 @@ from stages.runtime import (
     work_dir,
 )
 
+OUTS = (MODEL.parent, PREVIEWS, RUN.parent, CURVES)
+RESULT = "result"  # in the folder of the training: what becomes of it, whole or absent
+
 
 def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
-    """Write the model file; None in a process of a training that another one of it answers for."""
+    """Write the model file into `folder`; None in a process of a training that another one of it answers for."""
+    path = folder / MODEL.name
     if params.model.type == "musicgen":
-        return import_peer(params, resolve_model_path(params.model.musicgen.name), TOKENS, TEXT, MODEL)
+        return import_peer(params, resolve_model_path(params.model.musicgen.name), TOKENS, TEXT, path)
     preview = None
     if params.train.preview_every:
-        preview = previewer(params, resolve_model_path, folder / "previews")
+        preview = previewer(params, resolve_model_path, folder / PREVIEWS.name)
     return fit(
-        params, TOKENS, TEXT, folder, MODEL, folder / "curves.json", TIMINGS, preview=preview, loggers=loggers
+        params, TOKENS, TEXT, folder, path, folder / "curves.json", folder / TIMINGS.name, preview=preview, loggers=loggers
     )  # fmt: skip
+
+
+def train(params: Params, folder: Path) -> None:
+    """Train from where `folder` stands, and put all results together in it."""
+    with tracking.begin(params.tracking, root(), params.training(), folder / RUN.name) as tracked:
+        result = model(params, folder, tracked.loggers)
+    if result is None:  # another process of the same training writes the results
+        return
+    with atomic_dir(folder / RESULT) as part:
+        places = {out: part / out.name for out in OUTS}
+        for out in OUTS[:-1]:
+            places[out].mkdir()
+        shutil.move(folder / MODEL.name, places[MODEL.parent])
+        for sound in sorted((folder / PREVIEWS.name).glob("*.flac")):
+            shutil.copy(sound, places[PREVIEWS])
+        if result.timings:
+            shutil.copy(folder / TIMINGS.name, places[RUN.parent])
+        write_json(places[RUN.parent] / RUN.name, {**tracked.record, "training": facts(result)})
+        write_curves(places[CURVES], result.rows)
+
+
+def facts(result: TrainingResult) -> dict[str, Any]:
+    """What later stages tell of a training."""
+    found = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
+    averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
+    return {**found, **averages, **({"published": result.published} if result.published else {})}
+
+
+def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """What `dvc plots` draws is always there; nothing stands where nothing was measured."""
+    names = dict.fromkeys(("step", "epoch", "train_loss", *rows[0]))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(names))
+        writer.writeheader()
+        writer.writerows(rows)  # every digit: MLflow's run may have to be written again from here
+
+
+def hand_over(result: Path) -> None:
+    """Copy the results to where DVC expects them."""
+    for out in OUTS:
+        if out == CURVES:
+            with atomic_path(out) as part:
+                shutil.copy(result / out.name, part)
+        else:
+            with atomic_dir(out) as part:
+                shutil.copytree(result / out.name, part, dirs_exist_ok=True)
 
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = work_dir("train", params)
-    with held(folder) if tracking.is_first_process() else contextlib.nullcontext():
+    if not tracking.is_first_process():
         train(params, folder)
-
-
-def train(params: Params, folder: Path) -> None:
-    """Train from where `folder` stands, write all results, and remove it."""
-    with tracking.begin(params.tracking, root(), params.training(), folder / "run.json") as tracked:
-        result = model(params, folder, tracked.loggers)
-    if result is None:  # another process of the same training writes the results
         return
-    with atomic_path(CURVES) as part, part.open("w", newline="") as file:
-        # What `dvc plots` draws is always there; nothing stands where nothing was measured.
-        names = dict.fromkeys(("step", "epoch", "train_loss", *result.rows[0]))
-        writer = csv.DictWriter(file, fieldnames=list(names))
-        writer.writeheader()
-        writer.writerows(result.rows)  # every digit: MLflow's row may have to be written again from here
-    with atomic_dir(PREVIEWS) as part:
-        for sound in sorted((folder / "previews").glob("*.flac")):
-            shutil.copy(sound, part)
-    facts = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
-    averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
-    published = {"published": result.published} if result.published else {}
-    write_json(RUN, {**tracked.record, "training": {**facts, **averages, **published}})
-    shutil.rmtree(folder)
-    where = f"{result.published}, not trained here" if result.published else f"step {result.best_step}"
-    print(f"best validation loss {result.val_loss:.4f} nats a code: {where}")
+    with held(folder, caller()):
+        if not (folder / RESULT).exists():
+            train(params, folder)
+        hand_over(folder / RESULT)
+    record = read_json(RUN)
+    made, published = record["training"], record["training"].get("published")
+    where = f"{published}, not trained here" if published else f"step {made['best_step']}"
+    print(f"best validation loss {made['val_loss']:.4f} nats a code: {where}")
 
 
 if __name__ == "__main__":

@@ -406,3 +406,22 @@ def test_lightning_feeds_the_row_without_ending_it_and_survives_a_fault(
         monkeypatch.setattr(type(mlflow), "log_batch", fail)
         fit(run)
     assert capsys.readouterr().err.count("the server is gone") == 1
+
+
+@pytest.mark.slow
+def test_the_row_of_a_training_has_the_name_of_the_experiment_whose_result_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two experiments share a training; the one that waited for it is scored first."""
+    monkeypatch.setenv("DVC_EXP_NAME", "trained")
+    with begin(tmp_path) as run:
+        pass
+    monkeypatch.setenv("DVC_EXP_NAME", "waited")
+    waited = tracking.close(settings(), tmp_path, run.record, **content(key_parts=["of the second"]))
+    monkeypatch.setenv("DVC_EXP_NAME", "trained")
+    trained = tracking.close(settings(), tmp_path, run.record, **content(key_parts=["of the first"]))
+    assert (waited.name, waited.run_id, waited.created) == ("waited", run.record["run_id"], False)
+    assert (trained.name, trained.created) == ("trained", True)
+    monkeypatch.setenv("DVC_EXP_NAME", "again")
+    again = tracking.close(settings(), tmp_path, run.record, **content(key_parts=["of the second"]))
+    assert (again.name, again.run_id) == ("waited", waited.run_id)

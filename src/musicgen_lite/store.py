@@ -12,8 +12,6 @@ import json
 import os
 import shutil
 import stat
-import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,37 +110,72 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def marked(lock: Path) -> Iterator[None]:
+    """Hold a lock's file as a sign of life: the system frees it when this process ends, however it ends."""
+    with FileLock(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds a lock's file; one that nobody holds is removed."""
+    try:
+        with FileLock(lock, blocking=False):
+            lock.unlink(missing_ok=True)
+            return False
+    except Timeout:
+        return True
+
+
+def _sign_of_life(part: Path) -> Path:
+    return part.with_name(f"{part.name}.lock")
+
+
 def _sweep(path: Path) -> None:
-    """Remove what a killed earlier writer of the same `path` left beside it."""
-    for leftover in path.parent.glob(f"{glob.escape(_mark(path))}*.part{glob.escape(path.suffix)}"):
-        _remove(leftover)
+    """Remove what killed earlier writers of the same `path` left beside it, and nothing that a living one writes."""
+    parts = f"{glob.escape(_mark(path))}*.part{glob.escape(path.suffix)}"
+    for leftover in path.parent.glob(parts):
+        if not is_held(_sign_of_life(leftover)):
+            _remove(leftover)
+    for sign in path.parent.glob(f"{parts}.lock"):
+        is_held(sign)
 
 
 def _replace(part: Path, path: Path) -> None:
     """Rename `part` to `path`. A folder cannot be replaced at once, and is long in being removed: it steps aside first."""
     old = _beside(path)
-    if path.is_dir() and part.is_dir():
-        os.replace(path, old)
-    try:
-        os.replace(part, path)
-    except OSError:
-        if old.exists():
-            os.replace(old, path)
-        raise
-    _remove(old)
+    with marked(_sign_of_life(old)):
+        if path.is_dir() and part.is_dir():
+            os.replace(path, old)
+        try:
+            os.replace(part, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        _remove(old)
 
 
 @contextlib.contextmanager
 def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
-    try:
-        _check_kind(path, directory)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        part = _beside(path)
-        if directory:
-            part.mkdir()
-    except OSError as error:
-        raise _unwritable(error, path) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            _check_kind(path, directory)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
+            part = _beside(path)
+            stack.enter_context(marked(_sign_of_life(part)))
+            if directory:
+                part.mkdir()
+        except OSError as error:
+            raise _unwritable(error, path) from error
+        yield from _renamed(part, path)
+
+
+def _renamed(part: Path, path: Path) -> Iterator[Path]:
     try:
         yield part
         _replace(part, path)
@@ -171,90 +204,6 @@ def atomic_dir(path: str | Path) -> contextlib.AbstractContextManager[Path]:
     Raises UserError where `path` is a file, or nothing can be written there.
     """
     return _written_beside(Path(path), directory=True)
-
-
-@contextlib.contextmanager
-def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
-    """Like `atomic_dir`, but what was filled in when the process failed or was killed is there again the next time.
-
-    It lies at `work` until it is whole and replaces `path`: name `work` by everything that decides what comes into it.
-    A second process that does the same work at the same time fills a directory of its own.
-    """
-    work = Path(work)
-    lock = _lock(work)
-    work.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        with atomic_dir(path) as part:
-            yield part
-        return
-    try:
-        work.mkdir(exist_ok=True)
-        yield work
-        with atomic_dir(path) as part:
-            part.rmdir()
-            shutil.move(work, part)
-        Path(lock.lock_file).unlink()
-    finally:
-        lock.release()
-
-
-def _lock(work: str | Path) -> FileLock:
-    return FileLock(f"{work}.lock", blocking=False)
-
-
-@contextlib.contextmanager
-def held(work: str | Path) -> Iterator[None]:
-    """Keep the folder of unfinished work to this process; where another one does that work now, wait until it ends.
-
-    The lock's file goes with the folder: who finishes the work removes that.
-    """
-    Path(work).parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock(work)
-    try:
-        lock.acquire()
-    except Timeout:
-        print(f"{work}: another process does the same work; waiting for it to end", file=sys.stderr, flush=True)
-        lock.acquire(blocking=True)
-    try:
-        yield
-        if not Path(work).exists():
-            Path(lock.lock_file).unlink(missing_ok=True)
-    finally:
-        lock.release()
-
-
-def abandoned(folder: str | Path, seconds: float) -> list[Path]:
-    """Folders of unfinished work in `folder` that no process holds and nobody wrote to for `seconds`."""
-    return [work for work in _works(folder) if time.time() - _newest(work) > seconds and not _is_held(work)]
-
-
-def _works(folder: str | Path) -> list[Path]:
-    return sorted(path for path in Path(folder).glob("*") if path.is_dir())
-
-
-def _newest(work: Path) -> float:
-    return max(path.lstat().st_mtime for path in (work, *work.rglob("*")))
-
-
-def _is_held(work: Path) -> bool:
-    try:
-        with _lock(work):
-            return False
-    except Timeout:
-        return True
-
-
-def discard(work: str | Path) -> bool:
-    """Remove a folder of unfinished work with its lock; False where a process has taken it up since."""
-    try:
-        with _lock(work) as lock:
-            shutil.rmtree(work)
-            Path(lock.lock_file).unlink()
-            return True
-    except Timeout:
-        return False
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -43,14 +43,14 @@ def clean(
     """Say what interrupted work, DVC's cache and MLflow's artifacts take; remove what nothing refers to when told to."""
     if days < 0:
         raise UserError(f"days: found {days:g}; 0 or more are allowed")
-    from musicgen_lite import store, tracking
+    from musicgen_lite import tracking, work
     from musicgen_lite.cli import dvc_cache
 
     root, settings, seconds = Path.cwd(), place(uri, experiment), days * 86400
     with dvc_cache.opened() as cache:
         rows = tracking.leftovers(settings, root, seconds)
         found = {
-            Kind.CHECKPOINTS: store.abandoned("checkpoints", seconds),
+            Kind.CHECKPOINTS: work.abandoned("checkpoints", seconds),
             Kind.ARTIFACTS: rows.folders,
             **_of_cache(cache, seconds),
         }
@@ -60,8 +60,8 @@ def clean(
         for kind in remove or []:
             match kind:
                 case Kind.CHECKPOINTS:
-                    for work in found[kind]:
-                        store.discard(work)
+                    for folder in found[kind]:
+                        work.discard(folder)
                 case Kind.ARTIFACTS:
                     tracking.discard(settings, root, rows)
                 case _:

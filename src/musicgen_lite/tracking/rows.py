@@ -176,7 +176,11 @@ def _tags(run_record: Mapping[str, Any]) -> dict[str, str]:
 def _obtain(connection: Connection, run_record: Mapping[str, Any], key: str) -> tuple[str, bool]:
     """The row for this result: the training's own, one that was made before, or a new one. Also whether it is new."""
     own = run_record["run_id"]
-    if own and entries.active_run(connection, own) and _claim(connection, own, key):
+    row = entries.active_run(connection, own) if own else None
+    if row is not None and _claim(connection, own, key):
+        if row.data.tags.get(COMPLETE) != "true" and provenance.experiment_name():
+            # Another experiment may have trained for this one; it makes a row of its own, and is to find its name free.
+            connection.client.update_run(own, name=provenance.experiment_name())
         return own, False
     client, experiments = connection.client, [connection.experiment_id]
     found = client.search_runs(experiments, _condition(run_record["id"], key), order_by=["attributes.start_time"])

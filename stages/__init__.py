@@ -5,6 +5,7 @@ import that copy, not the workspace, which the environment has installed. It is 
 is answered from the start.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,3 +47,18 @@ if (
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+import psutil  # noqa: E402 - behind the words for where its extra is missing
+
+
+def starters() -> list[int]:
+    """Ids of the processes that started this one, up to DVC's: between the two stands a shell, or does no longer."""
+    command, process, found = " ".join(sys.orig_argv[1:]), psutil.Process(), list[int]()
+    with contextlib.suppress(psutil.Error):  # one may end while it is looked at
+        while not found or command in " ".join(process.cmdline()):
+            process = psutil.Process(process.ppid())
+            found.append(process.pid)
+    return found
+
+
+STARTERS = starters()  # as early as this: imports take seconds, in which DVC may end

@@ -8,8 +8,12 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -18,7 +22,7 @@ from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import ComputeParams, Params
 from musicgen_lite.store import explain
-from stages import EXIT_INTERRUPTED, INTERRUPTED, leave_at_once
+from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
 CLIPS = Path("data/clips")
 EXTERNAL = Path("data/external")  # the state of what is read from outside of the repository, a file for each
@@ -41,16 +45,25 @@ METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
 PLOTS = Path("data/plots")
 SHIPPED = ("", "embedded", "judge")  # names of models that are never paths
+ORPHANED = "the DVC that started this stage is gone: what is finished is kept; the same command goes on from there"
+_orphaned, _stops_itself = threading.Event(), threading.Event()
 
 
 def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2, Ctrl-C one and 130."""
+    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2, Ctrl-C one and 130.
+
+    A stage that DVC started ends as with Ctrl-C once that DVC is gone; one that was started by hand needs nobody.
+    """
     if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to close
     try:
+        if "DVC_STAGE" in os.environ:
+            signal.signal(signal.SIGUSR2, _interrupt)
+            threading.Thread(target=_watch, daemon=True).start()
         stage(params.load("params.yaml"))
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        with suppress(OSError):  # whoever read this may be gone, too
+            print(ORPHANED if _orphaned.is_set() else INTERRUPTED, file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
         explained = explain(error)
@@ -58,6 +71,30 @@ def run(stage: Callable[[Params], None]) -> None:
             raise
         print(f"error: {explained}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _watch(every_s: float = 1.0) -> None:
+    """Interrupt the main thread once the starters are other ones: who loses its parent is given another."""
+    while starters() == STARTERS:
+        time.sleep(every_s)
+    _orphaned.set()
+    while _stops_itself.is_set():
+        time.sleep(every_s)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_by_itself() -> Iterator[Callable[[], bool]]:
+    """Not to be interrupted where that would lose something: gives what tells whether to stop."""
+    _stops_itself.set()
+    try:
+        yield _orphaned.is_set
+    finally:
+        _stops_itself.clear()
 
 
 def caller() -> str:

@@ -26,6 +26,7 @@ from stages.runtime import (
     root,
     run,
     set_up_torch,
+    stopping_by_itself,
     work_dir,
 )
 
@@ -41,9 +42,11 @@ def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResul
     preview = None
     if params.train.preview_every:
         preview = previewer(params, resolve_model_path, folder / PREVIEWS.name)
-    return fit(
-        params, TOKENS, TEXT, folder, path, folder / "curves.json", folder / TIMINGS.name, preview=preview, loggers=loggers
-    )  # fmt: skip
+    with stopping_by_itself() as stop:
+        return fit(
+            params, TOKENS, TEXT, folder, path, folder / "curves.json", folder / TIMINGS.name, preview=preview,
+            loggers=loggers, stop=stop,
+        )  # fmt: skip
 
 
 def train(params: Params, folder: Path) -> None:

@@ -1,12 +1,20 @@
 """A training belongs to one process at a time: two experiments of one training, and a training that lost its DVC."""
 
+import csv
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 
-from tests.pipeline.project import Project
+from musicgen_lite.store import read_json
+from musicgen_lite.work import HOLDER
+from stages.runtime import ORPHANED
+from tests.pipeline.project import ENVIRONMENT, Project
 from tests.pipeline.runs import Runs
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -41,4 +49,47 @@ def test_two_queued_experiments_of_one_training_train_once_and_have_a_run_each(p
     assert all(run.tags["score.experiment"] == run.name for run in runs)
     assert len({run.tags["trained_by"] for run in runs}) == 1
     assert [step for step, _ in Runs(project).curve(runs[1])] == [100, 200, 300]
+    assert not works(project, "*")
+
+
+@pytest.mark.parametrize("options", [[], ["--temp"], ["--queue"]])
+def test_a_training_whose_dvc_is_gone_stops_at_the_next_step_and_is_taken_up(
+    project: Project, options: list[str], tmp_path: Path
+) -> None:
+    """Only DVC itself is ended, by SIGTERM, as a service manager or a person ends one process."""
+    seed = ["-S", f"seed={len(options[0]) if options else 1}"]
+    command = ["dvc", "exp", "run", *options, *LONG, *seed, "train"]
+    before = Runs(project).all()
+    with (tmp_path / "log").open("w") as log:
+        dvc = subprocess.Popen(command, cwd=project.folder, env=ENVIRONMENT, stdout=log, stderr=log)
+        if options == ["--queue"]:
+            dvc.wait()
+            # The worker that it leaves behind keeps its output open.
+            subprocess.run(
+                ["dvc", "queue", "start"], cwd=project.folder, env=ENVIRONMENT, stdout=log, stderr=log, check=True
+            )
+        while not works(project, "last.ckpt"):
+            assert dvc.poll() in (None, 0), (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        stage = psutil.Process(read_json(works(project, HOLDER)[0])["pid"])
+        starter = stage.parent()
+        assert starter is not None
+        assert options == ["--queue"] or starter.pid == dvc.pid
+        starter.terminate()
+        while stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
+        dvc.wait()
+    if options != ["--queue"]:
+        assert ORPHANED in (tmp_path / "log").read_text()
+    step = torch.load(works(project, "last.ckpt")[0], weights_only=True)["global_step"]
+    (run,) = Runs(project).new(before)
+    assert run.status == "FAILED"
+    project.run("git", "checkout", "-q", "-f", ".")
+
+    project.run("dvc", "exp", "run", *LONG, *seed, "train")
+    (again,) = Runs(project).new(before)
+    assert (again.run_id, again.status) == (run.run_id, "RUNNING")
+    with (project.folder / "metrics/curves.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["100", "200", "300"]
+    assert 0 < step <= 300
     assert not works(project, "*")

@@ -124,6 +124,20 @@ def test_ctrl_c_ends_a_training_without_a_model_and_it_goes_on_from_there(
     assert_same(tmp_path, unbroken)
 
 
+def test_a_training_that_is_to_stop_leaves_a_checkpoint_of_the_step_under_way(
+    tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
+) -> None:
+    """It is asked once a step, three times behind a validation: steps 2, 5 and 7."""
+    for step in range(1, PARAMS.train.steps + 1):
+        place, asked = tmp_path / str(step), iter(range(1, 10))
+        with pytest.raises(KeyboardInterrupt):
+            run(place, PARAMS, stores, stop=lambda step=step, asked=asked: next(asked) == step)
+        assert int(torch.load(place / "checkpoints/last.ckpt", weights_only=True)["global_step"]) == step
+        assert not (place / "model.safetensors").exists()
+        run(place, PARAMS, stores)
+        assert_same(place, unbroken)
+
+
 def test_a_copy_of_a_broken_off_training_goes_on_as_the_original_would_and_leaves_that_alone(
     tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,22 @@ def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
 
 
 class SaveLast(Checkpoint):
-    """Saves `last.ckpt` after every validation, and between them once `seconds` have passed since the last time."""
+    """Saves `last.ckpt` after every validation, and between them once `seconds` have passed since the last time.
 
-    def __init__(self, directory: Path, seconds: float) -> None:
+    Once `stop()` is true it saves after the step under way, and ends the training as Ctrl-C does.
+    """
+
+    def __init__(self, directory: Path, seconds: float, stop: Callable[[], bool]) -> None:
         self.path = directory / LAST
         self.seconds = seconds
+        self.stop = stop
         self._saved = time.monotonic()
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def _save(self, trainer: L.Trainer, stop: bool) -> None:
         trainer.save_checkpoint(self.path)
         self._saved = time.monotonic()
+        if stop:
+            raise KeyboardInterrupt
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -71,11 +78,12 @@ class SaveLast(Checkpoint):
         # Gradients are not saved: only between two optimizer steps. The end of a stretch is saved once it is validated.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
             return
-        if trainer.strategy.broadcast(time.monotonic() - self._saved >= self.seconds):
-            self._save(trainer)
+        due, stop = trainer.strategy.broadcast((time.monotonic() - self._saved >= self.seconds, self.stop()))
+        if due or stop:
+            self._save(trainer, stop)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._save(trainer)
+        self._save(trainer, trainer.strategy.broadcast(self.stop()))
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,12 +178,14 @@ def fit(
     preview: Preview | None = None,
     loggers: Sequence[Logger] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult | None:
     """Train the model that `params` describe and write the best averaged weights, the curves and the timings.
 
     A training that was killed goes on from its last whole checkpoint in `checkpoint_dir`, and ends as if it had never
-    been stopped. `preview` is called with the averaged model and the step. With several processes all call this, and
-    only the first writes and returns a result. UserError for stores that do not fit together, for parameters that this
+    been stopped. `preview` is called with the averaged model and the step. Once `stop()` is true, which is asked after each
+    step, the training leaves a checkpoint and raises KeyboardInterrupt. With several processes all call this, and only
+    the first is asked, writes and returns a result. UserError for stores that do not fit together, for parameters that this
     machine cannot serve, and for a loss that is no number.
     """
     corpus = Corpus(tokens_dir, text_dir)
@@ -210,7 +212,7 @@ def fit(
         callbacks.append(Previews(preview, train.preview_every, averaging, curves))
     if train.patience:
         callbacks.append(Patience(train.patience))
-    callbacks += [best, checkpoints.SaveLast(directory, checkpoint_seconds)]
+    callbacks += [best, checkpoints.SaveLast(directory, checkpoint_seconds, stop)]
     with _quiet():
         trainer = L.Trainer(
             accelerator=accelerator,

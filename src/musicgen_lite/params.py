@@ -339,19 +339,15 @@ class Params(Section):
                 f"sample.seconds ({self.sample.seconds:g}) must not exceed train.crop_seconds "
                 f"({self.train.crop_seconds:g}), the length that the model is trained on"
             )
-        # In samples, as they are cut: 2.3 - 1.2 is less than 1.1.
-        target, crop = (
-            round(seconds * self.data.rate) for seconds in (self.data.target_seconds, self.train.crop_seconds)
-        )
-        if crop > target:
+        crop, target = self.train.crop_seconds, self.data.target_seconds
+        if round(crop * self.data.rate) > round(target * self.data.rate):  # as they are cut: 2.3 - 1.2 is less than 1.1
             raise ValueError(
-                f"train.crop_seconds ({self.train.crop_seconds:g}) must not exceed data.seconds - data.prompt_seconds "
-                f"({self.data.target_seconds:g})"
+                f"train.crop_seconds ({crop:g}) must not exceed data.seconds - data.prompt_seconds ({target:g})"
             )
-        if self.model.type == "musicgen" and self.train.crop_seconds > MUSICGEN_SECONDS:
+        if self.model.type == "musicgen" and crop > MUSICGEN_SECONDS:
             raise ValueError(
-                f"train.crop_seconds: found {self.train.crop_seconds:g}; MusicGen was trained on {MUSICGEN_SECONDS:g} s, "
-                "and clips that are compared are no longer"
+                f"train.crop_seconds: found {crop:g}; MusicGen was trained on {MUSICGEN_SECONDS:g} s, and clips that are "
+                "compared are no longer"
             )
         return self
 

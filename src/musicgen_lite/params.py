@@ -22,10 +22,8 @@ Machines = Field(ge=1, le=1024)
 Scale = Field(ge=0.0, le=100.0)
 # A window may be short, but every score takes it, and long, but a codec's memory holds it.
 Seconds = Field(ge=0.1, le=300.0)
-SHOWN = 200  # characters of what was found
 NAMED = re.compile(r"\w+: ")  # what a relation of a section begins with, where it is about one parameter
 LEAST_TESTS = 4  # two clips for either half: an interval needs two
-CANDIDATES = 64
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Of the codecs that a name stands for, before anything of them is fetched. Others say it when they are loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
@@ -266,7 +264,7 @@ class TrainParams(Section):
 class SampleParams(Section):
     prompts: int = Field(ge=2, le=100_000)
     seconds: float = Seconds
-    candidates: int = Field(ge=1, le=CANDIDATES)
+    candidates: int = Field(ge=1, le=64)
     guidance: float = Scale
     guidance_audio: float | None = Scale
     temperature: float = Field(ge=0.01, le=100.0)
@@ -376,7 +374,7 @@ def _line(error: Any) -> str:
             said = str(error["ctx"]["error"])
             return f"{name}{'.' if re.match(NAMED, said) else ': '}{said}" if name else said
         case _:
-            return f"{name}: found {error['input']!r:.{SHOWN}}; {error['msg'][0].lower()}{error['msg'][1:]}"
+            return f"{name}: found {error['input']!r:.200}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def parse(tree: Any, source: str = "params.yaml") -> Params:

@@ -30,9 +30,11 @@ def changed_stages(project: Project) -> set[str]:
     """What `dvc status` names because of a changed dep, by stage; what is always run is left out."""
     with Repo(str(project.folder)) as repo:
         status = repo.status()
+    # From elsewhere DVC puts the path of dvc.yaml before a stage's name.
+    named = {stage.rpartition(":")[2]: parts for stage, parts in status.items()}
     return {
         stage
-        for stage, parts in status.items()
+        for stage, parts in named.items()
         if stage not in ALWAYS and any(isinstance(part, dict) and "changed deps" in part for part in parts)
     }
 

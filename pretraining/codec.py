@@ -5,47 +5,52 @@ import copy
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from torch import Tensor
 from transformers import EncodecModel
 
 import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite import weights
 from musicgen_lite.store import write_json, write_text
-from pretraining import corpus, losses, shipping
-from pretraining.codec_training import FULL_SCALE, Training
-from pretraining.quantiser import perplexity
+from pretraining import codec_state, corpus, sampled, shipping
+from pretraining.codec_figures import evaluate
+from pretraining.codec_training import Training
 
 HERE = Path(__file__).parent
+STATE = HERE / "checkpoints" / "codec" / "state.safetensors"
 LOG_EVERY = 100
 
 
 CARD = """# The shipped codec
 
-A neural audio codec (EnCodec, transformers' `EncodecModel`) for the music that this project composes itself:
-{rate} Hz mono to {frame_rate} frames a second of {num_codebooks} codes out of {codebook_size} each, and back.
+A neural audio codec (EnCodec, transformers' `EncodecModel`): {rate} Hz mono to {frame_rate} frames a second of
+{num_codebooks} codes out of {codebook_size} each, and back.
 
-- Training data: {clips} clips of {seconds:g} s from `musicgen_lite.sources.synthetic`, seeds {first} to {last}
-- Held-out data: {held_out} clips of the seeds that follow, never trained on
-- Training: {steps} steps, {minutes:.0f} minutes of one CPU thread; `pretraining/params.yaml` holds every parameter
+- Training data: {clips} clips of {seconds:g} s from `musicgen_lite.sources.synthetic`, seeds {first} to {last};
+  {sampled_clips} compositions of the seeds {sampled_first} to {sampled_last} by the sampled SoundFont FluidR3 (MIT), with random
+  programs, mixes, tone, rooms and levels (`pretraining/sampled.py`)
+- Held-out data: {held_out} clips of each kind, of further seeds, never trained on
+- Training: {steps} steps, {minutes:.0f} minutes of one CPU thread{start}; `pretraining/params.yaml` holds every parameter
 - Rebuild: `dvc repro pretraining/dvc.yaml`
 - Weights: fp16, {millions:.2f} M parameters, {megabytes:.2f} MB; sha256 of model.safetensors: {sha256}
 - Code commit: filled in when the weights are sealed (`python -m musicgen_lite.weights`)
 
 Figures on the held-out clips, each coded whole from its file in fp16:
 
-| figure | value |
-|---|---|
-| SI-SDR (means removed, mean over clips) | {si_sdr_db:.2f} dB |
-| log-mel L1 (magnitudes; n_fft 1024, hop 256, Hann, 64 mels from 0 Hz to half the rate, natural log, floor 1e-5) | {log_mel_l1:.3f} |
+| figure | composed | sampled |
+|---|---|---|
+| SI-SDR, dB (means removed, mean over clips) | {si_sdr_db:.2f} | {sampled_si_sdr_db:.2f} |
+| log-mel L1 (magnitudes; n_fft 1024, hop 256, Hann, 64 mels from 0 Hz to half the rate, natural log, floor 1e-5) | {log_mel_l1:.3f} | {sampled_log_mel_l1:.3f} |
 {perplexities}
-| encode and decode, one CPU thread | {times_real_time:.0f} times real time |
+| encode and decode, one CPU thread, times real time | {times_real_time:.0f} | {sampled_times_real_time:.0f} |
 
-It has heard that music alone. How well it codes recorded music, speech or singing was not measured.
+It has heard no recorded music, speech or singing. `python -m pretraining.codec_figures --recordings FOLDER` measures
+how well it codes recordings.
 """
 
 
@@ -61,17 +66,23 @@ def without_averages(model: Any) -> Any:
 def card(figures: dict[str, float], params: dict[str, Any], directory: Path) -> str:
     """The model card of the codec in `directory`."""
     data, codec = params["corpus"], params["codec"]
-    train, _ = corpus.seeds(data)
+    train, played = corpus.seeds(data)[0], corpus.seeds(params["sampled"])[0]
     rows = [
-        f"| codebook {number}: perplexity, codes used | {figures[f'perplexity_{number}']:.0f}, "
-        f"{figures[f'codes_used_{number}']:.0f} of {codec['codebook_size']} |"
+        f"| codebook {number}: perplexity, codes used of {codec['codebook_size']} |"
+        + "".join(
+            f" {figures[f'{kind}perplexity_{number}']:.0f}, {figures[f'{kind}codes_used_{number}']:.0f} |"
+            for kind in ("", "sampled_")
+        )
         for number in range(codec["num_codebooks"])
     ]
     return CARD.format(
-        **(data | codec | figures),
+        **(data | codec | figures | {"start": ", from the shipped codec of before, widened" if codec["start"] else ""}),
         frame_rate=data["rate"] // math.prod(codec["strides"]),
         first=train[0],
         last=train[-1],
+        sampled_clips=len(played),
+        sampled_first=played[0],
+        sampled_last=played[-1],
         minutes=figures["train_seconds"] / 60,
         millions=figures["parameters"] / 1e6,
         megabytes=(directory / "model.safetensors").stat().st_size / 1e6,
@@ -80,39 +91,19 @@ def card(figures: dict[str, float], params: dict[str, Any], directory: Path) -> 
     )
 
 
-@torch.no_grad()
-def evaluate(model: Any, audio: np.ndarray, rate: int) -> dict[str, float]:
-    """Figures of `model` on clips int16 `[N, T]`: means over clips, perplexities over all frames, speed by CPU time."""
-    sdr, mel, codes, seconds = [], [], [], 0.0
-    bandwidth = model.config.target_bandwidths[-1]
-    for row in audio:
-        wave = torch.from_numpy(row.astype(np.float32) / FULL_SCALE).unsqueeze(0)
-        start = time.process_time()
-        encoded = model.encode(wave.unsqueeze(1), bandwidth=bandwidth)
-        output = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values.squeeze(1)
-        seconds += time.process_time() - start
-        output = output[:, : wave.shape[1]]
-        sdr.append(losses.si_sdr(output, wave))
-        mel.append(losses.metric_mel(output, wave, rate))
-        codes.append(encoded.audio_codes[0, 0])
-    grid: Tensor = torch.cat(codes, dim=1)
-    size = model.config.codebook_size
-    figures = {
-        "si_sdr_db": float(torch.cat(sdr).mean()),
-        "log_mel_l1": float(torch.cat(mel).mean()),
-        "times_real_time": audio.size / rate / seconds,
-    }
-    for number, row in enumerate(grid):
-        figures[f"perplexity_{number}"] = perplexity(row, size)
-        figures[f"codes_used_{number}"] = float(len(row.unique()))
-    return figures
+def finish(
+    training: Training, params: dict[str, Any], held_out: dict[str, np.ndarray], out: Path, metrics: Path
+) -> None:
+    """Export the averaged weights, and measure what was exported: files, card and metrics.
 
-
-def finish(training: Training, params: dict[str, Any], held_out: np.ndarray, out: Path, metrics: Path) -> None:
-    """Export the averaged weights, and measure what was exported: files, card and metrics."""
+    `held_out` holds clips int16 `[N, T]` of the composed and of the sampled corpus.
+    """
     shipping.export(out, without_averages(training.average))
     shipped = EncodecModel.from_pretrained(out, dtype=torch.float32).eval()
-    figures = evaluate(shipped, held_out, params["corpus"]["rate"])
+    figures = evaluate(shipped, held_out["composed"], params["corpus"]["rate"])
+    played = evaluate(shipped, held_out["sampled"], params["corpus"]["rate"])
+    figures |= {f"sampled_{name}": value for name, value in played.items()}
+    figures["steps"] = training.step
     figures["train_seconds"] = round(training.seconds)
     figures["parameters"] = sum(weight.numel() for weight in shipped.parameters())
     write_text(out / "README.md", card(figures, params, out))
@@ -120,22 +111,40 @@ def finish(training: Training, params: dict[str, Any], held_out: np.ndarray, out
     print(json.dumps(figures), flush=True)
 
 
+def begin(params: dict[str, Any], corpora: Sequence[np.ndarray], checkpoint: Path, state: Path) -> Training:
+    """The training as `checkpoint` or `state` left it, whichever went further; else from the shipped codec, or new."""
+    codec, rate = params["codec"], params["corpus"]["rate"]
+    start = None
+    if codec["start"] == "shipped":
+        start = EncodecModel.from_pretrained(weights.path("codec"), dtype=torch.float32)
+    training = Training(codec, rate, corpora, start)
+    if codec_state.step(checkpoint) >= max(0, codec_state.step(state)):
+        codec_state.load(training, checkpoint)
+    elif codec_state.step(state) >= 0:
+        codec_state.unpack(training, state)
+    print(f"from step {training.step} to {training.steps}", flush=True)
+    return training
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=HERE / "params.yaml")
     parser.add_argument("--corpus", type=Path, default=corpus.DIRECTORY)
-    parser.add_argument("--checkpoint", type=Path, default=HERE / "data" / "codec.pt")
+    parser.add_argument("--sampled", type=Path, default=sampled.DIRECTORY)
+    parser.add_argument("--checkpoint", type=Path, default=HERE / "data" / "codec.pt", help="exact, of this machine")
+    parser.add_argument("--state", type=Path, default=STATE, help="small, to be committed")
     parser.add_argument("--out", type=Path, default=HERE / "models" / "codec")
     parser.add_argument("--metrics", type=Path, default=HERE / "metrics" / "codec.json")
     arguments = parser.parse_args()
     params = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))
-    codec = params["codec"]
     torch.set_num_threads(1)
-    audio, clips = corpus.load(arguments.corpus)
-    train = sum(not clip["held_out"] for clip in clips)
-    training = Training(codec, params["corpus"]["rate"], audio[:train])
-    if arguments.checkpoint.is_file():
-        training.load(arguments.checkpoint)
+    corpora, held_out = [], {}
+    for name, directory in (("composed", arguments.corpus), ("sampled", arguments.sampled)):
+        audio, clips = corpus.load(directory)
+        train = sum(not clip["held_out"] for clip in clips)
+        corpora.append(audio[:train])
+        held_out[name] = audio[train:]
+    training = begin(params, corpora, arguments.checkpoint, arguments.state)
     saved, sums = time.monotonic(), dict[str, float]()
     for parts in training.run():
         sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
@@ -143,10 +152,11 @@ def main() -> None:
             line = " ".join(f"{name} {value / LOG_EVERY:.4f}" for name, value in sums.items())
             print(f"step {training.step} {training.seconds:.0f} s lr {training.learning_rate():.2e} {line}", flush=True)
             sums = {}
-        if time.monotonic() - saved > 60 * codec["save_minutes"] or training.step == codec["steps"]:
+        if time.monotonic() - saved > 60 * params["codec"]["save_minutes"] or training.step == training.steps:
             saved = time.monotonic()
-            training.save(arguments.checkpoint)
-    finish(training, params, audio[train:], arguments.out, arguments.metrics)
+            codec_state.save(training, arguments.checkpoint)
+            codec_state.pack(training, arguments.state)
+    finish(training, params, held_out, arguments.out, arguments.metrics)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""The training loop of the shipped codec: initialise on data, learn without quantiser, with it, and the decoder alone."""
+"""The training loop of the shipped codec.
+
+The learning rate is constant for `stable_steps`, then falls over `decay_steps` (warmup, stable, decay; Hu et al. 2024,
+MiniCPM): the first part may last as long as there is time for, and a short decay ends it from any of its steps. The
+decoder learns alone in the last part of the decay. The data of a step depend on the seed and the step's number alone.
+"""
 
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers import EncodecConfig, EncodecModel
 
-from musicgen_lite.store import atomic_path
 from pretraining import losses
 from pretraining.quantiser import EmaQuantiser
+from pretraining.widen import widen
 
 FULL_SCALE = 32767.0
 # Batches are numbered: training steps from 0, those that fit the codebooks from here, and the one that scales the start.
@@ -71,47 +75,59 @@ def scale_to_data(model: Any, wave: Tensor) -> None:
         handle.remove()
 
 
-def crops(audio: np.ndarray, seed: tuple[int, ...], size: int, length: int) -> Tensor:
-    """`size` random crops `[size, length]` of `audio` int16 `[N, T]`, at random levels; they depend on `seed` alone."""
+def crops(corpora: Sequence[np.ndarray], seed: tuple[int, ...], size: int, length: int) -> Tensor:
+    """`size` random crops `[size, length]`, at random levels, from `corpora` in turn, each int16 `[N, T]`.
+
+    They depend on `seed` alone.
+    """
     random = np.random.default_rng(seed)
-    rows = random.integers(len(audio), size=size)
-    starts = random.integers(audio.shape[1] - length + 1, size=size)
-    waves = np.stack([audio[row, start : start + length] for row, start in zip(rows, starts, strict=True)])
+    waves = []
+    for number in range(size):
+        audio = corpora[number % len(corpora)]
+        row, start = random.integers(len(audio)), random.integers(audio.shape[1] - length + 1)
+        waves.append(audio[row, start : start + length])
     # Level changes of ±6 dB, so that louder and softer music than the corpus is coded as well.
     gains = 2.0 ** random.uniform(-1.0, 1.0, size=(size, 1))
-    return torch.from_numpy((waves * (gains / FULL_SCALE)).astype(np.float32))
+    return torch.from_numpy((np.stack(waves) * (gains / FULL_SCALE)).astype(np.float32))
 
 
 class Training:
-    """State and steps of one training run on `audio`, int16 `[N, T]` at `rate` Hz.
+    """State and steps of one training run on `corpora`, each int16 `[N, T]` at `rate` Hz.
 
-    `model` learns, `average` holds the moving average of its weights.
+    `model` learns, `average` holds the moving average of its weights. A codec given as `start` is widened to the
+    parameters' size and gone on from; without one the start is scaled to data.
     """
 
-    def __init__(self, params: dict[str, Any], rate: int, audio: np.ndarray) -> None:
-        self.params, self.rate, self.audio = params, rate, audio
+    def __init__(
+        self, params: dict[str, Any], rate: int, corpora: Sequence[np.ndarray], start: EncodecModel | None = None
+    ) -> None:
+        self.params, self.rate, self.corpora = params, rate, corpora
         self.step = 0
+        self.resumed = 0  # the step at which the optimizer's moments last began anew
         self.model = build(params, rate)
         scale_to_data(self.model, self.crops(START, 32))
+        if start is not None:
+            widen(self.model, start)
         self.average = copy.deepcopy(self.model)
         self.quantiser = EmaQuantiser(self.model.quantizer.layers, params["codebook_decay"], params["codebook_expiry"])
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=tuple(params["betas"]), fused=True)
-        self.frozen_from = round(params["steps"] * (1.0 - params["frozen_fraction"]))
+        self.steps = params["stable_steps"] + params["decay_steps"]
+        self.frozen_from = self.steps - round(params["frozen_fraction"] * params["decay_steps"])
         self.seconds = 0.0
 
     def crops(self, number: int, size: int, seconds: str = "crop_seconds") -> Tensor:
         """The batch `[size, T]` of this `number`; `seconds` names the parameter with its length."""
-        return crops(self.audio, (self.params["seed"], number), size, round(self.params[seconds] * self.rate))
+        return crops(self.corpora, (self.params["seed"], number), size, round(self.params[seconds] * self.rate))
 
     def autocast(self) -> AbstractContextManager[None]:
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.params["precision"] == "bf16")
 
     def learning_rate(self) -> float:
-        """Linear warmup, and a cosine down to `final_lr_ratio` of the learning rate."""
+        """Linear warmup from each start of the optimizer, constant, and linear down to `final_lr_ratio` of it."""
         p = self.params
-        ramp = min(1.0, (self.step + 1) / p["warmup_steps"])
-        cosine = 0.5 * (1.0 + math.cos(math.pi * self.step / p["steps"]))
-        return p["learning_rate"] * ramp * (p["final_lr_ratio"] + (1.0 - p["final_lr_ratio"]) * cosine)
+        ramp = min(1.0, (self.step - self.resumed + 1) / p["warmup_steps"])
+        decayed = max(0.0, (self.step - p["stable_steps"]) / p["decay_steps"])
+        return float(p["learning_rate"] * ramp * (1.0 - (1.0 - p["final_lr_ratio"]) * decayed))
 
     @torch.no_grad()
     def fit_codebooks(self, from_present: bool) -> None:
@@ -180,29 +196,8 @@ class Training:
     def run(self) -> Iterator[dict[str, float]]:
         """Train to the end, yielding the loss parts after each step."""
         self.model.train()
-        while self.step < self.params["steps"]:
+        while self.step < self.steps:
             start = time.perf_counter()
             parts = self.train_step()
             self.seconds += time.perf_counter() - start
             yield parts
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint from which `load` goes on."""
-        state = {
-            "step": self.step, "seconds": self.seconds, "model": self.model.state_dict(),
-            "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(), "params": self.params,
-        }  # fmt: skip
-        with atomic_path(path) as part:
-            torch.save(state, part)
-
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint. One made with other parameters raises ValueError."""
-        state = torch.load(path, weights_only=True)
-        if state["params"] != self.params:
-            raise ValueError(f"{path}: made with other parameters; delete it to start anew")
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        if self.step > self.frozen_from:
-            self.model.encoder.requires_grad_(False)

@@ -6,6 +6,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,27 @@ from musicgen_lite.store import atomic_dir
 
 DIRECTORY = Path(__file__).parent / "data" / "corpus"
 PARAMS = Path(__file__).parent / "params.yaml"
+# A seed, a split and the parameters make float32 samples and what is known of them.
+Maker = Callable[[int, str, dict[str, Any]], tuple[np.ndarray, dict[str, Any]]]
 
 
 def seeds(params: dict[str, Any]) -> tuple[range, range]:
-    """Seeds of the training clips and of the held-out clips."""
+    """Seeds of the training clips and of the held-out clips, which follow them unless they have a first seed too."""
     first, clips, held_out = params["first_seed"], params["clips"], params["held_out"]
-    return range(first, first + clips), range(first + clips, first + clips + held_out)
+    other = params.get("first_held_out", first + clips)
+    return range(first, first + clips), range(other, other + held_out)
 
 
-def render(params: dict[str, Any], directory: Path) -> None:
-    """Compose and render every clip into `directory`, whole or not at all."""
+def composed(seed: int, split: str, params: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """The composer's own rendering of a seed, and what it knows of it."""
     from musicgen_lite.sources import synthetic
 
+    clip = synthetic.clip(seed, split, params["seconds"], params["rate"])
+    return clip.samples, {"caption": clip.caption, "aspects": clip.aspects, **clip.extra}
+
+
+def render(params: dict[str, Any], directory: Path, make: Maker = composed) -> None:
+    """Render every clip with `make` into `directory`, whole or not at all."""
     train, held_out = seeds(params)
     length = round(params["seconds"] * params["rate"])
     with atomic_dir(directory) as part, (part / "clips.jsonl").open("w", encoding="utf-8") as lines:
@@ -37,12 +47,9 @@ def render(params: dict[str, Any], directory: Path) -> None:
             part / "audio.npy", mode="w+", dtype=np.int16, shape=(len(train) + len(held_out), length)
         )
         for row, seed in enumerate(track([*train, *held_out], "corpus", unit="clip")):
-            clip = synthetic.clip(
-                seed, "validation" if seed in held_out else "train", params["seconds"], params["rate"]
-            )
-            audio[row] = np.clip(np.round(clip.samples * 32767.0), -32768, 32767)
-            about = {"seed": seed, "held_out": seed in held_out, "caption": clip.caption, "aspects": clip.aspects}
-            lines.write(json.dumps({**about, **clip.extra}) + "\n")
+            samples, about = make(seed, "validation" if seed in held_out else "train", params)
+            audio[row] = np.clip(np.round(samples * 32767.0), -32768, 32767)
+            lines.write(json.dumps({"seed": seed, "held_out": seed in held_out, **about}) + "\n")
         audio.flush()
 
 

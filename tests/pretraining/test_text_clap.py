@@ -25,11 +25,11 @@ def params() -> dict[str, Any]:
 
 def spans(params: dict[str, Any]) -> list[range]:
     """Seeds that each training uses, figures included."""
-    words, sounds, first = params["text"], params["clap"], params["corpus"]
-    sizes = [(first["first_seed"], first["clips"] + first["held_out"])]
-    sizes += [(words["first_seed"], words["compositions"] + words["probe_fit"] + words["probe_test"])]
+    words, sounds = params["text"], params["clap"]
+    sizes = [(words["first_seed"], words["compositions"] + words["probe_fit"] + words["probe_test"])]
     sizes += [(model["first_seed"], sounds["clips"] + sounds["held_out"]) for model in sounds["models"].values()]
-    return [range(start, start + count) for start, count in sizes]
+    codecs = [*corpus.seeds(params["corpus"]), *corpus.seeds(params["sampled"])]
+    return codecs + [range(start, start + count) for start, count in sizes]
 
 
 def test_seeds_are_disjoint_and_not_the_default_runs(params: dict[str, Any]) -> None:

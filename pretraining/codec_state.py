@@ -13,7 +13,9 @@ from musicgen_lite.store import atomic_path
 from pretraining.codec_training import Training
 
 # Parameters that may change between the parts of one training.
-FREE = ("stable_steps", "save_minutes")
+FREE = (
+    "stable_steps", "decay_steps", "frozen_fraction", "learning_rate", "final_lr_ratio", "warmup_steps", "save_minutes",
+)  # fmt: skip
 
 
 def _same(path: Path, params: dict[str, Any], training: Training) -> None:
@@ -57,6 +59,7 @@ def pack(training: Training, path: Path) -> None:
     about = {"step": training.step, "seconds": training.seconds, "rate": training.rate, "params": training.params}
     with atomic_path(path) as part:
         save_file(tensors, part, {"training": json.dumps(about)})
+        part.chmod(0o644)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -15,7 +15,7 @@ from musicgen_lite import codec, weights
 from musicgen_lite.audio import write
 from pretraining import codec as training_command
 from pretraining import codec_figures, codec_state, losses, ship
-from pretraining.codec_training import FULL_SCALE, Training, build, crops, scale_to_data
+from pretraining.codec_training import FULL_SCALE, LIBRARY_PAD, Training, build, crops, pad, scale_to_data
 from pretraining.widen import widen
 from tests.codec import tiny
 
@@ -105,6 +105,13 @@ def test_a_widened_codec_computes_the_same(params: dict[str, Any], audio: np.nda
     weight = wide.decoder.layers[-1].conv.parametrizations.weight.original1
     assert weight[:, 4:].abs().sum() == 0
     assert weight.grad[:, 4:].abs().sum() > 0
+
+
+def test_padding_is_the_librarys() -> None:
+    states = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    for paddings in ((3, 4), (0, 2), (2, 0), (0, 0), (7, 7), (8, 1)):
+        assert torch.equal(pad(states, paddings, "reflect"), LIBRARY_PAD(states, paddings, "reflect")), paddings
+    assert torch.equal(pad(states, (1, 2), "constant"), torch.nn.functional.pad(states, (1, 2)))
 
 
 def test_the_start_gives_every_convolution_its_deviation(params: dict[str, Any], audio: np.ndarray) -> None:

@@ -1,9 +1,11 @@
-"""Train the shipped codec: `python -m pretraining.codec`. A killed run goes on from its last checkpoint."""
+"""Train the shipped codec: `python -m pretraining.codec`. A run that was killed goes on from its last
+checkpoint, one that was asked to end (SIGTERM) from where it was."""
 
 import argparse
 import copy
 import json
 import math
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,17 +147,22 @@ def main() -> None:
         corpora.append(audio[:train])
         held_out[name] = audio[train:]
     training = begin(params, corpora, arguments.checkpoint, arguments.state)
-    saved, sums = time.monotonic(), dict[str, float]()
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    saved, sums, summed = time.monotonic(), dict[str, float](), 0
     for parts in training.run():
-        sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+        sums, summed = {name: sums.get(name, 0.0) + value for name, value in parts.items()}, summed + 1
         if training.step % LOG_EVERY == 0:
-            line = " ".join(f"{name} {value / LOG_EVERY:.4f}" for name, value in sums.items())
+            line = " ".join(f"{name} {value / summed:.4f}" for name, value in sums.items())
             print(f"step {training.step} {training.seconds:.0f} s lr {training.learning_rate():.2e} {line}", flush=True)
-            sums = {}
-        if time.monotonic() - saved > 60 * params["codec"]["save_minutes"] or training.step == training.steps:
+            sums, summed = {}, 0
+        due = time.monotonic() - saved > 60 * params["codec"]["save_minutes"]
+        if due or asked or training.step == training.steps:
             saved = time.monotonic()
             codec_state.save(training, arguments.checkpoint)
             codec_state.pack(training, arguments.state)
+        if asked:
+            raise SystemExit(f"stopped and saved at step {training.step}")
     finish(training, params, held_out, arguments.out, arguments.metrics)
 
 

@@ -7,7 +7,8 @@ of both corpora and on the recordings of a folder: the first 30 s of each file, 
 import argparse
 import fnmatch
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,46 @@ WINDOW_S, WINDOWS, SHORTEST_S = 10, 3, 1
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
+@dataclass(frozen=True)
+class Coded:
+    """What one clip became: SI-SDR in dB, log-mel L1, codes `[N_q, frames]`, its seconds and those of CPU time."""
+
+    si_sdr: float
+    log_mel: float
+    codes: Tensor
+    seconds: float
+    cpu_seconds: float
+
+
 @torch.no_grad()
-def evaluate(model: Any, waves: Iterable[np.ndarray], rate: int) -> dict[str, float]:
-    """Figures of `model` on clips int16 `[T]`: means over clips, perplexities over all frames, speed by CPU time."""
-    sdr, mel, codes, seconds, samples = [], [], [], 0.0, 0
-    bandwidth = model.config.target_bandwidths[-1]
-    for row in waves:
-        wave = torch.from_numpy(row.astype(np.float32) / FULL_SCALE).unsqueeze(0)
-        start = time.process_time()
-        encoded = model.encode(wave.unsqueeze(1), bandwidth=bandwidth)
-        output = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values.squeeze(1)
-        seconds += time.process_time() - start
-        output = output[:, : wave.shape[1]]
-        samples += wave.shape[1]
-        sdr.append(losses.si_sdr(output, wave))
-        mel.append(losses.metric_mel(output, wave, rate))
-        codes.append(encoded.audio_codes[0, 0])
-    grid: Tensor = torch.cat(codes, dim=1)
-    size = model.config.codebook_size
+def code(model: Any, wave: np.ndarray, rate: int) -> Coded:
+    """Encode and decode one clip int16 `[T]`."""
+    target = torch.from_numpy(wave.astype(np.float32) / FULL_SCALE).unsqueeze(0)
+    start = time.process_time()
+    encoded = model.encode(target.unsqueeze(1), bandwidth=model.config.target_bandwidths[-1])
+    output = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values.squeeze(1)
+    spent = time.process_time() - start
+    output = output[:, : len(wave)]
+    sdr, mel = losses.si_sdr(output, target), losses.metric_mel(output, target, rate)
+    return Coded(float(sdr), float(mel), encoded.audio_codes[0, 0], len(wave) / rate, spent)
+
+
+def summarise(clips: Sequence[Coded], size: int) -> dict[str, float]:
+    """Means over clips, perplexities over all of their frames, speed."""
     figures = {
-        "si_sdr_db": float(torch.cat(sdr).mean()),
-        "log_mel_l1": float(torch.cat(mel).mean()),
-        "times_real_time": samples / rate / seconds,
+        "si_sdr_db": float(np.mean([clip.si_sdr for clip in clips])),
+        "log_mel_l1": float(np.mean([clip.log_mel for clip in clips])),
+        "times_real_time": sum(clip.seconds for clip in clips) / sum(clip.cpu_seconds for clip in clips),
     }
-    for number, row in enumerate(grid):
+    for number, row in enumerate(torch.cat([clip.codes for clip in clips], dim=1)):
         figures[f"perplexity_{number}"] = perplexity(row, size)
         figures[f"codes_used_{number}"] = float(len(row.unique()))
     return figures
+
+
+def evaluate(model: Any, waves: Iterable[np.ndarray], rate: int) -> dict[str, float]:
+    """Figures of `model`, an EncodecModel with codebooks of one size, on clips int16 `[T]`."""
+    return summarise([code(model, wave, rate) for wave in waves], model.config.codebook_size)
 
 
 def windows(path: Path, rate: int) -> list[np.ndarray]:
@@ -91,13 +105,15 @@ def measure(model: Any, sets: dict[str, list[np.ndarray]], recordings: dict[str,
     size = model.config.codebook_size
     for name, clips in sets.items():
         show(name, evaluate(model, clips, rate), size)
-    each = [evaluate(model, parts, rate) for parts in recordings.values()]
-    for name, figures in zip(recordings, each, strict=True):
+    each = {name: [code(model, part, rate) for part in parts] for name, parts in recordings.items()}
+    summaries = {name: summarise(clips, size) for name, clips in each.items()}
+    for name, figures in summaries.items():
         show("  " + name, figures, size)
     if each:
-        whole = evaluate(model, [part for parts in recordings.values() for part in parts], rate)
-        median = {key: float(np.median([figures[key] for figures in each])) for key in ("si_sdr_db", "log_mel_l1")}
-        show(f"recordings, median of {len(each)}", whole | median, size)
+        whole = summarise([clip for clips in each.values() for clip in clips], size)
+        for key in ("si_sdr_db", "log_mel_l1"):
+            whole[key] = float(np.median([figures[key] for figures in summaries.values()]))
+        show(f"recordings, median of {len(each)}", whole, size)
 
 
 def main() -> None:
@@ -122,7 +138,7 @@ def main() -> None:
         if path.suffix in SUFFIXES and not any(fnmatch.fnmatch(path.name, pattern) for pattern in arguments.skip)
     }
     for path in arguments.codecs:
-        print(path)
+        print(path, flush=True)
         measure(load(path), sets, recordings, rate)
 
 

@@ -97,8 +97,9 @@ def crops(corpora: Sequence[np.ndarray], seed: tuple[int, ...], size: int, lengt
         audio = corpora[number % len(corpora)]
         row, start = random.integers(len(audio)), random.integers(audio.shape[1] - length + 1)
         waves.append(audio[row, start : start + length])
-    # Level changes of ±6 dB, so that louder and softer music than the corpus is coded as well.
+    # Level changes of ±6 dB, and of up to 24 dB down for a quarter: recordings are louder and softer than the corpus.
     gains = 2.0 ** random.uniform(-1.0, 1.0, size=(size, 1))
+    gains *= 2.0 ** -(random.uniform(0.0, 4.0, size=(size, 1)) * (random.random((size, 1)) < 0.25))
     return torch.from_numpy((np.stack(waves) * (gains / FULL_SCALE)).astype(np.float32))
 
 

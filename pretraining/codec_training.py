@@ -86,20 +86,21 @@ def scale_to_data(model: Any, wave: Tensor) -> None:
         handle.remove()
 
 
-def crops(corpora: Sequence[np.ndarray], seed: tuple[int, ...], size: int, length: int) -> Tensor:
-    """`size` random crops `[size, length]`, at random levels, from `corpora` in turn, each int16 `[N, T]`.
+def crops(corpora: Sequence[np.ndarray], share: float, seed: tuple[int, ...], size: int, length: int) -> Tensor:
+    """`size` random crops `[size, length]`, at random levels, of the first of `corpora` and, for `share` of them, of the last.
 
-    They depend on `seed` alone.
+    Each corpus is int16 `[N, T]`. The crops depend on `seed` alone.
     """
     random = np.random.default_rng(seed)
+    others = np.arange(size) >= size - round(share * size)
     waves = []
-    for number in range(size):
-        audio = corpora[number % len(corpora)]
+    for other in others:
+        audio = corpora[-1 if other else 0]
         row, start = random.integers(len(audio)), random.integers(audio.shape[1] - length + 1)
         waves.append(audio[row, start : start + length])
-    # Level changes of ±6 dB, and of up to 24 dB down for a quarter: recordings are louder and softer than the corpus.
-    gains = 2.0 ** random.uniform(-1.0, 1.0, size=(size, 1))
-    gains *= 2.0 ** -(random.uniform(0.0, 4.0, size=(size, 1)) * (random.random((size, 1)) < 0.25))
+    # Level changes of ±6 dB, and for half of the last corpus of up to 24 dB down: recordings are often softer.
+    octaves = random.uniform(-1.0, 1.0, size) - others * random.uniform(0.0, 4.0, size) * (random.random(size) < 0.5)
+    gains = 2.0 ** octaves[:, None]
     return torch.from_numpy((np.stack(waves) * (gains / FULL_SCALE)).astype(np.float32))
 
 
@@ -129,7 +130,8 @@ class Training:
 
     def crops(self, number: int, size: int, seconds: str = "crop_seconds") -> Tensor:
         """The batch `[size, T]` of this `number`; `seconds` names the parameter with its length."""
-        return crops(self.corpora, (self.params["seed"], number), size, round(self.params[seconds] * self.rate))
+        p = self.params
+        return crops(self.corpora, p["sampled_share"], (p["seed"], number), size, round(p[seconds] * self.rate))
 
     def autocast(self) -> AbstractContextManager[None]:
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.params["precision"] == "bf16")

@@ -79,18 +79,24 @@ def test_log_mel_of_a_louder_copy_differs_by_the_gain() -> None:
     assert silence.unique().tolist() == pytest.approx([math.log(1e-5)])
 
 
-def test_crops_depend_on_their_seed_alone_and_come_from_each_corpus_in_turn(audio: np.ndarray) -> None:
+def test_crops_depend_on_their_seed_alone_and_come_from_both_corpora(audio: np.ndarray) -> None:
     silence = np.zeros((3, 2000), np.int16)
-    wave = crops([audio, silence], (0, 7), 5, 1000)
+    wave = crops([audio, silence], 0.4, (0, 7), 5, 1000)
     assert wave.shape == (5, 1000)
-    assert wave.abs().sum(1).bool().tolist() == [True, False, True, False, True]
-    assert torch.equal(wave, crops([audio, silence], (0, 7), 5, 1000))
-    assert not torch.equal(wave, crops([audio, silence], (0, 8), 5, 1000))
+    assert wave.abs().sum(1).bool().tolist() == [True, True, True, False, False]
+    assert torch.equal(wave, crops([audio, silence], 0.4, (0, 7), 5, 1000))
+    assert not torch.equal(wave, crops([audio, silence], 0.4, (0, 8), 5, 1000))
+    loud = np.full((1, 1000), 16384, np.int16)
+    levels = crops([loud, loud], 0.5, (0, 7), 400, 1000)[:, 0] * FULL_SCALE / 16384
+    assert 0.49 < levels[:200].min() < 0.6
+    assert 1.7 < levels.max() < 2.01
+    assert 2**-5 <= levels[200:].min() < 0.1
+    assert 55 < (levels[200:] < 0.5).sum() < 95  # a share of 3/8 is expected
 
 
 def test_a_widened_codec_computes_the_same(params: dict[str, Any], audio: np.ndarray) -> None:
     narrow, wide = (build(params["codec"] | {"num_filters": filters}, RATE).eval() for filters in (4, 6))
-    wave = crops([audio], (0, 0), 4, 3200)
+    wave = crops([audio], 0.0, (0, 0), 4, 3200)
     for model in (narrow, wide):
         scale_to_data(model, wave)
     narrow.quantizer.layers[1].codebook.embed.normal_()
@@ -116,7 +122,7 @@ def test_padding_is_the_librarys() -> None:
 
 def test_the_start_gives_every_convolution_its_deviation(params: dict[str, Any], audio: np.ndarray) -> None:
     model = build(params["codec"], RATE)
-    wave = crops([audio], (0, 0), 8, 3200)
+    wave = crops([audio], 0.0, (0, 0), 8, 3200)
     scale_to_data(model, wave)
     spread: dict[str, float] = {}
     for name, module in model.named_modules():

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.sources.synthetic import SPLIT_STRIDE, compose
+from pretraining import corpus
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -25,9 +26,10 @@ def default_seeds() -> dict[str, range]:
 def pretraining_seeds() -> list[range]:
     """Seeds of everything that the shipped models were trained on."""
     tree = YAML(typ="safe").load((ROOT / "pretraining" / "params.yaml").read_text())
-    corpus, text, clap = tree["corpus"], tree["text"], tree["clap"]
+    text, clap = tree["text"], tree["clap"]
     return [
-        range(corpus["first_seed"], corpus["first_seed"] + corpus["clips"] + corpus["held_out"]),
+        *corpus.seeds(tree["corpus"]),
+        *corpus.seeds(tree["sampled"]),
         range(text["first_seed"], text["first_seed"] + text["compositions"] + text["probe_fit"] + text["probe_test"]),
         *(range(m["first_seed"], m["first_seed"] + clap["clips"] + clap["held_out"]) for m in clap["models"].values()),
     ]

@@ -19,7 +19,10 @@ from tests.pipeline.runs import Runs
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 
-LONG = ["-S", "train.steps=300", "-S", "train.validations=3", "-S", "train.preview_every=0"]
+# Long enough that a training is not over a second after its first checkpoint, when it hears of its DVC's end.
+STEPS, EVERY = 1200, 100
+LONG = ["-S", f"train.steps={STEPS}", "-S", f"train.validations={STEPS // EVERY}", "-S", "train.preview_every=0"]
+VALIDATED = list(range(EVERY, STEPS + 1, EVERY))
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ def test_two_queued_experiments_of_one_training_train_once_and_have_a_run_each(p
     project.run("dvc", "exp", "run", "--run-all", "-j", "2")
     logs = {name: project.run("dvc", "queue", "logs", name).stdout for name in names}
     waited = {name: re.findall(r"(\S+) \(process \d+ on .*\) does the same work", log) for name, log in logs.items()}
-    trained = [name for name, log in logs.items() if "train: step 300/300" in log]
+    trained = [name for name, log in logs.items() if f"train: step {STEPS}/{STEPS}" in log]
     assert len(trained) == 1, logs
     assert waited == {name: [] if name in trained else trained for name in names}
     assert all("best validation loss" in log for log in logs.values())
@@ -48,7 +51,7 @@ def test_two_queued_experiments_of_one_training_train_once_and_have_a_run_each(p
     assert {run.name: run.params["sample.guidance"] for run in runs} == dict(zip(names, ("1.0", "2.0"), strict=True))
     assert all(run.tags["score.experiment"] == run.name for run in runs)
     assert len({run.tags["trained_by"] for run in runs}) == 1
-    assert [step for step, _ in Runs(project).curve(runs[1])] == [100, 200, 300]
+    assert [step for step, _ in Runs(project).curve(runs[1])] == VALIDATED
     assert not works(project, "*")
 
 
@@ -90,6 +93,6 @@ def test_a_training_whose_dvc_is_gone_stops_at_the_next_step_and_is_taken_up(
     (again,) = Runs(project).new(before)
     assert (again.run_id, again.status) == (run.run_id, "RUNNING")
     with (project.folder / "metrics/curves.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["100", "200", "300"]
-    assert 0 < step <= 300
+        assert [int(row["step"]) for row in csv.DictReader(file)] == VALIDATED
+    assert 0 < step < STEPS
     assert not works(project, "*")

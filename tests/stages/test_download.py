@@ -125,5 +125,9 @@ def test_what_to_do_about_too_few_clips_follows_their_source(place: Path) -> Non
         download.main(parameters(source="folder", folder__path=str(music), min_available=6))
     assert "musiccaps" not in str(error.value)
     assert len(json.loads((place / "repository" / "checkpoints" / "rejected.json").read_text())) == 6
-    download.main(parameters(source="folder", folder__path=str(music), min_available=6, min_seconds=1.0))
+    download.main(
+        parameters(
+            source="folder", folder__path=str(music), folder__test_fraction=0.7, min_available=6, min_seconds=1.0
+        )
+    )
     assert set(ClipStore("data/clips").index["seconds"]) == {1.5}

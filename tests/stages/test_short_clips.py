@@ -71,7 +71,7 @@ def test_what_is_scored_of_a_short_clip_ends_where_the_clip_does(tmp_path: Path)
         extra = {"kind": "text", "candidate": 0, "picked": True}
         writer.add(Clip(f"text-{name}-0", name, "test", caption, (), wave, RATE, extra))
     writer.close()
-    made = generated(ClipStore(tmp_path / "samples"), "text", 1, heard)
+    made = generated(ClipStore(tmp_path / "samples"), "text", 1, {name: name for name in prompted}, heard)
     assert [len(made.read(name, 0)[0]) for name in prompted] == [heard.target_length(name) for name in prompted]
     scores = score_generated(made, sets, rulers, clap, bootstrap=100)
     assert scores.metrics["fad_mel"] == pytest.approx(_real(sets, "mel"), abs=1e-3)

@@ -27,7 +27,8 @@ def pull(remote: Remote = "") -> None:
 
 def _transfer(direction: str, remote: str) -> None:
     purpose = f"musicgen-lite {direction}"
-    dvc, exceptions = (require(name, extra="pipeline", purpose=purpose) for name in ("dvc.repo", "dvc.exceptions"))
+    dvc = require("dvc.repo", extra="pipeline", purpose=purpose)
+    exceptions = require("dvc.exceptions", extra="pipeline", purpose=purpose)
     try:
         with dvc.Repo() as repo:
             count = _copy(repo, direction, remote or None)

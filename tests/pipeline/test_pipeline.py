@@ -1,6 +1,7 @@
 """The whole pipeline for real on a tiny setting: `dvc repro`, experiments, determinism, wrong parameters."""
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -147,7 +148,7 @@ def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_
     # The first validation is in a checkpoint by then, and nothing is written yet.
     stopped = project.interrupt(*command, after="train: step 6/6")
     assert stopped.returncode != 0
-    assert "exited with 130" in stopped.stdout
+    assert re.search(r"exited with (130|-2)$", stopped.stdout, re.M)  # as the shell between tells it
     assert stopped.stdout.count(INTERRUPTED) == 1
     assert "Traceback" not in stopped.stdout
     assert not (project.folder / "data/model").exists()

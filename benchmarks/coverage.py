@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musicgen_lite.scoring import frechet, intervals, kernel
-from musicgen_lite.scoring.frechet import ClipRows
-from musicgen_lite.scoring.intervals import Estimate
+from musicgen_lite.scoring.audio import fad, kad
+from musicgen_lite.scoring.audio.fad import ClipRows
+from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Estimate
 
 BOOTSTRAP = 400
 
@@ -58,13 +59,13 @@ def distances(draws: int) -> None:
         for i in range(draws):
             a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
             b = ClipRows(shift + scale * rng.normal(size=(n, d)), np.ones(n, int))
-            value = frechet.distance(a.moments(), b.moments())
-            replicates = frechet.replicates(a, [b], BOOTSTRAP, i)[:, 0]
+            value = fad.distance(a.moments(), b.moments())
+            replicates = fad.replicates(a, [b], BOOTSTRAP, i)[:, 0]
             values.append(value)
             centred.append(intervals.centred(value, replicates, n))
             basic.append(intervals.basic(value, replicates, n))
-            if frechet.infinity_withheld(a, b) is None:
-                infinities.append(frechet.infinity(a, b, i))
+            if fad.infinity_withheld(a, b) is None:
+                infinities.append(fad.infinity(a, b, i))
                 infinite.append(intervals.centred(infinities[-1], replicates - replicates.mean() + infinities[-1], n))
         here = float(np.mean(values))
 
@@ -86,7 +87,7 @@ def kads(draws: int) -> None:
         for i in range(draws):
             rows = (rng.normal(size=(n, d)), shift + rng.normal(size=(n, d)))
             a, b = (ClipRows(one, np.ones(n, int)) for one in rows)
-            found, replicates = kernel.distances(a, [b], BOOTSTRAP, i)
+            found, replicates = kad.distances(a, [b], BOOTSTRAP, i)
             estimates.append(intervals.basic(found[0], replicates[:, 0], n))
         centre = float(np.mean([e.value for e in estimates]))
         print(f"  d {d:3} n {n:3} shift {shift}: {np.mean([holds(e, centre) for e in estimates]):.3f}", flush=True)

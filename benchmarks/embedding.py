@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from musicgen_lite import text, weights
-from musicgen_lite.pretrained import Source, load_tokenizer
+from musicgen_lite import text
+from musicgen_lite.pretrained import Source, load_tokenizer, shipped
 from musicgen_lite.sources import musiccaps, synthetic
 from musicgen_lite.text import TextEncoder
 
@@ -46,7 +46,7 @@ def random_model(size: dict[str, Any]) -> Any:
 def tokenizer(file: Path | None) -> Any:
     """The shipped tokenizer, or that of a tokenizer.json."""
     if file is None:
-        return load_tokenizer(Source("text.name", "embedded", weights.path("text")))
+        return load_tokenizer(Source("text.name", "embedded", shipped.path("text")))
     with tempfile.TemporaryDirectory() as name:
         T5Config().save_pretrained(name)
         shutil.copy(file, Path(name) / "tokenizer.json")
@@ -79,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     pieces = tokenizer(given.tokenizer)
     if given.size == "embedded":
-        model: Any = T5EncoderModel.from_pretrained(weights.path("text"), dtype=torch.float32).eval()
+        model: Any = T5EncoderModel.from_pretrained(shipped.path("text"), dtype=torch.float32).eval()
     else:
         model = random_model(SIZES[given.size])
     encoder = TextEncoder(model, pieces)

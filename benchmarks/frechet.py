@@ -12,8 +12,8 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from musicgen_lite.scoring import frechet, kernel
-from musicgen_lite.scoring.frechet import ClipRows
+from musicgen_lite.scoring.audio import fad, kad
+from musicgen_lite.scoring.audio.fad import ClipRows
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
@@ -29,7 +29,7 @@ def best(run: Distance, a: np.ndarray, b: np.ndarray, repeats: int) -> tuple[flo
 
 
 def ours(a: np.ndarray, b: np.ndarray) -> float:
-    return frechet.distance(frechet.moments(a), frechet.moments(b))
+    return fad.distance(fad.moments(a), fad.moments(b))
 
 
 def by_sqrtm(a: np.ndarray, b: np.ndarray) -> float:
@@ -56,9 +56,9 @@ def bootstraps(n: int, d: int, draws: int, sets: int) -> None:
     for windows in (1, 2):
         reference, *others = (ClipRows(rng.normal(size=(n * windows, d)), np.full(n, windows)) for _ in range(sets + 1))
         start = time.perf_counter()
-        frechet.replicates(reference, others, draws, 0)
+        fad.replicates(reference, others, draws, 0)
         middle = time.perf_counter()
-        kernel.distances(reference, others, draws, 0)
+        kad.distances(reference, others, draws, 0)
         end = time.perf_counter()
         print(
             f"n {n}, d {d}, {windows} window(s) a clip, {sets} sets, {draws} resamples: "

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicgen_lite.sources.clips import ClipStore
-from tests.pipeline.project import ENVIRONMENT, Project, create
+from musicgen_lite.io.clips import ClipStore
+from tests.support.project import ENVIRONMENT, Project, create
 
 PRECISION = {"cuda": "16-mixed", "cpu": "auto"}
 TRAINS_ON = re.compile(

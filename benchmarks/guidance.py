@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from musicgen_lite.clap.base import ClapScorer
+from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator, load
-from musicgen_lite.progress import track
-from musicgen_lite.scoring import intervals
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.scoring.clap_scorer import ClapScorer
-from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.progress import track
+from musicgen_lite.scoring.statistics import intervals
 
 
 def fits(generator: Generator, rulers: list[ClapScorer], caption: str, guidance: float, candidates: int) -> list[float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tests.pipeline.project import ENVIRONMENT, Project, create
+from tests.support.project import ENVIRONMENT, Project, create
 
 # What differs between two runs of one result: the row's own id, times, and the page and pictures with them inside.
 UNIQUE = {"data/run", "data/report"}

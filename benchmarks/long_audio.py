@@ -19,7 +19,7 @@ from benchmarks.generation import process_memory
 from musicgen_lite import codec
 from musicgen_lite.codec import encodec
 from musicgen_lite.sources import synthetic
-from tests.codec import real
+from tests.support import codec_real
 
 CODEBOOKS, CLIP_S = 4, 10.0
 WHOLE_S = 1e6  # a piece that holds everything
@@ -94,7 +94,7 @@ def main() -> None:
     )
     show("shipped codec", "embedded", given.seconds, not given.pieces_only)
     with tempfile.TemporaryDirectory() as name:
-        real.model(32000, CODEBOOKS).save_pretrained(name)
+        codec_real.model(32000, CODEBOOKS).save_pretrained(name)
         show("32 kHz codec", name, given.real_seconds, not given.pieces_only)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_lite.audio import num_frames
 from musicgen_lite.generation.long import OVERLAP
 from musicgen_lite.generator import Generator, load
-from musicgen_lite.scoring import intervals
+from musicgen_lite.io.audio import num_frames
+from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.sources import synthetic
 
 PROMPTS = (
@@ -105,7 +105,7 @@ def _continued(generator: Generator, clips: int, hop: int) -> None:
     """Real clips that the music goes on from: the join between what was recorded and what was made."""
     import tempfile
 
-    from musicgen_lite import audio
+    from musicgen_lite.io import audio
 
     window = generator.model.config.max_frames
     waves = []

@@ -25,11 +25,11 @@ import numpy as np
 import psutil
 import soundfile
 
+from musicgen_lite.io.clips import ClipWriter
+from musicgen_lite.io.store import atomic_dir
 from musicgen_lite.sources import musiccaps
-from musicgen_lite.sources.clips import ClipWriter
 from musicgen_lite.sources.fetch import Fetcher
-from musicgen_lite.store import atomic_dir
-from tests.sources.server import Server
+from tests.support.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = 5_521

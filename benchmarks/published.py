@@ -17,11 +17,11 @@ import torch
 
 from benchmarks.generation import timed
 from benchmarks.peer import ready
-from musicgen_lite import peer, weights
+from musicgen_lite import published, shipped
 from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions
-from musicgen_lite.peer import Peer
+from musicgen_lite.published import Peer
 
 CAPTIONS = (
     "A fast techno beat with a synth lead.",
@@ -58,7 +58,7 @@ def random_small(folder: Path) -> str:
         text_encoder=text, audio_encoder=codec, decoder=MusicgenForCausalLM(MusicgenDecoderConfig())
     )
     ready(model).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(weights.path("text")).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(shipped.path("text")).save_pretrained(folder)
     return str(folder)
 
 
@@ -93,7 +93,7 @@ def measure(name: str, frames: int, repeats: int) -> None:
     from transformers import AutoTokenizer, MusicgenForConditionalGeneration
 
     found: list[Peer] = []
-    seconds = timed(lambda: found.append(peer.load(name, max_text=64)))
+    seconds = timed(lambda: found.append(published.load(name, max_text=64)))
     own, folder = found[0], found[0].source.folder
     print(f"loaded in {seconds:.1f} s")
     other = MusicgenForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()

@@ -19,8 +19,11 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec
-from musicgen_lite.scoring import chroma, frechet, kernel, signals
-from musicgen_lite.scoring.audio_scores import (
+from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.scoring.audio import chroma, fad, kad, signals
+from musicgen_lite.scoring.audio.distances import noise_like
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.scores import (
     Audio,
     Generated,
     embed_all,
@@ -28,9 +31,6 @@ from musicgen_lite.scoring.audio_scores import (
     score_generated,
     score_reference,
 )
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.scoring.distances import noise_like
-from musicgen_lite.scoring.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
 from musicgen_lite.sources import synthetic
 
 FIRST, TRACKS, RATE = 92_000_000, 48, 16000  # composing is no part of scoring: few pieces are turned into many clips
@@ -92,10 +92,10 @@ def score(clips: int, seconds: float, candidates: int, bootstrap: int, training:
     clock.wrap(judge, "embed_clip", "embed: judge")
     clock.wrap(decoder, "decode", "reconstruct")
     clock.wrap(decoder, "encode", "reconstruct")
-    clock.wrap(frechet, "replicates", "bootstrap: FAD")
-    clock.wrap(kernel, "distances", "KAD and its bootstrap")
-    clock.wrap(frechet, "infinity", "FAD-infinity")
-    clock.wrap(frechet, "per_clip", "FAD by clip")
+    clock.wrap(fad, "replicates", "bootstrap: FAD")
+    clock.wrap(kad, "distances", "KAD and its bootstrap")
+    clock.wrap(fad, "infinity", "FAD-infinity")
+    clock.wrap(fad, "per_clip", "FAD by clip")
     clock.wrap(signals, "tempo", "tempo")
     clock.wrap(chroma, "profile", "chroma")
     with clock.part("everything else"):

@@ -25,11 +25,13 @@ import torch
 from transformers import EncodecModel
 
 from benchmarks.generation import process_memory
-from musicgen_lite import audio, codec, weights
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.sources.windows import Windows
+from musicgen_lite import codec
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.windows import Windows
+from musicgen_lite.pretrained import shipped
 from stages.tokenize import tokenize
-from tests.codec import real
+from tests.support import codec_real
 
 RATE, CODEBOOKS, BATCH = 44100, 4, 32
 
@@ -39,7 +41,7 @@ def write_clips(folder: Path, count: int, seconds: float) -> Path:
     (folder / "files").mkdir(parents=True)
     writer = ClipWriter(folder)
     random = np.random.default_rng(0)
-    chords = real.waves(64, round(seconds * RATE), RATE).numpy()
+    chords = codec_real.waves(64, round(seconds * RATE), RATE).numpy()
     for number in range(count):
         wave = chords[number % len(chords)] + 0.01 * random.standard_normal(chords.shape[1]).astype(np.float32)
         writer.add(Clip(f"{number:06d}", f"{number:06d}", "train", "Chords.", (), wave, RATE))
@@ -126,10 +128,10 @@ def main() -> None:
         place = Path(name)
         few = max(1, given.clips // 8)
         compare(
-            "shipped codec", "embedded", weights.path("codec"), write_clips(place / "many", given.clips, 2.0), given.clips,
+            "shipped codec", "embedded", shipped.path("codec"), write_clips(place / "many", given.clips, 2.0), given.clips,
             given.pairs,
         )  # fmt: skip
-        real.model(32000, CODEBOOKS).save_pretrained(place / "real")
+        codec_real.model(32000, CODEBOOKS).save_pretrained(place / "real")
         compare(
             "32 kHz codec", str(place / "real"), place / "real", write_clips(place / "few", few, 2.0), few, given.pairs
         )

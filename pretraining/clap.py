@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec
-from musicgen_lite.progress import track
-from musicgen_lite.scoring.clap_model import TransformersClap
-from musicgen_lite.scoring.clap_scorer import MAX_TOKENS, ClapScorer
+from musicgen_lite.clap.base import MAX_TOKENS, ClapScorer
+from musicgen_lite.clap.hub import TransformersClap
+from musicgen_lite.io.progress import track
+from musicgen_lite.io.store import write_json
 from musicgen_lite.sources import synthetic
-from musicgen_lite.store import write_json
 from pretraining import attributes, clap_card, corpus, shipping, tokenizer
 from pretraining.clap_features import HERE, extractor, parser, read_params, through, waves
 from pretraining.schedule import learning_rate

@@ -17,8 +17,8 @@ import yaml
 from transformers import EncodecModel
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite import weights
-from musicgen_lite.store import write_json, write_text
+from musicgen_lite.io.store import write_json, write_text
+from musicgen_lite.pretrained import shipped
 from pretraining import codec_state, corpus, sampled, shipping
 from pretraining.codec_figures import evaluate
 from pretraining.codec_training import Training
@@ -40,7 +40,7 @@ A neural audio codec (EnCodec, transformers' `EncodecModel`): {rate} Hz mono to 
 - Training: {steps} steps, {minutes:.0f} minutes of one CPU thread{start}; `pretraining/params.yaml` holds every parameter
 - Rebuild: `dvc repro pretraining/dvc.yaml`
 - Weights: fp16, {millions:.2f} M parameters, {megabytes:.2f} MB; sha256 of model.safetensors: {sha256}
-- Code commit: filled in when the weights are sealed (`python -m musicgen_lite.weights`)
+- Code commit: filled in when the weights are sealed (`python -m pretraining.manifest`)
 
 Figures on the held-out clips, each coded whole from its file in fp16:
 
@@ -118,7 +118,7 @@ def begin(params: dict[str, Any], corpora: Sequence[np.ndarray], checkpoint: Pat
     codec, rate = params["codec"], params["corpus"]["rate"]
     start = None
     if codec["start"] == "shipped":
-        start = EncodecModel.from_pretrained(weights.path("codec"), dtype=torch.float32)
+        start = EncodecModel.from_pretrained(shipped.path("codec"), dtype=torch.float32)
     training = Training(codec, rate, corpora, start)
     if codec_state.step(checkpoint) >= max(0, codec_state.step(state)):
         codec_state.load(training, checkpoint)

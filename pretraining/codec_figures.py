@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import EncodecModel
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite import audio, weights
+from musicgen_lite.io import audio
+from musicgen_lite.pretrained import shipped
 from pretraining import codec_state, corpus, losses, sampled
 from pretraining.codec_training import FULL_SCALE, build
 from pretraining.quantiser import perplexity
@@ -118,7 +119,7 @@ def measure(model: Any, sets: dict[str, list[np.ndarray]], recordings: dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("codecs", nargs="*", type=Path, default=[weights.path("codec")])
+    parser.add_argument("codecs", nargs="*", type=Path, default=[shipped.path("codec")])
     parser.add_argument("--recordings", type=Path, help="a folder of audio files")
     parser.add_argument("--skip", nargs="*", default=[], metavar="PATTERN", help="names in it to leave out")
     parser.add_argument("--clips", type=int, default=48, help="held-out clips of each corpus, at most")

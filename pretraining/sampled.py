@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.sources import synthetic
 from pretraining import corpus
 

@@ -8,26 +8,27 @@ import shutil
 from pathlib import Path
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite import weights
-from musicgen_lite.store import atomic_dir
+from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.pretrained import shipped
+from pretraining.manifest import write_manifest
 
 MODELS = Path(__file__).parent / "models"
 
 
-def ship(models: Path = MODELS, root: Path = weights.ROOT) -> list[str]:
+def ship(models: Path = MODELS, root: Path = shipped.ROOT) -> list[str]:
     """Copy each directory of `models` to `root`, write the manifest, and return their names."""
     names = sorted(place.name for place in models.iterdir() if (place / "config.json").is_file())
     for name in names:
         with atomic_dir(root / name) as part:
             shutil.copytree(models / name, part, dirs_exist_ok=True)
-    weights.seal(root)
+    write_manifest(root)
     return names
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=MODELS)
-    parser.add_argument("--root", type=Path, default=weights.ROOT)
+    parser.add_argument("--root", type=Path, default=shipped.ROOT)
     arguments = parser.parse_args()
     print("shipped:", ", ".join(ship(arguments.models, arguments.root)))
 

@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from musicgen_lite.store import atomic_dir
+from musicgen_lite.io.store import atomic_dir
 
 
 def export(directory: Path, model: Any, *preprocessors: Any) -> None:

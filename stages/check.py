@@ -1,10 +1,10 @@
 """Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
 
 from musicgen_lite import text, tracking
+from musicgen_lite.io.store import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
-from musicgen_lite.store import atomic_dir, write_json
 from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run, set_up_torch
 
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.clips import SPLITS, Clip, ClipWriter
+from musicgen_lite.io.progress import track
+from musicgen_lite.io.store import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
-from musicgen_lite.progress import track
 from musicgen_lite.sources import folder, musiccaps, rejected, synthetic
-from musicgen_lite.sources.alike import apart
-from musicgen_lite.sources.clips import SPLITS, Clip, ClipWriter
-from musicgen_lite.sources.evaluation import check_tests
+from musicgen_lite.sources.duplicates import apart
 from musicgen_lite.sources.fetch import Fetcher
+from musicgen_lite.sources.splits import check_tests
 from musicgen_lite.sources.tables import Reject
-from musicgen_lite.store import atomic_dir, write_json
 from stages.runtime import CLIPS, root, run
 
 KEPT = "checkpoints/rejected.json"  # of a run that ended for want of clips

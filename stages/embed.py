@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from musicgen_lite import text
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.progress import track
+from musicgen_lite.io.store import ArrayWriter
+from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
-from musicgen_lite.progress import track
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import ArrayWriter
 from musicgen_lite.text.variants import SUFFIXES, Wording, wordings
-from musicgen_lite.work import resumable_dir
 from stages.runtime import CLIPS, TEXT, resolve_model_path, run, set_up_torch, work_dir
 
 

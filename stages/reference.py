@@ -3,23 +3,16 @@
 import sys
 
 from musicgen_lite import codec
+from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring import embeddings
-from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_reference
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.scoring.embedders import all_embedders, origins
-from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
-from musicgen_lite.scoring.recoding import codes_kept
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.evaluation import (
-    EVALUATION_SEED,
-    GENRE,
-    few_genres,
-    few_tracks,
-    halves,
-    some_training_clips,
-)
-from musicgen_lite.sources.windows import ClipWindows, Windows
+from musicgen_lite.scoring.audio import embeddings
+from musicgen_lite.scoring.audio.embedders import all_embedders, origins
+from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_reference
+from musicgen_lite.scoring.audio.token_consistency import codes_kept
+from musicgen_lite.scoring.statistics.intervals import BOOTSTRAP_SEED
+from musicgen_lite.sources.splits import EVALUATION_SEED, GENRE, few_genres, few_tracks, halves, some_training_clips
 from stages.runtime import (
     CLIPS,
     REFERENCE,

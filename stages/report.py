@@ -3,17 +3,18 @@
 import pandas as pd
 import torch
 
-from musicgen_lite import audio, codec
+from musicgen_lite import codec
 from musicgen_lite.codec.base import Codec
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.store import atomic_dir, atomic_path, read_json, write_table, write_text
+from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
 from musicgen_lite.report import mp3
 from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.page import SOUNDS, Entry, PageData, listening_page, sound
 from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.tables import charts
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.windows import ClipWindows, Windows
-from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_table, write_text
 from stages.runtime import (
     CLIPS,
     CURVES,

@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.store import explain
 from musicgen_lite.params import ComputeParams, Params
-from musicgen_lite.store import explain
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
 CLIPS = Path("data/clips")

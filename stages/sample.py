@@ -8,14 +8,15 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from musicgen_lite import audio, codec, models, text
+from musicgen_lite import codec, models, text
+from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
-from musicgen_lite.models.conditions import Conditions, stack_prompts
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.store import ArrayStore, atomic_dir
+from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.sources.evaluation import halves
-from musicgen_lite.store import ArrayStore, atomic_dir
+from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
 from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
 

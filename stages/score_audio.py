@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from musicgen_lite import codec
+from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.store import write_json
+from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring import embeddings
-from musicgen_lite.scoring.audio_scores import FAR, IN_CLAP_ONLY, NEAR, Audio, Generated, Sets, score_generated
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.scoring.embedders import all_embedders, origins
-from musicgen_lite.scoring.embeddings import Embedder
-from musicgen_lite.scoring.intervals import BOOTSTRAP_SEED
-from musicgen_lite.scoring.pairing import check_unique
-from musicgen_lite.scoring.summary import Scores
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.windows import ClipWindows, Windows
-from musicgen_lite.store import write_json
+from musicgen_lite.scoring.audio import embeddings
+from musicgen_lite.scoring.audio.embedders import all_embedders, origins
+from musicgen_lite.scoring.audio.embeddings import Embedder
+from musicgen_lite.scoring.audio.scores import FAR, IN_CLAP_ONLY, NEAR, Audio, Generated, Sets, score_generated
+from musicgen_lite.scoring.statistics.intervals import BOOTSTRAP_SEED
+from musicgen_lite.scoring.statistics.pairing import check_unique
+from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
     CLIPS,
     METRICS_AUDIO,

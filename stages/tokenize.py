@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_lite import audio, codec
+from musicgen_lite import codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.prefetch import prefetched
+from musicgen_lite.io.progress import track
+from musicgen_lite.io.store import ArrayWriter
+from musicgen_lite.io.windows import Windows
+from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
-from musicgen_lite.prefetch import prefetched
-from musicgen_lite.progress import track
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.sources.windows import Windows
-from musicgen_lite.store import ArrayWriter
-from musicgen_lite.work import resumable_dir
 from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")

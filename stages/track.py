@@ -8,12 +8,12 @@ import hashlib
 import pandas as pd
 
 from musicgen_lite import tracking
+from musicgen_lite.io.store import read_json
 from musicgen_lite.params import Params
 from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.summary import terminal_summary
-from musicgen_lite.scoring.summary import DRAWS
-from musicgen_lite.store import read_json
+from musicgen_lite.scoring.statistics.scores import DRAWS
 from stages.runtime import (
     CURVES,
     MODEL,

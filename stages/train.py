@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_lite import tracking
+from musicgen_lite.io.store import atomic_dir, atomic_path, read_json, write_json
+from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
-from musicgen_lite.store import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.training.fit import TrainingResult, fit
-from musicgen_lite.training.imported import import_peer
+from musicgen_lite.training.pretrained import import_peer
 from musicgen_lite.training.preview import previewer
-from musicgen_lite.work import held
 from stages.runtime import (
     CURVES,
     MODEL,

@@ -12,12 +12,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import musicgen_lite
-from musicgen_lite import audio, codec, models, text, weights
+from musicgen_lite import codec, models, text
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator
+from musicgen_lite.io import audio
 from musicgen_lite.models import ModelConfig
+from musicgen_lite.pretrained import shipped
 
 pytestmark = pytest.mark.slow
 PROMPT = "A fast techno beat with a synth lead."
@@ -199,7 +201,7 @@ def test_audio_is_not_written_over_a_folder(generators: dict[str, Generator], tm
 def test_a_pickled_codec_is_loaded_only_if_it_is_trusted_here_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shutil.copytree(weights.path("codec"), tmp_path / "codec")
+    folder = shutil.copytree(shipped.path("codec"), tmp_path / "codec")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     digest = hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()

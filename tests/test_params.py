@@ -11,9 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 from transformers import EncodecConfig
 
-from musicgen_lite import params, weights
+from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.musicgen import TRAINED_SECONDS
+from musicgen_lite.pretrained import shipped
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 
@@ -157,8 +158,8 @@ def test_what_stands_for_other_packages_is_what_they_say() -> None:
     from lightning.pytorch.strategies import StrategyRegistry
 
     assert {*get_args(params.Strategy)} - {"auto"} <= set(StrategyRegistry.available_strategies())
-    shipped = json.loads((weights.path("codec") / "config.json").read_text())
-    assert params.CODEBOOKS["embedded"] == EncodecConfig(**shipped).num_quantizers
+    config = json.loads((shipped.path("codec") / "config.json").read_text())
+    assert params.CODEBOOKS["embedded"] == EncodecConfig(**config).num_quantizers
     assert params.CODEBOOKS["encodec_24khz"] == EncodecConfig().num_quantizers
     assert params.MUSICGEN_SECONDS == TRAINED_SECONDS
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_lite import audio, codec, models, peer, text
+from musicgen_lite import codec, models, published, text
+from musicgen_lite.clap.base import ClapScorer
+from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
+from musicgen_lite.io import audio
 from musicgen_lite.models import Conditions, LanguageModel
-from musicgen_lite.scoring.clap_model import load_clap
-from musicgen_lite.scoring.clap_scorer import ClapScorer
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
@@ -78,7 +79,7 @@ def load(
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
         parts = _trained(path, place, trusted_pickles)
     else:
-        found = peer.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
+        found = published.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
     scorer = load_clap(clap, trusted_pickles, device=place, parameter="clap") if clap else None
     return Generator(*parts, scorer, weights)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from musicgen_lite.cli import app
-from tests.pipeline.project import ENVIRONMENT
+from tests.support.project import ENVIRONMENT
 
 PIPELINE = """
 stages:

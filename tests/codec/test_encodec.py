@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EncodecModel
 
-from musicgen_lite import codec, weights
-from musicgen_lite.audio import num_frames
+from musicgen_lite import codec
 from musicgen_lite.codec import encodec
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.audio import num_frames
+from musicgen_lite.pretrained import shipped
 
 from . import tiny
 
@@ -231,7 +232,7 @@ def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPa
 def test_the_shipped_codec_is_whole_and_small() -> None:
     loaded = codec.load("embedded", 4)
     assert (loaded.rate, loaded.frame_rate, loaded.num_codebooks) == (16000, 50, 4)
-    assert (weights.path("codec") / "model.safetensors").stat().st_size < 6e6
+    assert (shipped.path("codec") / "model.safetensors").stat().st_size < 6e6
     time = torch.arange(16000) / 16000
     wave = 0.1 * torch.sin(2 * torch.pi * 220 * time).unsqueeze(0)
     codes = loaded.encode(wave)

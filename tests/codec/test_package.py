@@ -13,7 +13,7 @@ import torch
 from musicgen_lite import codec
 from musicgen_lite.codec import package
 from musicgen_lite.errors import UserError
-from tests.sources.server import Server
+from tests.support.server import Server
 
 
 @pytest.fixture

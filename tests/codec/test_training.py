@@ -11,13 +11,15 @@ import torch
 import yaml
 from torch import nn
 
-from musicgen_lite import codec, weights
-from musicgen_lite.audio import write
+from musicgen_lite import codec
+from musicgen_lite.io.audio import write
+from musicgen_lite.pretrained import shipped
 from pretraining import codec as training_command
 from pretraining import codec_figures, codec_state, losses, ship
 from pretraining.codec_training import FULL_SCALE, LIBRARY_PAD, Training, build, crops, pad, scale_to_data
+from pretraining.manifest import write_manifest
 from pretraining.widen import widen
-from tests.codec import tiny
+from tests.support import codec_tiny
 
 RATE = 16000
 SMALL: dict[str, Any] = {
@@ -215,8 +217,8 @@ def test_a_tiny_rebuild_gives_weights_that_load(params: dict[str, Any], audio: n
     assert figures["codes_used_0"] > 1
     assert 1 < figures["perplexity_0"] <= figures["codes_used_0"]
     assert ship.ship(tmp_path / "models", tmp_path / "weights") == ["codec"]
-    place = weights.path("codec", tmp_path / "weights")
-    assert f"sha256 of model.safetensors: {weights.seal(tmp_path / 'weights')['codec']['model.safetensors']}" in (
+    place = shipped.path("codec", tmp_path / "weights")
+    assert f"sha256 of model.safetensors: {write_manifest(tmp_path / 'weights')['codec']['model.safetensors']}" in (
         (place / "README.md").read_text()
     )
     loaded = codec.load(str(place), 2)
@@ -238,11 +240,11 @@ def test_a_recording_is_cut_to_windows_of_its_first_half_minute(tmp_path: Path) 
 
 
 def test_figures_of_a_folder_of_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = tiny.model()
-    clips = np.round(3000 * tiny.waves(3, 1000).numpy()).astype(np.int16)
+    model = codec_tiny.model()
+    clips = np.round(3000 * codec_tiny.waves(3, 1000).numpy()).astype(np.int16)
     waves = {str(number): [clip] for number, clip in enumerate(clips)}
-    each = [codec_figures.evaluate(model, parts, tiny.RATE)["si_sdr_db"] for parts in waves.values()]
-    codec_figures.measure(model, {}, waves, tiny.RATE)
+    each = [codec_figures.evaluate(model, parts, codec_tiny.RATE)["si_sdr_db"] for parts in waves.values()]
+    codec_figures.measure(model, {}, waves, codec_tiny.RATE)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[3].split()[:4] == ["recordings,", "median", "of", "3"]

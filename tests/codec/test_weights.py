@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_lite import __version__, weights
+from musicgen_lite import __version__
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import ModelConfig, config
-from musicgen_lite.weights.__main__ import fingerprints
-from tests.models.tiny import CONFIG
+from musicgen_lite.pretrained import shipped
+from pretraining.manifest import fingerprints, write_manifest
+from tests.support.models_tiny import CONFIG
 
 
 @pytest.fixture
@@ -19,17 +20,17 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / name / "model.safetensors").write_bytes(name.encode())
         (tmp_path / name / "README.md").write_text("# A model\n\n- Code commit: not yet\n- Steps: 3\n")
     (tmp_path / "__pycache__").mkdir()
-    weights.seal(tmp_path, commit="abc123")
+    write_manifest(tmp_path, commit="abc123")
     return tmp_path
 
 
 def test_whole_models_are_found(root: Path) -> None:
-    assert weights.path("codec", root) == root / "codec"
-    assert weights.path("text", root) == root / "text"
+    assert shipped.path("codec", root) == root / "codec"
+    assert shipped.path("text", root) == root / "text"
 
 
 def test_the_manifest_holds_the_sha256_of_each_file_but_the_card(root: Path) -> None:
-    manifest = weights.seal(root, commit="abc123")
+    manifest = write_manifest(root, commit="abc123")
     assert sorted(manifest) == ["codec", "text"]
     assert sorted(manifest["text"]) == ["config.json", "model.safetensors"]
     # sha256 of the bytes "text", as any sha256sum prints it
@@ -43,38 +44,38 @@ def test_sealing_fills_in_the_commit(root: Path) -> None:
 def test_a_damaged_file_is_named(root: Path) -> None:
     (root / "codec" / "model.safetensors").write_bytes(b"codeC")
     with pytest.raises(UserError, match=r"codec/model\.safetensors: damaged.*git checkout"):
-        weights.path("codec", root)
-    assert weights.path("text", root) == root / "text"
+        shipped.path("codec", root)
+    assert shipped.path("text", root) == root / "text"
 
 
 def test_a_missing_file_is_named(root: Path) -> None:
     (root / "text" / "config.json").unlink()
     with pytest.raises(UserError, match=r"text/config\.json: .*missing.*git checkout"):
-        weights.path("text", root)
+        shipped.path("text", root)
 
 
 def test_a_missing_manifest_and_an_unknown_model_are_named(root: Path) -> None:
     with pytest.raises(UserError, match="no shipped model 'clap'; there are codec, text"):
-        weights.path("clap", root)
+        shipped.path("clap", root)
     (root / "MANIFEST.json").unlink()
-    weights.path.cache_clear()
+    shipped.path.cache_clear()
     with pytest.raises(UserError, match=r"MANIFEST\.json: .*missing"):
-        weights.path("codec", root)
+        shipped.path("codec", root)
 
 
 def test_files_are_checked_once_per_process(root: Path) -> None:
-    weights.path("codec", root)
+    shipped.path("codec", root)
     (root / "codec" / "model.safetensors").unlink()
-    assert weights.path("codec", root) == root / "codec"
+    assert shipped.path("codec", root) == root / "codec"
 
 
 def test_what_this_version_ships_is_among_the_releases() -> None:
-    """Who ships other models raises the version and runs `python -m musicgen_lite.weights`: what a model needs is then found."""
+    """Who ships other models raises the version and runs `python -m pretraining.manifest`: what a model needs is then found."""
     made = fingerprints()
     assert len(made) == 5
     for fingerprint in made:
-        assert __version__ in weights.shipped_by(fingerprint)
-    assert weights.shipped_by("0123456789abcdef") == []
+        assert __version__ in shipped.shipped_by(fingerprint)
+    assert shipped.shipped_by("0123456789abcdef") == []
 
 
 @pytest.mark.parametrize("part", ["codec", "text"])

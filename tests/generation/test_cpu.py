@@ -139,7 +139,7 @@ def test_weights_of_half_precision_and_int8_make_music_of_their_own() -> None:
 def test_kernels_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path: Path) -> None:
     code = (
         "import hashlib, torch; from musicgen_lite.generation.cpu import CpuDecoder\n"
-        "from tests.models.tiny import conditions, tiny\n"
+        "from tests.support.models_tiny import conditions, tiny\n"
         "model, given = tiny('b', 'delay', d_model=64, heads=2, max_frames=70), conditions(6, 'b')\n"
         "with torch.no_grad(): state = model.start(given, 70)\n"
         "decoder, rows = CpuDecoder(model, 'float32'), []\n"

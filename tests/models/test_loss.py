@@ -1,6 +1,6 @@
 import torch
 
-from musicgen_lite.models.loss import cell_nll
+from musicgen_lite.models.core.loss import cell_nll
 
 
 def test_cell_nll_is_the_negative_log_probability_of_each_code() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from musicgen_lite.models import Conditions, ModelConfig, build
-from musicgen_lite.models.loss import cell_nll
+from musicgen_lite.models.core.loss import cell_nll
 
 from .tiny import CONFIG, KINDS, conditions, random_codes, tiny
 

@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from benchmarks import gpu
-from tests.pipeline.project import ENVIRONMENT, Project, create
+from tests.support.project import ENVIRONMENT, Project, create
 
 RECORDING = Path(__file__).parent / "recording"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from tests.pipeline.project import ROOT, Project
 from tests.stages import test_dependencies as dependencies
+from tests.support.project import ROOT, Project
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 

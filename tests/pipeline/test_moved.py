@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.project import Project
-from tests.pipeline.runs import Runs
+from tests.support.mlflow_runs import Runs
+from tests.support.project import Project
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 

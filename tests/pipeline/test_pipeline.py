@@ -14,15 +14,15 @@ import torch
 
 from benchmarks import gpu
 from musicgen_lite import models
-from musicgen_lite.scoring.summary import HEADLINE
-from musicgen_lite.sources.clips import ClipStore
-from musicgen_lite.store import ArrayStore
+from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.store import ArrayStore
+from musicgen_lite.scoring.statistics.scores import HEADLINE
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
-from tests import peers
 from tests.pipeline.conftest import Base
-from tests.pipeline.project import ROOT, Project, stages_run
 from tests.stages import test_dependencies as dependencies
+from tests.support import peers
+from tests.support.project import ROOT, Project, stages_run
 
 pytestmark = pytest.mark.pipeline
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.project import ENVIRONMENT, ROOT, Project, create
+from tests.support.project import ENVIRONMENT, ROOT, Project, create
 
 pytestmark = pytest.mark.pipeline
 

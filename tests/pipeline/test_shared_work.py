@@ -11,11 +11,11 @@ import psutil
 import pytest
 import torch
 
-from musicgen_lite.store import read_json
-from musicgen_lite.work import HOLDER
+from musicgen_lite.io.store import read_json
+from musicgen_lite.io.work import HOLDER
 from stages.runtime import ORPHANED
-from tests.pipeline.project import ENVIRONMENT, Project
-from tests.pipeline.runs import Runs
+from tests.support.mlflow_runs import Runs
+from tests.support.project import ENVIRONMENT, Project
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import Base
-from tests.pipeline.project import ENVIRONMENT, Project, stages_run
-from tests.pipeline.runs import Runs, Server
+from tests.support.mlflow_runs import Runs, Server
+from tests.support.project import ENVIRONMENT, Project, stages_run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from musicgen_lite import text
-from musicgen_lite.scoring.clap_model import load_clap
+from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.sources import synthetic
 from pretraining import attributes, clap, clap_features, corpus, probe, schedule, shipping, tokenizer
 from pretraining import text as text_training

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.report import plots
 from musicgen_lite.report.page import Entry, PageData, Score, ScoreRow, ScoreTable, Sound, chart, sound
 

@@ -14,7 +14,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.report.comparison import NOT_BY_PROMPT, Comparison, Row, compare
 from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.tracking import Result
-from tests.report.rows import IDS, clap_table, draws, nll_table, result
+from tests.support.runs_of_report import IDS, clap_table, draws, nll_table, result
 
 
 def row(comparison: Comparison, key: str) -> Row:

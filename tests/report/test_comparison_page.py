@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.report.comparison import compare
 from musicgen_lite.report.comparison_page import comparison_page, trials
 from musicgen_lite.report.comparison_sounds import gather, loudness
 from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.report.votes import read_votes
-from tests.report.rows import IDS, TRICKY, result, sounds
 from tests.report.test_page import Reader, decoded
+from tests.support.runs_of_report import IDS, TRICKY, result, sounds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RUNS = (result("first"), result("other", shift=0.25))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.report import mp3
 from tests.report.conftest import RATE, tone
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.report.page import Entry, PageData, Score, ScoreRow, ScoreTable, listening_page, number, sound
 
 VOID = {"meta", "link", "img", "br", "source", "input"}

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.clips import Clip
 from musicgen_lite.sources import folder
-from musicgen_lite.sources.clips import Clip
+from tests.io.test_audio import mp3, without_length
 from tests.sources.test_folder import RATE, gather, make, tone
-from tests.test_audio import mp3, without_length
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "bad-input.md"
 HEADER = "file_name,caption,start_s,end_s,track_id,split"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_lite import audio
 from musicgen_lite.errors import UserError
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.sources import folder
-from musicgen_lite.sources.alike import apart
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.sources.duplicates import apart
 
 RATE = 16000
 

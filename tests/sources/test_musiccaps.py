@@ -16,13 +16,13 @@ import pytest
 import soundfile
 
 from benchmarks import musiccaps as musiccaps_benchmark
-from musicgen_lite import audio
 from musicgen_lite.errors import UserError
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import Clip
 from musicgen_lite.sources import fetch as fetching
 from musicgen_lite.sources import ffmpeg, musiccaps
-from musicgen_lite.sources.clips import Clip
 from musicgen_lite.sources.fetch import Fetcher, Missing, Window
-from tests.sources.server import Server
+from tests.support.server import Server
 
 HEADER = "ytid,start_s,end_s,audioset_positive_labels,aspect_list,caption,author_id,is_balanced_subset,is_audioset_eval"
 COLUMNS = HEADER.split(",")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.sources import synthetic
 from musicgen_lite.sources.synthetic import drums, instruments
 from musicgen_lite.sources.synthetic.compose import DRUM_PITCHES, Piece, compose

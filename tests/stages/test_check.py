@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_lite import weights
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
+from musicgen_lite.pretrained import shipped
 from stages import check
 from stages.runtime import EXTERNAL, resolve_model_path
 from tests.sources.test_musiccaps import row, write_table
@@ -44,7 +44,7 @@ def test_a_changed_table_is_a_changed_source(place: Path) -> None:
 
 def test_a_changed_file_of_a_model_is_seen_by_those_that_read_it(place: Path) -> None:
     own = place / "repository" / "own-codec"
-    shutil.copytree(weights.path("codec"), own)
+    shutil.copytree(shipped.path("codec"), own)
     before = noted(named("own-codec"))
     assert noted(named("own-codec")) == before
     file = own / "model.safetensors"

@@ -11,10 +11,10 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
-from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.io.clips import ClipStore
 from stages import check, download
-from tests.sources.server import Server
 from tests.sources.test_musiccaps import marked, row, wav, write_table
+from tests.support.server import Server
 
 ROOT = Path(__file__).parent.parent.parent
 

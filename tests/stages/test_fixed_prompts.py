@@ -7,9 +7,9 @@ import pytest
 
 from musicgen_lite import text
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.clips import Clip, ClipWriter
+from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.params import Params
-from musicgen_lite.sources.clips import Clip, ClipWriter
-from musicgen_lite.store import ArrayWriter
 from stages import sample
 from tests.stages.test_download import parameters
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from musicgen_lite.sources.clips import ClipStore
+from musicgen_lite.io.clips import ClipStore
 from stages import INTERRUPTED
-from tests.pipeline.project import ENVIRONMENT, ROOT, TINY, change
+from tests.support.project import ENVIRONMENT, ROOT, TINY, change
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from stages.runtime import ORPHANED
-from tests.pipeline.project import ENVIRONMENT, ROOT
+from tests.support.project import ENVIRONMENT, ROOT
 
 pytestmark = pytest.mark.slow
 

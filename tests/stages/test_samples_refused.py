@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_generated
-from musicgen_lite.scoring.embedders import ClapEmbedder, MelEmbedder
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.store import atomic_dir
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_generated
 from stages.score_audio import generated
-from tests.scoring.standins import RATE, RoundingCodec, ToneClap, sine
+from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
 HZ = {f"t{i}": 220.0 * 2 ** (i / 6) for i in range(12)}
 REFERENCE, PROMPTS = sorted(HZ)[::2], sorted(HZ)[1::2]

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from musicgen_lite.generation import Sampling, generate
-from musicgen_lite.scoring.audio_scores import Audio, embed_all, reference_audio, score_generated
-from musicgen_lite.scoring.embedders import ClapEmbedder, MelEmbedder
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.sources.windows import ClipWindows, Windows
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_generated
 from stages.sample import Item, conditions
 from stages.score_audio import generated
-from tests.models.tiny import tiny
-from tests.scoring.standins import RATE, RoundingCodec, ToneClap, sine
+from tests.support.models_tiny import tiny
+from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
 # Clips of 2 s, of which 0.5 s are the prompt, and shorter ones; samples of 1 s.
 SECONDS = {f"c{number:02d}": 2.0 if number % 3 else 1.2 + 0.01 * number for number in range(24)}
@@ -79,7 +79,7 @@ def test_what_is_scored_of_a_short_clip_ends_where_the_clip_does(tmp_path: Path)
 
 def _real(sets: dict, space: str) -> float:
     """The distance of the real clips themselves, as the headline rounds it."""
-    from musicgen_lite.scoring.distances import audio_distances
+    from musicgen_lite.scoring.audio.distances import audio_distances
 
     distances = audio_distances(sets["reference"][space], {"real": sets["real"][space]}, 100, 0)
     return distances.estimates[f"{space}_fad_real"].value

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from musicgen_lite import audio, codec, params
+from musicgen_lite import codec, params
 from musicgen_lite.codec.encodec import Encodec
 from musicgen_lite.errors import UserError
-from musicgen_lite.sources.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.store import ArrayStore
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.store import ArrayStore
 from stages import tokenize
-from tests.codec import tiny
-from tests.pipeline.project import ROOT, change
+from tests.support import codec_tiny
+from tests.support.project import ROOT, change
 
 RATE, CLIPS = 1600, 300
 SMALL = {
@@ -48,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("src", "stages", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    change(tmp_path / "params.yaml", SMALL | {"codec.name": str(tiny.save(tmp_path / "codec"))})
+    change(tmp_path / "params.yaml", SMALL | {"codec.name": str(codec_tiny.save(tmp_path / "codec"))})
     writer = ClipWriter(tmp_path / "data" / "clips")
     writer.directory.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -75,7 +76,7 @@ def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     assert [len(store) for store in stores.values()] == [CLIPS, CLIPS]
     for clip in ("clip-0", "clip-17", f"clip-{CLIPS - 1}"):
-        samples = torch.from_numpy(audio.resample(*clips.samples(clip), tiny.RATE))[None]
+        samples = torch.from_numpy(audio.resample(*clips.samples(clip), codec_tiny.RATE))[None]
         for kind, window in (("prompt", samples[:, :200]), ("target", samples[:, 200:500])):
             np.testing.assert_array_equal(stores[kind][clip], model.encode(window)[0].T)
     assert stores["prompt"]["clip-0"].shape == (10, 2)
@@ -147,7 +148,7 @@ def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_pad
     model, clips = codec.load(str(place / "codec"), 2), ClipStore("data/clips")
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     for name, (prompt, end) in {"whole": (1000, 4000), "short": (750, 2000), "shorter": (600, 1600)}.items():
-        samples = torch.from_numpy(audio.resample(*clips.samples(name), tiny.RATE))[None]
+        samples = torch.from_numpy(audio.resample(*clips.samples(name), codec_tiny.RATE))[None]
         for kind, window in (("prompt", samples[:, :prompt]), ("target", samples[:, prompt:end])):
             np.testing.assert_array_equal(stores[kind][name], model.encode(window)[0].T)
     assert len(stores["target"]["short"]) == len(stores["target"]["alike"])

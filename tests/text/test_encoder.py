@@ -27,9 +27,9 @@ def encoder() -> TextEncoder:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A copy of the shipped encoder."""
-    from musicgen_lite import weights
+    from musicgen_lite.pretrained import shipped
 
-    return shutil.copytree(weights.path("text"), tmp_path / "t5")
+    return shutil.copytree(shipped.path("text"), tmp_path / "t5")
 
 
 def test_padding_does_not_change_a_caption(encoder: TextEncoder) -> None:
@@ -47,9 +47,9 @@ def test_agrees_with_transformers_own_loading(encoder: TextEncoder) -> None:
     import torch
     from transformers import AutoTokenizer, T5EncoderModel
 
-    from musicgen_lite import weights
+    from musicgen_lite.pretrained import shipped
 
-    folder = weights.path("text")
+    folder = shipped.path("text")
     ids = AutoTokenizer.from_pretrained(folder)(CAPTIONS[1], return_tensors="pt").input_ids
     model = T5EncoderModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():

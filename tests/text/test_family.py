@@ -18,9 +18,9 @@ from tokenizers.pre_tokenizers import Sequence as InTurn
 from tokenizers.processors import TemplateProcessing
 from transformers import T5Config, T5ForConditionalGeneration
 
-from musicgen_lite import text, weights
+from musicgen_lite import text
 from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import Source, load_tokenizer
+from musicgen_lite.pretrained import Source, load_tokenizer, shipped
 from musicgen_lite.sources import musiccaps
 from musicgen_lite.text import TextEncoder
 
@@ -45,7 +45,7 @@ def whole_model(folder: Path, **changes: Any) -> T5ForConditionalGeneration:
     model = T5ForConditionalGeneration(T5Config(**sizes, **changes)).eval()
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(weights.path("text") / name, folder)
+        shutil.copy(shipped.path("text") / name, folder)
     return model
 
 

@@ -43,8 +43,9 @@ def clean(
     """Say what interrupted work, DVC's cache and MLflow's artifacts take; remove what nothing refers to when told to."""
     if days < 0:
         raise UserError(f"days: found {days:g}; 0 or more are allowed")
-    from musicgen_lite import tracking, work
+    from musicgen_lite import tracking
     from musicgen_lite.cli import dvc_cache
+    from musicgen_lite.io import work
 
     root, settings, seconds = Path.cwd(), place(uri, experiment), days * 86400
     with dvc_cache.opened() as cache:

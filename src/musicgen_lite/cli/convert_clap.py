@@ -17,7 +17,7 @@ def convert_clap(
     ] = "roberta-base",
 ) -> None:
     """Write a CLAP checkpoint of LAION's as safetensors for transformers' ClapModel, which needs no laion-clap."""
-    from musicgen_lite.scoring.clap_convert import convert
+    from musicgen_lite.clap.convert import convert
 
     fingerprint = convert(checkpoint, directory, [sha256] if sha256 else [], roberta)
     print(f"{directory}: a ClapModel with the fingerprint {fingerprint}; name it in score.clap")

@@ -62,7 +62,7 @@ def generate(
 
 
 def _check(output: Path, read: tuple[Path | None, ...], seed: int, threads: int, top_k: int) -> None:
-    from musicgen_lite.audio import check_place
+    from musicgen_lite.io.audio import check_place
 
     check_place(output, *read)
     if not 0 <= seed < 2**48:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers import EncodecConfig
 
-from musicgen_lite import store
 from musicgen_lite.codec.layers import settled
 from musicgen_lite.errors import UserError
+from musicgen_lite.io import store
 
 PARAMETER = "codec.name"
 PIECE_S, CONTEXT_S = 10.0, 0.5

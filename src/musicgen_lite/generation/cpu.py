@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from musicgen_lite.generation import kernels
 from musicgen_lite.generation.sampling import Sampling
-from musicgen_lite.models.base import DecodingState, LanguageModel
-from musicgen_lite.models.transformer import Block, CrossBlock
+from musicgen_lite.models.core.base import DecodingState, LanguageModel
+from musicgen_lite.models.core.transformer import Block, CrossBlock
 
 WEIGHTS = ("float32", "bfloat16", "int8")
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation.cpu import WEIGHTS, CpuDecoder
 from musicgen_lite.generation.sampling import Sampling, Uniforms, draw
-from musicgen_lite.models.base import DecodingState, LanguageModel
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.io.progress import track
+from musicgen_lite.models.core.base import DecodingState, LanguageModel
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.patterns import Layout
-from musicgen_lite.progress import track
 
 # With fewer rows than this, torch's matrix products on a CPU take another path, whose sums round differently. Where a
 # decoding starts, smaller batches are filled up to it, so that an item's codes do not depend on the batch it is in.

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from musicgen_lite.generation.decode import Decoder, generate, prepare
 from musicgen_lite.generation.sampling import Sampling
-from musicgen_lite.models.base import LanguageModel
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.core.base import LanguageModel
+from musicgen_lite.models.core.conditions import Conditions
 
 # Share of the window that is kept when it slides: more costs time, less lets the music forget where it was.
 OVERLAP = 0.5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.core.conditions import Conditions
 
 STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
 

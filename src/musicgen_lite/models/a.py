@@ -1,9 +1,9 @@
 """Model A: a GPT-2 style prefix language model. The caption stands before the codes in one causal sequence."""
 
-from musicgen_lite.models.base import LanguageModel, TextTokens
-from musicgen_lite.models.conditions import Conditions
-from musicgen_lite.models.config import ModelConfig
-from musicgen_lite.models.transformer import Block, Context
+from musicgen_lite.models.core.base import LanguageModel, TextTokens
+from musicgen_lite.models.core.conditions import Conditions
+from musicgen_lite.models.core.config import ModelConfig
+from musicgen_lite.models.core.transformer import Block, Context
 
 
 class PrefixModel(LanguageModel):

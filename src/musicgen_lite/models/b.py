@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from musicgen_lite.models.base import LanguageModel, TextTokens
-from musicgen_lite.models.conditions import Conditions
-from musicgen_lite.models.config import ModelConfig
-from musicgen_lite.models.transformer import INIT_STD, Context, CrossBlock, key_bias, sinusoids
+from musicgen_lite.models.core.base import LanguageModel, TextTokens
+from musicgen_lite.models.core.conditions import Conditions
+from musicgen_lite.models.core.config import ModelConfig
+from musicgen_lite.models.core.transformer import INIT_STD, Context, CrossBlock, key_bias, sinusoids
 
 
 class CrossModel(LanguageModel):

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musicgen_lite.models.base import LanguageModel
-from musicgen_lite.models.conditions import Conditions
-from musicgen_lite.models.config import ModelConfig
-from musicgen_lite.models.transformer import Context, CrossBlock, key_bias
+from musicgen_lite.models.core.base import LanguageModel
+from musicgen_lite.models.core.conditions import Conditions
+from musicgen_lite.models.core.config import ModelConfig
+from musicgen_lite.models.core.transformer import Context, CrossBlock, key_bias
 
 TRAINED_SECONDS = 30.0  # the length of the crops that the published models were trained on
 PROJECTION = "enc_to_dec_proj"  # of the text encoder's states, among a checkpoint's weights

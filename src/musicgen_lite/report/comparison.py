@@ -11,7 +11,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.report import figures
 from musicgen_lite.report.figures import Figure
 from musicgen_lite.report.page import Score
-from musicgen_lite.scoring import intervals
+from musicgen_lite.scoring.statistics import intervals
 
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result

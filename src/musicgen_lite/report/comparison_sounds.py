@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from musicgen_lite import audio
 from musicgen_lite.errors import require
+from musicgen_lite.io import audio
 from musicgen_lite.report import mp3, plots
 from musicgen_lite.report.comparison import Comparison
 from musicgen_lite.report.page import SOUNDS

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.report import plots
 
 HERE = Path(__file__).parent

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.store import explain
 from musicgen_lite.report.page import number
 from musicgen_lite.report.summary import open_console
-from musicgen_lite.scoring.intervals import Estimate, proportion
-from musicgen_lite.store import explain
+from musicgen_lite.scoring.statistics.intervals import Estimate, proportion
 
 COLUMNS = ("prompt", "first", "second", "preferred")
 

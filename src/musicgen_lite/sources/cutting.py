@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 from musicgen_lite.sources import ffmpeg
 
 BY_FFMPEG = (".m4a", ".mp4", ".aac", ".webm")

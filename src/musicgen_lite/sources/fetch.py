@@ -20,10 +20,10 @@ from urllib.parse import quote
 
 import soundfile
 
-from musicgen_lite import audio
 from musicgen_lite.errors import UserError, require
+from musicgen_lite.io import audio
+from musicgen_lite.io.store import atomic_path, explain, write_json
 from musicgen_lite.sources import ffmpeg
-from musicgen_lite.store import atomic_path, explain, write_json
 
 PLACE = "{ytid}"
 # After so many windows in a row that failed the rest is left for another run: there is no network, the site has had

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.params import FolderParams
 from musicgen_lite.sources import ffmpeg, tables
-from musicgen_lite.sources.alike import equal_files
-from musicgen_lite.sources.clips import SPLITS, Clip
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
+from musicgen_lite.sources.duplicates import equal_files
 from musicgen_lite.sources.names import Names
 from musicgen_lite.sources.tables import Reject, Row
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.io.clips import Clip
 from musicgen_lite.params import MusicCapsParams
 from musicgen_lite.sources import tables
-from musicgen_lite.sources.clips import Clip
 from musicgen_lite.sources.cutting import cut
 from musicgen_lite.sources.fetch import Fetcher, Missing, Window
 from musicgen_lite.sources.tables import Reject

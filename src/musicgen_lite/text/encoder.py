@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.store import fingerprint
 from musicgen_lite.pretrained import check_type, load_model, load_tokenizer, locate, tokenizer_digest
-from musicgen_lite.store import fingerprint
 from musicgen_lite.text import legible
 
 if TYPE_CHECKING:  # see store

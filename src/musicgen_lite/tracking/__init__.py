@@ -14,7 +14,7 @@ opened or written.
 from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.provenance import commit
 from musicgen_lite.tracking.results import Result, read
-from musicgen_lite.tracking.rows import Row, close, find
+from musicgen_lite.tracking.runs import Row, close, find
 from musicgen_lite.tracking.training import Run, begin, is_first_process, warn
 from musicgen_lite.tracking.ui import ui
 

@@ -15,11 +15,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from musicgen_lite import models
-from musicgen_lite.audio import num_frames
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.audio import num_frames
+from musicgen_lite.io.store import fingerprint, write_json
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.params import BParams, Params, TrainParams
-from musicgen_lite.store import fingerprint, write_json
 from musicgen_lite.training import checkpoints
 from musicgen_lite.training.batch_size import resolve
 from musicgen_lite.training.callbacks import Averaging, Curves, Patience, Preview, Previews, Progress

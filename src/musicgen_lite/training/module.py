@@ -12,7 +12,7 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.models.loss import cell_nll
+from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import TrainParams
 from musicgen_lite.training.data import Batch, ClipLoader, Order, Share, StepLoader, TokenDataset, hashed
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_lite import audio, codec, text
+from musicgen_lite import codec, text
 from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.io import audio
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.models.conditions import Conditions
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
 
 

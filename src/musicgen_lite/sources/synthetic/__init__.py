@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
 
-from musicgen_lite.progress import track
-from musicgen_lite.sources.clips import SPLITS, Clip
+from musicgen_lite.io.clips import SPLITS, Clip
+from musicgen_lite.io.progress import track
 from musicgen_lite.sources.synthetic.captions import caption, describe, paraphrase
 from musicgen_lite.sources.synthetic.compose import Note, Piece, compose
 from musicgen_lite.sources.synthetic.render import render

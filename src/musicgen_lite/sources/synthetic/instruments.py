@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musicgen_lite import audio
+from musicgen_lite.io import audio
 
 TABLE = 4096
 BAND_LIMIT = 0.47  # of the rate: 7.5 kHz at 16 kHz

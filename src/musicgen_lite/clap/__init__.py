@@ -1,0 +1,1 @@
+"""CLAP, the model that scores how well audio fits a caption."""

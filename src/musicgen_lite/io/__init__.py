@@ -1,0 +1,1 @@
+"""Reading and writing: audio, clips, arrays, and files that are whole or absent."""

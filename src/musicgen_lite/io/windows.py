@@ -1,0 +1,76 @@
+"""Where a clip's audio prompt ends and its target begins, also in a clip that is shorter than the others."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicgen_lite.io import audio
+from musicgen_lite.io.clips import ClipStore
+
+SHARE = 3 / 8  # of a short clip that is its prompt, at most
+# A clip may miss this much of its length by rounding, and is whole all the same.
+ROUNDING_S = 0.01
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The prompt and the target of clips, in samples at `rate` Hz.
+
+    A whole clip lasts `seconds`: its first `prompt_seconds` are the prompt, the rest is the target. Of a shorter clip at
+    most 3/8 are the prompt, and the rest, up to its own end, is the target, no longer than a whole clip's.
+    `target_seconds`: how much of the target is wanted at most; None is all.
+    """
+
+    rate: int
+    prompt_seconds: float
+    seconds: float
+    target_seconds: float | None = None
+
+    def of(self, length_s: float) -> tuple[int, int]:
+        """Where the prompt and where the target end in a clip of `length_s` seconds."""
+        prompt, end = round(self.prompt_seconds * self.rate), round(self.seconds * self.rate)
+        longest = end - prompt
+        if length_s < self.seconds - ROUNDING_S:
+            prompt, end = min(prompt, round(SHARE * length_s * self.rate)), round(length_s * self.rate)
+        if self.target_seconds is not None:
+            longest = min(longest, round(self.target_seconds * self.rate))
+        return prompt, min(end, prompt + longest)
+
+    def lengths(self, clips: ClipStore) -> dict[str, tuple[int, int]]:
+        """What `of` says of every clip, by its id."""
+        return {clip: self.of(seconds) for clip, seconds in zip(clips.index["id"], clips.index["seconds"], strict=True)}
+
+
+class ClipWindows:
+    """The audio prompt and the target of any clip, as samples at the rate of `windows`."""
+
+    def __init__(self, clips: ClipStore, windows: Windows) -> None:
+        self._clips, self._rate, self._lengths = clips, windows.rate, windows.lengths(clips)
+        self._whole = windows.of(windows.seconds)
+
+    def prompt(self, clip: str) -> tuple[np.ndarray, int]:
+        """Samples `[T]` of its prompt, and their rate."""
+        return self._read(clip, 0, self._lengths[clip][0])
+
+    def target(self, clip: str) -> tuple[np.ndarray, int]:
+        """Samples `[T]` of its target, and their rate."""
+        return self._read(clip, *self._lengths[clip])
+
+    def target_length(self, clip: str) -> int:
+        """Samples of its target."""
+        prompt, end = self._lengths[clip]
+        return end - prompt
+
+    def short(self, ids: Iterable[str]) -> set[str]:
+        """Those of the clips whose targets are shorter than others."""
+        whole = self._whole[1] - self._whole[0]
+        return {clip for clip in ids if self.target_length(clip) < whole}
+
+    def short_prompts(self, ids: Iterable[str]) -> set[str]:
+        """Those of the clips whose prompts are shorter than others."""
+        return {clip for clip in ids if self._lengths[clip][0] < self._whole[0]}
+
+    def _read(self, clip: str, start: int, end: int) -> tuple[np.ndarray, int]:
+        samples, rate_in = self._clips.samples(clip)
+        return audio.resample(samples, rate_in, self._rate)[start:end], self._rate

@@ -1,0 +1,122 @@
+"""Unfinished work in a folder of its own: it is taken up again after a failure, and by one process at a time."""
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from musicgen_lite.io.store import atomic_dir, is_held, marked, read_json, write_json
+
+HOLDER = "holder.json"
+AT_ONCE_S = 1.0  # who waits no longer than this says nothing of it
+POLL_S = 0.2
+
+
+def _lock(work: Path) -> FileLock:
+    return FileLock(f"{work}.lock", blocking=False)
+
+
+@contextlib.contextmanager
+def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
+    """Like `atomic_dir`, but what was filled in when the process failed or was killed is there again the next time.
+
+    It lies at `work` until it is whole and replaces `path`: name `work` by everything that decides what comes into it.
+    A second process that does the same work at the same time fills a directory of its own.
+    """
+    work = Path(work)
+    lock = _lock(work)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        with atomic_dir(path) as part:
+            yield part
+        return
+    try:
+        work.mkdir(exist_ok=True)
+        yield work
+        with atomic_dir(path) as part:
+            part.rmdir()
+            shutil.move(work, part)
+        Path(lock.lock_file).unlink()
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def held(work: str | Path, name: str) -> Iterator[None]:
+    """Keep the folder of unfinished work to this process; where another one has it, say which, and wait until it ends.
+
+    name: what this process is known by to those who wait.
+    After an error, or a kill, the folder stays, and the next one takes it up. Without one the work is finished, and its
+    folder is removed; where others wait for it, it stays for them, and the last of them removes it.
+    """
+    work = Path(work)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(work)
+    with marked(work.with_name(f"{work.name}.{uuid.uuid4().hex[:8]}.waits")):
+        _acquire(lock, work)
+    try:
+        work.mkdir(exist_ok=True)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(work / HOLDER, {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "name": name})
+        yield
+        if not _is_awaited(work):
+            shutil.rmtree(work)
+            Path(lock.lock_file).unlink()
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, work: Path) -> None:
+    try:
+        lock.acquire(timeout=AT_ONCE_S, blocking=True)
+    except Timeout:
+        print(f"{work}: {_holder(work)} does the same work; waiting for its result", file=sys.stderr, flush=True)
+        lock.acquire(blocking=True, poll_interval=POLL_S)
+
+
+def _holder(work: Path) -> str:
+    """Who holds the work, as far as it has said."""
+    with contextlib.suppress(Exception):
+        return "{name} (process {pid} on {host}, since {since})".format(**read_json(work / HOLDER))
+    return "another process"
+
+
+def _is_awaited(work: Path) -> bool:
+    return any(is_held(mark) for mark in work.parent.glob(f"{work.name}.*.waits"))
+
+
+def abandoned(folder: str | Path, seconds: float) -> list[Path]:
+    """Folders of unfinished work in `folder` that no process holds and nobody wrote to for `seconds`."""
+    return [work for work in _works(folder) if time.time() - _newest(work) > seconds and not _is_taken(work)]
+
+
+def _works(folder: str | Path) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("*") if path.is_dir())
+
+
+def _newest(work: Path) -> float:
+    return max(path.lstat().st_mtime for path in (work, *work.rglob("*")))
+
+
+def _is_taken(work: Path) -> bool:
+    return is_held(Path(_lock(work).lock_file))
+
+
+def discard(work: str | Path) -> bool:
+    """Remove a folder of unfinished work with its lock; False where a process has taken it up since."""
+    try:
+        with _lock(Path(work)) as lock:
+            shutil.rmtree(work)
+            Path(lock.lock_file).unlink()
+            return True
+    except Timeout:
+        return False

@@ -1,0 +1,191 @@
+"""What the models share: code embeddings, positions, the stack of blocks, heads, and decoding with a cache."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicgen_lite import patterns
+from musicgen_lite.models.core.conditions import Conditions
+from musicgen_lite.models.core.config import ModelConfig
+from musicgen_lite.models.core.transformer import INIT_STD, Block, Context, LayerCache, key_bias, sinusoids
+from musicgen_lite.patterns import Layout
+
+POSITION_SCALE = 0.03  # amplitude of sinusoidal positions, near the scale at which embeddings start
+
+
+@dataclass
+class DecodingState:
+    """A decoding in progress: what stays the same for all steps, and how far it has come."""
+
+    layout: Layout
+    context: Context
+    bias: Tensor | None  # [B, 1, 1, P + S], what hides padding of the prefix; None without a prefix
+    caches: list[LayerCache]
+    places: Tensor  # [S, d]
+    rows: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
+    codebooks: list[int]  # of each step, in a flattened pattern
+    prefix: int
+    step: int = 0
+
+    def first(self, rows: int) -> "DecodingState":
+        """The same decoding for the first rows of the batch alone."""
+        return replace(
+            self,
+            context=self.context.first(rows),
+            bias=None if self.bias is None else self.bias[:rows],
+            caches=[cache.first(rows) for cache in self.caches],
+        )
+
+
+class TextTokens(nn.Module):
+    """Caption embeddings projected to d_model behind a learned null token.
+
+    The null token is always visible: a row without a caption still has something to read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.null = nn.Embedding(1, config.d_model)
+        self.projection = nn.Linear(config.text_dim, config.d_model, bias=False)
+        self.position = nn.Embedding(config.max_text, config.d_model)
+
+    def forward(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Tokens `[B, 1 + L, d]` and their mask `[B, 1 + L]`; ValueError if L is over the config's `max_text`."""
+        length = conditions.text.shape[1]
+        if length > len(self.position.weight):
+            raise ValueError(f"a text of {length} tokens is longer than max_text ({len(self.position.weight)})")
+        mask = conditions.text_mask & conditions.has_text[:, None]
+        # Zeros where hidden: not even a NaN in the padding can reach the output. Normalised, because encoders differ.
+        text = conditions.text.masked_fill(~mask[:, :, None], 0.0)
+        text = F.layer_norm(text, text.shape[-1:]).to(self.projection.weight.dtype)
+        tokens = self.projection(text) + self.position.weight[:length]
+        null = self.null.weight.to(tokens.dtype).expand(len(tokens), 1, -1)
+        return torch.cat([null, tokens], dim=1), F.pad(mask, (1, 0), value=True)
+
+
+class LanguageModel(nn.Module, ABC):
+    """Predicts codes step by step, in the order of its pattern. Subclasses say what a model reads besides the codes."""
+
+    position_scale = POSITION_SCALE
+
+    def __init__(self, config: ModelConfig, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.config = config
+        self.pattern = patterns.get(config.pattern)
+        self.entries = config.codebook_size + 1
+        # One table for all codebooks: the row of code k in codebook q is q * (K + 1) + k; the last of each is special.
+        self.code_embedding = nn.Embedding(config.num_codebooks * self.entries, config.d_model)
+        self.flattened = self.pattern.flattened(config.num_codebooks)
+        self.codebook_embedding = nn.Embedding(config.num_codebooks, config.d_model) if self.flattened else None
+        length = self.pattern.positions(config.max_frames, config.num_codebooks)
+        if config.positions == "learned":
+            self.position_embedding: Tensor = nn.Parameter(torch.empty(length, config.d_model))
+        else:
+            # At full amplitude they would drown the codes' embeddings, which start at INIT_STD.
+            positions = sinusoids(length, config.d_model) * self.position_scale
+            self.register_buffer("position_embedding", positions, persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Parameter(torch.empty(config.num_codebooks, config.codebook_size, config.d_model))
+
+    def initialise(self) -> None:
+        """Draw all weights from the global generator: normal, with residual branches scaled down as in GPT-2."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+        for name, parameter in self.named_parameters(recurse=True):
+            if name.endswith(("out.weight", "down.weight")):
+                nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * self.config.layers))
+        nn.init.normal_(self.head, std=INIT_STD)
+        if self.config.positions == "learned":
+            nn.init.normal_(self.position_embedding, std=INIT_STD)
+
+    @abstractmethod
+    def context(self, conditions: Conditions) -> Context:
+        """What the model reads besides the codes; each model has its own."""
+
+    def forward(self, codes: Tensor, conditions: Conditions) -> Tensor:
+        """Logits `[B, N_q, T, K]` of every cell of codes `[B, N_q, T]`, each given all cells of earlier steps.
+
+        ValueError if the clip is longer than the model's `max_frames`.
+        """
+        layout = self._layout(codes.shape[2], codes.device)
+        inputs = layout.inputs(codes, self.config.codebook_size)
+        x = self._embed(inputs, layout.input_codebook * self.entries) + self._places(layout)
+        context = self.context(conditions)
+        bias = self._bias(context, layout)
+        if context.prefix is not None:
+            x = torch.cat([context.prefix.to(x.dtype), x], dim=1)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, bias, context)
+        # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
+        hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
+        hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1).flatten(1, 2)
+        return torch.bmm(hidden, self.head.transpose(1, 2)).unflatten(1, (len(codes), -1)).transpose(0, 1)
+
+    def start(self, conditions: Conditions, frames: int, begun: Tensor | None = None) -> DecodingState:
+        """Allocate caches for `frames` frames, and run what is known through all blocks in one pass.
+
+        Known are the prefix, if any, and the cells of the first steps, `begun` `[B, S', C]`; the next step is S'.
+        """
+        layout = self._layout(frames, conditions.text.device)
+        context = self.context(conditions)
+        bias = self._bias(context, layout)
+        prefix = 0 if context.prefix is None else context.prefix.shape[1]
+        blocks = cast(Sequence[Block], self.blocks)
+        caches = [block.new_cache(context, len(conditions), prefix + layout.steps) for block in blocks]
+        rows = layout.input_codebook * self.entries
+        places = self._places(layout)
+        codebooks = layout.codebook[:, 0].tolist()
+        known = [] if context.prefix is None else [context.prefix]
+        done = 0 if begun is None else begun.shape[1]
+        if begun is not None and done:
+            first = begun.new_full((len(begun), 1, layout.cells), self.config.codebook_size)
+            inputs = torch.cat([first, begun[:, :-1]], dim=1)
+            known.append(self._embed(inputs, rows[:done]) + places[:done])
+        if known:
+            x = torch.cat(known, dim=1)
+            for block, cache in zip(self.blocks, caches, strict=True):
+                x = block(x, bias, context, cache)
+        return DecodingState(layout, context, bias, caches, places, rows, codebooks, prefix, step=done)
+
+    def step(self, cells: Tensor, state: DecodingState) -> Tensor:
+        """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
+        s = state.step
+        x = self._embed(cells[:, None], state.rows[s]) + state.places[s]
+        for block, cache in zip(self.blocks, state.caches, strict=True):
+            x = block(x, state.bias, state.context, cache, state.prefix + s)
+        state.step += 1
+        hidden = self.norm(x[:, 0])
+        if self.flattened:
+            return F.linear(hidden, self.head[state.codebooks[s]])[:, None]
+        return F.linear(hidden, self.head.flatten(0, 1)).unflatten(1, self.head.shape[:2])
+
+    def _layout(self, frames: int, device: torch.device) -> Layout:
+        if frames > self.config.max_frames:
+            raise ValueError(f"{frames} frames are more than the {self.config.max_frames} that the model is made for")
+        return self.pattern.layout(frames, self.config.num_codebooks, device)
+
+    def _bias(self, context: Context, layout: Layout) -> Tensor | None:
+        """What hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
+        return (
+            None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
+        )
+
+    def _embed(self, cells: Tensor, rows: Tensor) -> Tensor:
+        """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over a step; `rows`: where each one's codebook starts."""
+        x = self.code_embedding(cells + rows)
+        return x[:, :, 0] if self.flattened else x.sum(dim=2)
+
+    def _places(self, layout: Layout) -> Tensor:
+        """Where each step stands, `[S, d]`: its frame, and in a flattened pattern its codebook."""
+        x = self.position_embedding[layout.position]
+        return x if self.codebook_embedding is None else x + self.codebook_embedding(layout.codebook[:, 0])

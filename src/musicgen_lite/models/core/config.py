@@ -1,0 +1,88 @@
+"""The typed description of a language model; it travels inside the model's file."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite import __version__, patterns
+from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import shipped
+
+TYPES = ("a", "b", "musicgen")
+
+
+def _remedy(parameter: str, fingerprint: str) -> str:
+    """Where the codec or the text encoder of a model is to be had."""
+    versions = shipped.shipped_by(fingerprint)
+    if __version__ in versions:
+        return f"that one is shipped with this version: set {parameter} to embedded"
+    if versions:
+        return (
+            f"that one was shipped with MusicGen-Lite {versions[0]}, and this is {__version__}: use that version for it"
+        )
+    return (
+        f"no version shipped that one: set {parameter} to the directory or the name of the hub that it was trained with"
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything needed to build a model and to know which codec and text encoder it belongs to.
+
+    ValueError where the sizes do not fit together.
+    """
+
+    type: str  # "a": prefix language model; "b": cross-attention over text and an audio prompt; "musicgen": MusicGen's own
+    pattern: str  # a name in patterns.PATTERNS
+    codebook_size: int  # K; the special id is K
+    num_codebooks: int  # N_q
+    text_dim: int  # width of the text encoder's embeddings
+    d_model: int
+    layers: int
+    heads: int
+    max_frames: int  # the longest clip the model is trained on
+    max_text: int  # the longest caption in tokens
+    max_prompt_frames: int  # the longest audio prompt; Model B only
+    frame_rate: float  # frames a second
+    rate: int  # samples a second of the codec's audio
+    codec: str  # fingerprint
+    text: str  # fingerprint
+    dropout: float = 0.0
+    positions: str = "sinusoidal"  # or "learned"
+
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise ValueError(f"type: found {self.type!r}; allowed: {', '.join(TYPES)}")
+        if self.positions not in ("sinusoidal", "learned"):
+            raise ValueError(f"positions: found {self.positions!r}; allowed: sinusoidal, learned")
+        patterns.get(self.pattern)
+        if self.d_model % (2 * self.heads):
+            raise ValueError(f"d_model ({self.d_model}) must be an even multiple of heads ({self.heads})")
+        for name in ("codebook_size", "num_codebooks", "text_dim", "layers", "heads", "max_frames", "max_text"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}; it must be at least 1")
+
+    def check_parts(self, path: str | Path, codec: str, text: str) -> None:
+        """Raise UserError unless codec and text encoder have the fingerprints of those that the model at `path` was trained with."""
+        parts = (("codec", "codec.name", codec, self.codec), ("text encoder", "text.name", text, self.text))
+        for what, parameter, found, needed in parts:
+            if found != needed:
+                raise UserError(
+                    f"{path}: the model was trained with the {what} {needed}, but here it is {found}; "
+                    f"{_remedy(parameter, needed)}, or train it again with this one"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """The inverse of `to_dict`; ValueError names missing and unknown keys."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != names:
+            raise ValueError(
+                f"missing keys: {sorted(names - set(values)) or 'none'}; unknown keys: {sorted(set(values) - names) or 'none'}"
+            )
+        return cls(**values)

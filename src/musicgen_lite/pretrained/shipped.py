@@ -1,0 +1,51 @@
+"""The shipped models' files, and the check that they are whole.
+
+In `musicgen_lite/weights`, `MANIFEST.json` records the sha256 of each model's weights, configuration and tokenizer, and
+`RELEASES.json` the fingerprints of the codec and the text encoder that each version of the project shipped, since a model
+goes with no others. `python -m pretraining.manifest` writes both anew after a model was trained.
+"""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+from musicgen_lite.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent / "weights"
+MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
+_MEND = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
+
+
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@functools.cache
+def path(name: str, root: Path = ROOT) -> Path:
+    """The directory of the shipped model `name`, each of its files checked once per process.
+
+    Raises UserError naming a file that is missing or differs from the manifest, or an unknown model.
+    """
+    manifest: dict[str, dict[str, str]] = {}
+    if (root / MANIFEST).is_file():
+        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    else:
+        raise UserError(f"{root / MANIFEST}: this file is missing; {_MEND}")
+    if name not in manifest:
+        raise UserError(f"{root / MANIFEST}: no shipped model {name!r}; there are {', '.join(sorted(manifest))}")
+    for file, expected in manifest[name].items():
+        place = root / name / file
+        if not place.is_file():
+            raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_MEND}")
+        found = sha256(place)
+        if found != expected:
+            raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_MEND}")
+    return root / name
+
+
+def shipped_by(fingerprint: str, root: Path = ROOT) -> list[str]:
+    """The versions of the project that shipped the codec or the text encoder of this fingerprint."""
+    releases: dict[str, list[str]] = json.loads((root / RELEASES).read_text(encoding="utf-8"))
+    return [version for version, fingerprints in releases.items() if fingerprint in fingerprints]

@@ -1,0 +1,1 @@
+"""Scores of generated audio: CLAP, FAD, KAD, tempo, memorisation."""

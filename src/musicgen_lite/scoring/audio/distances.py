@@ -1,0 +1,116 @@
+"""How near sets of audio lie to a reference set: FAD and KAD in one embedder's space, with intervals.
+
+The protocol: one half of the test tracks is the reference; the clips of the other half are taken as they are, through the
+codec, as generated, and as noise. All sets have the same ids and length. FAD is too high at small n, but equally so for
+sets of the same n: compare within a table, never across. KAD has no such bias.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.io import audio
+from musicgen_lite.scoring.audio import fad, kad
+from musicgen_lite.scoring.audio.embeddings import Embeddings
+from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.pairing import check_same
+from musicgen_lite.scoring.statistics.scores import Scores
+
+
+def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], bootstrap: int, seed: int) -> Scores:
+    """FAD and KAD of each set to the reference, and the paired difference of each set to every nearer one.
+
+    `sets` are given from near to far (real, reconstruction, generated, noise): where
+    `{space}_fad_generated_over_reconstruction` is above 0, the two are in order. Clips are resampled, reference and
+    sets apart, all sets alike. The interval of FAD is for FAD at this n; the notes hold the basic interval too, which
+    aims at n → infinity and is right from n = 2 d on. The table `{space}_clips` has FAD clip by clip, to rank by.
+
+    Raises UserError where a set has another embedder, other ids or another length, or shares clips with the reference.
+    """
+    _check(reference, sets)
+    names = list(sets)
+    ids = sorted(sets[names[0]].ids)
+    base = reference.select(sorted(reference.ids)).clips
+    clips = [sets[name].select(ids).clips for name in names]
+    space, n = reference.embedder, len(ids)
+    at = base.moments()
+    fads = np.array([fad.distance(at, one.moments()) for one in clips])
+    fad_draws = fad.replicates(base, clips, bootstrap, seed)
+    kads, kad_draws = kad.distances(base, clips, bootstrap, seed)
+
+    scores = Scores()
+    notes: dict[str, dict[str, object]] = {}
+    for i, name in enumerate(names):
+        estimate = intervals.centred(fads[i], fad_draws[:, i], n)
+        scores.add({f"{space}_fad_{name}": replace(estimate, low=max(estimate.low, 0.0))})
+        scores.add({f"{space}_kad_{name}": intervals.basic(kads[i], kad_draws[:, i], n)})
+        scores.draws |= {f"{space}_fad_{name}": fad_draws[:, i], f"{space}_kad_{name}": kad_draws[:, i]}
+        notes[name] = {"silent": list(sets[name].silent), "digest": sets[name].digest}
+        notes[name]["fad_basic"] = _basic_fad(fads[i], fad_draws[:, i], n)
+        withheld = fad.infinity_withheld(base, clips[i])
+        if withheld is None:
+            value = fad.infinity(base, clips[i], seed)
+            # It moves with the sample as FAD itself does, so FAD's own deviations stand in for its own.
+            deviations = fad_draws[:, i] - fad_draws[:, i].mean() + value
+            scores.add({f"{space}_fad_inf_{name}": intervals.centred(value, deviations, n)})
+        else:
+            notes[name]["fad_inf"] = f"withheld: {withheld}"
+    for near, far in itertools.combinations(range(len(names)), 2):
+        for title, values, draws in (("fad", fads, fad_draws), ("kad", kads, kad_draws)):
+            difference = intervals.centred(values[far] - values[near], draws[:, far] - draws[:, near], n)
+            scores.add({f"{space}_{title}_{names[far]}_over_{names[near]}": difference})
+    alone = {f"fad_{name}": fad.per_clip(at, one) for name, one in zip(names, clips, strict=True)}
+    scores.tables[f"{space}_clips"] = pd.DataFrame({"id": ids, **alone})
+    scores.tables[f"{space}_distances"] = _table(scores.estimates, space, names)
+    scores.notes[space] = {
+        "embedder": reference.embedder, "fingerprint": reference.fingerprint, "dim": reference.rows.shape[1],
+        "reference": {"n": reference.clips.n, "digest": reference.digest, "silent": list(reference.silent)},
+        "seconds": reference.seconds, "bandwidth": kad.bandwidth(base), "sets": notes,
+    }  # fmt: skip
+    return scores
+
+
+def _check(reference: Embeddings, sets: Mapping[str, Embeddings]) -> None:
+    first = next(iter(sets))
+    for name, one in sets.items():
+        if one.fingerprint != reference.fingerprint:
+            raise UserError(
+                f"set {name}: embedded by {one.embedder} {one.fingerprint}, the reference by {reference.embedder} "
+                f"{reference.fingerprint}; run `dvc repro` to make both anew"
+            )
+        # A set of short clips alone has no length that all share.
+        if one.seconds and reference.seconds and abs(one.seconds - reference.seconds) > 0.02:
+            raise UserError(
+                f"set {name}: clips of {one.seconds:.2f} s, the reference has {reference.seconds:.2f} s; cut alike"
+            )
+        check_same(sets[first].ids, one.ids, f"set {name}, compared with set {first}")
+        shared = set(one.ids) & set(reference.ids)
+        if shared:
+            raise UserError(f"set {name}: clip {min(shared)!r} is in the reference too; the halves must be disjoint")
+
+
+def _basic_fad(value: float, draws: np.ndarray, n: int) -> dict[str, object]:
+    corrected = intervals.basic(value, draws, n).as_dict()
+    return corrected | {"value": intervals.rounded(2 * value - float(draws.mean()))}
+
+
+def _table(estimates: Mapping[str, Estimate], space: str, names: list[str]) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        row: dict[str, object] = {"set": name}
+        for title in ("fad", "kad"):
+            one = estimates[f"{space}_{title}_{name}"]
+            row |= {title: one.value, f"{title}_low": one.low, f"{title}_high": one.high, "n": one.n}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def noise_like(samples: np.ndarray, seed: int) -> np.ndarray:
+    """White noise `[T]` float32 at the level of `samples`: the far end of every distance."""
+    noise = np.random.default_rng(seed).standard_normal(len(samples), dtype=np.float32)
+    return noise * np.float32(10 ** (audio.rms_db(samples) / 20))

@@ -1,0 +1,136 @@
+"""Three independent spaces to compare audio in: CLAP, the codec's latents, and mel statistics without any weights.
+
+A new one is a class with the members of `embeddings.Embedder`; nothing else has to know it.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from musicgen_lite.clap.base import ClapScorer
+from musicgen_lite.codec import Codec
+from musicgen_lite.io import audio
+from musicgen_lite.io.store import fingerprint
+from musicgen_lite.scoring.audio.embeddings import Embedder
+
+
+class Clap(Protocol):
+    """What scores ask of a CLAP model, such as `clap.base.ClapScorer`; all vectors are l2-normalised."""
+
+    @property
+    def rate(self) -> int: ...
+    @property
+    def window_s(self) -> float: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """`[N, D]`."""
+
+    def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[W, D]`, a row for each window of `[T]` at `rate` Hz."""
+
+
+class ClapEmbedder:
+    """Audio embeddings of a CLAP model, l2-normalised, in windows of the model's length."""
+
+    def __init__(self, scorer: Clap, name: str = "clap") -> None:
+        self.scorer = scorer
+        self.name = name
+        self.dim = scorer.dim
+        self.rate = scorer.rate
+        self.window_s = self.hop_s = scorer.window_s
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's own."""
+        return self.scorer.fingerprint
+
+    def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[W, D]`; windows do not overlap, but for a last one aligned to the end."""
+        return self.scorer.embed_clip(samples, rate)
+
+
+class CodecLatentEmbedder:
+    """Mean over each second of the codec's latents before quantisation."""
+
+    name = "codec"
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.rate = codec.rate
+        self.window_s = self.hop_s = 1.0
+        self.dim = int(codec.codebooks().shape[2])
+
+    @property
+    def fingerprint(self) -> str:
+        """Covers the codec's weights and the pooling."""
+        return fingerprint(None, {"codec": self.codec.fingerprint, "pool": "mean", "window_s": self.window_s})
+
+    @torch.inference_mode()
+    def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[W, D]`: the whole clip is encoded once, then pooled."""
+        wave = torch.from_numpy(np.ascontiguousarray(audio.resample(samples, rate, self.rate), dtype=np.float32))
+        latents = self.codec.latents(wave[None])[0].cpu().numpy()
+        return np.stack([part.mean(axis=1) for part in _split(latents, round(self.codec.frame_rate * self.window_s))])
+
+
+class MelEmbedder:
+    """Mean and deviation of log-mel energies over each second: timbre and how much it moves. No weights.
+
+    16 kHz, Hann window of 1024, hop 320, 32 Slaney mel bands to 8 kHz, natural log of power with a floor of 1e-8.
+    """
+
+    name = "mel"
+    rate = 16000
+    window_s = hop_s = 1.0
+    n_fft, hop, bands, floor = 1024, 320, 32, 1e-8
+    dim = 2 * bands
+
+    @cached_property
+    def _filters(self) -> np.ndarray:
+        from librosa.filters import mel  # slow to import, and only needed here
+
+        return mel(sr=self.rate, n_fft=self.n_fft, n_mels=self.bands, dtype=np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Covers the filters and every constant."""
+        sizes = {"n_fft": self.n_fft, "hop": self.hop, "floor": self.floor, "window_s": self.window_s}
+        return fingerprint({"filters": self._filters}, sizes)
+
+    def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[W, 64]`: means, then deviations."""
+        wave = np.asarray(audio.resample(samples, rate, self.rate), np.float32)
+        wave = np.pad(wave, self.n_fft // 2, mode="reflect" if len(wave) > self.n_fft // 2 else "constant")
+        frames = np.lib.stride_tricks.sliding_window_view(wave, self.n_fft)[:: self.hop]
+        power = np.square(np.abs(np.fft.rfft(frames * np.hanning(self.n_fft).astype(np.float32), axis=1)))
+        mel = np.log(self._filters @ power.T / self.n_fft + self.floor)
+        parts = _split(mel, round(self.rate / self.hop * self.window_s))
+        return np.stack([np.concatenate([part.mean(axis=1), part.std(axis=1)]) for part in parts]).astype(np.float32)
+
+
+def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
+    """Parts of `[D, T]` of `size` frames, without overlap but for a last one aligned to the end; a short clip is one part."""
+    length = frames.shape[1]
+    starts = list(range(0, max(length - size, 0) + 1, size))
+    # Less than a tenth of a window beyond the last one is rounding, not music.
+    if length - (starts[-1] + size) > size / 10:
+        starts.append(length - size)
+    return [frames[:, start : start + size] for start in starts]
+
+
+def all_embedders(codec: Codec, scorer: ClapScorer) -> list[Embedder]:
+    """Every space in which sets are compared."""
+    return [ClapEmbedder(scorer), CodecLatentEmbedder(codec), MelEmbedder()]
+
+
+def origins(clap: ClapScorer, judge: ClapScorer | None = None) -> dict[str, Any]:
+    """A note of which checkpoints CLAP's and the judge's scores are by: a score is comparable within one checkpoint only."""
+    models = {"clap": clap} | ({} if judge is None else {"judge": judge})
+    return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

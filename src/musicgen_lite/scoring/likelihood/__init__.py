@@ -1,0 +1,1 @@
+"""Negative log-likelihood of held-out tokens, beside count baselines."""

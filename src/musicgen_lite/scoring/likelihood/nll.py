@@ -1,0 +1,310 @@
+"""Negative log-likelihood of held-out codes: how well a model predicts music it has not seen.
+
+Figures are nats per code: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
+Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off. A clip that is longer
+than what a model is made for is scored in windows, each by itself, which together hold every cell once.
+"""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.io.progress import track
+from musicgen_lite.io.store import ArrayStore
+from musicgen_lite.models.core.base import LanguageModel
+from musicgen_lite.models.core.conditions import Conditions, stack_prompts
+from musicgen_lite.models.core.loss import cell_nll
+from musicgen_lite.scoring.likelihood.baselines import NAMES, Baselines
+from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.pairing import check_unique, strangers, withheld
+from musicgen_lite.scoring.statistics.scores import Scores
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`.
+
+    caption: what all with the same words share; track: what all that are cut from the same music share.
+    """
+
+    id: str
+    caption: str
+    track: str
+    codes: np.ndarray
+    text: np.ndarray
+    prompt: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the model is told: its own caption or prompt, another caption or that of another track, or none."""
+
+    name: str
+    text: str
+    prompt: str = "none"
+
+
+TEXT_VARIANTS = (
+    Variant("caption", "own"),
+    Variant("shuffled", "other"),
+    Variant("none", "none"),
+)
+PROMPT_VARIANTS = (
+    Variant("caption+prompt", "own", "own"),
+    Variant("caption+shuffled_prompt", "own", "other"),
+    Variant("prompt", "none", "own"),
+    Variant("shuffled_prompt", "none", "other"),
+)
+# Estimate: (worse variant, better variant), positive where the model makes use of what it is told.
+GAINS = {
+    "caption_gain": ("shuffled", "caption"),
+    "text_gain": ("none", "caption"),
+    "prompt_gain": ("caption+shuffled_prompt", "caption+prompt"),
+    "prompt_over_none": ("caption", "caption+prompt"),
+    "prompt_gain_without_text": ("shuffled_prompt", "prompt"),
+}
+
+
+@dataclass(frozen=True)
+class ClipNll:
+    """Sums over frames, in nats, of each clip under each variant: `sums[name]` is float64 `[n, N_q]`; frames `[n]`."""
+
+    ids: tuple[str, ...]
+    frames: np.ndarray
+    sums: dict[str, np.ndarray]
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Number of cells of each clip, all codebooks together: `[n]`."""
+        return self.frames * next(iter(self.sums.values())).shape[1]
+
+    def table(self) -> pd.DataFrame:
+        """One row per clip: nats per code under each variant."""
+        values = {name: sums.sum(axis=1) / self.cells for name, sums in self.sums.items()}
+        return pd.DataFrame({"id": self.ids, "frames": self.frames, **values})
+
+
+def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: ArrayStore | None = None) -> list[Example]:
+    """The clips of one split, in stored order, as views into the stores; UserError where a store lacks one."""
+    rows, words = (
+        tokens.index[tokens.index["split"] == split],
+        dict(zip(text.index["key"], text.index["digest"], strict=True)),
+    )
+    return [
+        Example(i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T)
+        for i, track in zip(rows["key"].tolist(), rows["track_id"].tolist(), strict=True)
+    ]
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """16 hex digits over ids and codes, whatever their order: two NLLs compare where these agree."""
+    one = hashlib.sha256()
+    for example in sorted(examples, key=lambda example: example.id):
+        one.update(f"{example.id}\0{example.codes.shape}\0".encode())
+        one.update(np.ascontiguousarray(example.codes, dtype=np.int64).tobytes())
+    return one.hexdigest()[:16]
+
+
+def evaluate(
+    model: LanguageModel, examples: Sequence[Example], variants: Sequence[Variant], batch_size: int, seed: int
+) -> ClipNll:
+    """Score every example under every variant for which there is another caption or track, where it asks for one.
+
+    Others are drawn by seed among the sorted ids. The results depend on neither `batch_size` nor the order of the
+    examples, beyond float32 rounding. Raises UserError for duplicate ids, fewer than two clips, a clip without a prompt, or an
+    NLL that is not finite.
+    """
+    ids = [example.id for example in examples]
+    check_unique(ids, "held-out codes")
+    own = np.arange(len(ids))
+    texts = {"own": own, "none": own, "other": _others(ids, [example.caption for example in examples], seed)}
+    prompts = {"own": own, "none": own, "other": _others(ids, [example.track for example in examples], seed)}
+    if any(variant.prompt != "none" for variant in variants):
+        _check_prompts(examples)
+    frames = [example.codes.shape[1] for example in examples]
+    batches = _batches(windows(frames, model.config.max_frames), batch_size)
+    was_training = model.training
+    model.eval()
+    try:
+        sums = {}
+        for variant in variants:
+            text_of, prompt_of = texts[variant.text], prompts[variant.prompt]
+            if text_of is None or prompt_of is None:
+                continue
+            values = np.zeros((len(ids), examples[0].codes.shape[0]))
+            for parts in track(batches, f"NLL, {variant.name}", unit="batch"):
+                found = _batch_nll(model, examples, parts, variant, text_of, prompt_of)
+                np.add.at(values, [part.row for part in parts], found)
+            sums[variant.name] = values
+    finally:
+        model.train(was_training)
+    for name, values in sums.items():
+        if not np.isfinite(values).all():
+            bad = ids[int(np.argmin(np.isfinite(values).all(axis=1)))]
+            raise UserError(
+                f"clip {bad}: its NLL is not finite ({name}); the model's weights may hold NaN: train again"
+            )
+    return ClipNll(tuple(ids), np.array(frames), sums)
+
+
+def _check_prompts(examples: Sequence[Example]) -> None:
+    missing = [example.id for example in examples if example.prompt is None or not example.prompt.size]
+    if missing:
+        raise UserError(f"clip {missing[0]}: it has no audio prompt, as {len(missing)} in all; run `dvc repro`")
+
+
+def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray | None:
+    """For each row that of one of another group, drawn by sorted id; None where there is but one group."""
+    by_id = np.array(sorted(range(len(ids)), key=lambda row: ids[row]))
+    drawn = strangers([groups[row] for row in by_id], seed)
+    if drawn is None:
+        return None
+    rows = np.empty_like(by_id)
+    rows[by_id] = by_id[drawn]
+    return rows
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames `start` to `stop` of one clip, whose place among the examples is `row`."""
+
+    row: int
+    start: int
+    stop: int
+
+
+def windows(frames: Sequence[int], longest: int) -> list[Window]:
+    """As few windows as cover each clip, next to one another, at most `longest` frames each, and equally long up to one."""
+    found = []
+    for row, length in enumerate(frames):
+        count = -(-length // longest)
+        edges = [length * number // count for number in range(count + 1)]
+        found += [Window(row, start, stop) for start, stop in itertools.pairwise(edges)]
+    return found
+
+
+def _batches(parts: Sequence[Window], size: int) -> list[list[Window]]:
+    """Windows of equal length, at most `size` together.
+
+    None is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
+    """
+    by_length: dict[int, list[Window]] = {}
+    for part in parts:
+        by_length.setdefault(part.stop - part.start, []).append(part)
+    return [alike[start : start + size] for alike in by_length.values() for start in range(0, len(alike), size)]
+
+
+@torch.inference_mode()
+def _batch_nll(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    parts: Sequence[Window],
+    variant: Variant,
+    text_of: np.ndarray,
+    prompt_of: np.ndarray,
+) -> np.ndarray:
+    """Sums over frames `[b, N_q]` of windows of one length, each told the text and the prompt of the example at these places."""
+    device = next(model.parameters()).device
+    cut = [examples[part.row].codes[:, part.start : part.stop] for part in parts]
+    codes = torch.from_numpy(np.stack(cut).astype(np.int64)).to(device)
+    texts = [torch.from_numpy(examples[text_of[part.row]].text.astype(np.float32)) for part in parts]
+    prompt = None
+    if variant.prompt != "none":
+        prompts = [examples[prompt_of[part.row]].prompt for part in parts]
+        prompt = stack_prompts(prompts, model.config.codebook_size)
+    conditions = Conditions.from_texts(texts, prompt)
+    if variant.text == "none":
+        conditions = conditions.without_text()
+    return cell_nll(model(codes, conditions.to(device)), codes).double().sum(dim=2).cpu().numpy()
+
+
+def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
+    """The same clips with the baselines' sums over the same cells beside the model's."""
+    sums: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
+    for example in examples:
+        for name, cells in baselines.nll(example.codes).items():
+            sums[name].append(cells.sum(axis=1))
+    return ClipNll(clips.ids, clips.frames, clips.sums | {name: np.stack(rows) for name, rows in sums.items()})
+
+
+def summarise(clips: ClipNll, frame_rate: float, bootstrap: int, seed: int) -> Scores:
+    """Estimates of every variant and baseline, per codebook, and of the gains between them.
+
+    `bps` is bits per second of audio: nats per code x codes per second / ln 2. A gain is positive where it should be.
+    """
+    num_codebooks = next(iter(clips.sums.values())).shape[1]
+
+    def per_code(sums: np.ndarray, cells: np.ndarray = clips.cells) -> Estimate:
+        return intervals.ratio(sums if sums.ndim == 1 else sums.sum(axis=1), cells, bootstrap, seed)
+
+    scores = Scores(tables={"nll": clips.table()})
+    for name, sums in clips.sums.items():
+        scores.add({f"nll_{name}": per_code(sums)})
+        scores.add({f"nll_{name}_q{q + 1}": per_code(sums[:, q], clips.frames) for q in range(num_codebooks)})
+    gains = GAINS | {f"{name}_gain": (name, "caption") for name in NAMES}
+    for name, (worse, better) in gains.items():
+        if worse in clips.sums and better in clips.sums:
+            difference = clips.sums[worse] - clips.sums[better]
+            scores.add({f"nll_{name}": per_code(difference)})
+            if worse in NAMES:
+                each = {f"nll_{name}_q{q + 1}": per_code(difference[:, q], clips.frames) for q in range(num_codebooks)}
+                scores.add(each)
+    nll = scores.estimates["nll_caption"]
+    bits = num_codebooks * frame_rate / math.log(2)
+    scores.add(
+        {
+            "perplexity": Estimate(math.exp(nll.value), math.exp(nll.low), math.exp(nll.high), nll.n, nll.method),
+            "bits_per_second": Estimate(nll.value * bits, nll.low * bits, nll.high * bits, nll.n, nll.method),
+        }
+    )
+    scores.columns = {"nll": "nll_caption", "ppl": "perplexity", "bps": "bits_per_second"}
+    scores.columns |= {f"nll_q{q + 1}": f"nll_caption_q{q + 1}" for q in range(num_codebooks)}
+    shown = {
+        "nll_unigram": "nll_unigram", "nll_bigram": "nll_bigram", "nll_shuffled": "nll_shuffled",
+        "nll_none": "nll_none", "nll_prompt": "nll_caption+prompt", "caption_gain": "nll_caption_gain",
+        "prompt_gain": "nll_prompt_gain",
+    }  # fmt: skip
+    scores.columns |= {column: name for column, name in shown.items() if name in scores.estimates}
+    scores.notes["nll"] = {"clips": len(clips.ids), "cells": int(clips.cells.sum()), "frame_rate": frame_rate}
+    return scores
+
+
+def score(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    baselines: Baselines | None,
+    *,
+    frame_rate: float,
+    batch_size: int = 16,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> Scores:
+    """All of the above for one model on one split. Examples with audio prompts add the variants with prompts."""
+    check_unique([example.id for example in examples], "held-out codes")
+    variants = TEXT_VARIANTS + (PROMPT_VARIANTS if examples[0].prompt is not None else ())
+    clips = evaluate(model, examples, variants, batch_size, seed)
+    if baselines is not None:
+        clips = add_baselines(clips, examples, baselines)
+    scores = summarise(clips, frame_rate, bootstrap, seed)
+    scores.notes["nll"]["digest"] = digest(examples)
+    longest = int(clips.frames.max())
+    if longest > model.config.max_frames:
+        scores.notes["nll"]["windows"] = (
+            f"clips of up to {longest} frames in windows of at most the {model.config.max_frames} that the model is made "
+            "for, each by itself"
+        )
+    for name, (worse, _) in GAINS.items():
+        if worse not in clips.sums and any(variant.name == worse for variant in variants):
+            what = "caption" if worse == "shuffled" else "track"
+            scores.notes[f"nll_{name}"] = withheld(what, len(examples))
+    if baselines is not None:
+        scores.notes["baselines"] = {"bigram_weight": baselines.weights.tolist(), "first_frame": "unigram"}
+    return scores

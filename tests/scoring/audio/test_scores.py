@@ -1,0 +1,308 @@
+"""Distances between sets, signals, and the scores of whole stages, with rulers that have no weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.io import audio
+from musicgen_lite.scoring.audio import embeddings, signals
+from musicgen_lite.scoring.audio.distances import audio_distances, noise_like
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.embeddings import Embedder
+from musicgen_lite.scoring.audio.scores import (
+    Audio,
+    Generated,
+    embed_all,
+    reference_audio,
+    score_generated,
+    score_reference,
+)
+from musicgen_lite.scoring.statistics import intervals
+from tests.support import standins
+from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
+
+rng = np.random.default_rng(0)
+PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
+EMBEDDERS: list[Embedder] = [ClapEmbedder(PICKER), CodecLatentEmbedder(CODEC), MelEmbedder()]
+FAD_SETS = ("real", "reconstruction", "generated", "few_genres", "noise")
+HZ = {f"t{i:02d}": 200.0 * 2 ** (i / 6) for i in range(16)}
+REFERENCE, OTHER = sorted(HZ)[::2], sorted(HZ)[1::2]
+CAPTIONS, TRACKS = {i: str(HZ[i]) for i in OTHER}, {i: i for i in HZ}
+
+
+def read(clip: str) -> tuple[np.ndarray, int]:
+    return sine(HZ[clip]) + sine(3 * HZ[clip], level=0.05), RATE
+
+
+def candidate(clip: str, k: int) -> tuple[np.ndarray, int]:
+    """The right tone, more and more out of tune and noisy."""
+    wave = sine(HZ[clip] * (1 + 0.2 * k))
+    return wave + noise_like(wave, int(clip[1:])) * np.float32(0.1 * (1 + k)), RATE
+
+
+def other_genre(clip: str) -> tuple[np.ndarray, int]:
+    return sine(3 * HZ[clip]) + sine(7 * HZ[clip], level=0.2), RATE
+
+
+AUDIO = reference_audio(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, 0, Audio(OTHER, other_genre))
+PROMPTS = Audio(OTHER, read)
+TRAINING = Audio([f"train{i}" for i in range(9)], lambda clip: (sine(190 * 1.3 ** int(clip[5:])), RATE))
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, dict[str, embeddings.Embeddings]]:
+    return embed_all(AUDIO, EMBEDDERS) | embed_all({"training": TRAINING, "prompts": PROMPTS}, EMBEDDERS[:1])
+
+
+def generated(**changes: object) -> Generated:
+    return replace(Generated(CAPTIONS, TRACKS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
+
+
+def test_sets_are_in_order_and_differences_are_paired() -> None:
+    rows = rng.normal(size=(40, 6))
+    reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
+    steps = {"real": 0.0, "near": 0.4, "far": 1.0}
+    scores = audio_distances(reference, {n: standins.embeddings(rows + s) for n, s in steps.items()}, 200, 0)
+    for title in ("fad", "kad"):
+        assert scores.estimates[f"space_{title}_near_over_real"].low > 0
+        assert scores.estimates[f"space_{title}_far_over_near"].low > 0
+        difference = scores.estimates[f"space_{title}_far_over_near"]
+        assert difference.low < difference.value < difference.high
+        apart = [scores.estimates[f"space_{title}_{name}"] for name in ("near", "far")]
+        assert difference.value == pytest.approx(apart[1].value - apart[0].value)
+    assert scores.estimates["space_fad_near"].low < scores.estimates["space_fad_near"].value
+    table = scores.tables["space_distances"]
+    assert table["set"].tolist() == ["real", "near", "far"]
+    assert table["fad"].is_monotonic_increasing
+    assert table["n"].tolist() == [40, 40, 40]
+    # 40 clips are enough for six dimensions: what is left of the bias is small beside the shift of 6.
+    assert scores.estimates["space_fad_inf_far"].value == pytest.approx(6, abs=2.5)
+
+
+def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
+    rows = rng.normal(size=(40, 6))
+    reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
+    sets = {"a": standins.embeddings(rows + 0.4), "b": standins.embeddings(rows + 0.5)}
+    together = audio_distances(reference, sets, 200, 0)
+    apart = {name: audio_distances(reference, {"generated": one}, 200, 0) for name, one in sets.items()}
+    for title in ("fad", "kad"):
+        name = f"space_{title}_generated"
+        value = apart["b"].estimates[name].value - apart["a"].estimates[name].value
+        draws = apart["b"].draws[name] - apart["a"].draws[name]
+        assert intervals.centred(value, draws, 40) == together.estimates[f"space_{title}_b_over_a"]
+
+
+def test_the_order_of_clips_does_not_matter() -> None:
+    reference, one = (
+        standins.embeddings(rng.normal(size=(12, 4)), prefix="r"),
+        standins.embeddings(rng.normal(size=(12, 4))),
+    )
+    turned = one.select(one.ids[::-1])
+    found = [audio_distances(reference, {"one": x}, 50, 0).details["estimates"] for x in (one, turned)]
+    assert found[0] == found[1]
+
+
+def test_fad_infinity_says_why_it_is_withheld() -> None:
+    reference, one = (
+        standins.embeddings(rng.normal(size=(9, 8)), prefix="r"),
+        standins.embeddings(rng.normal(size=(9, 8))),
+    )
+    scores = audio_distances(reference, {"one": one}, 50, 0)
+    assert "space_fad_inf_one" not in scores.estimates
+    assert "9 clips are fewer than 2 x 8" in scores.notes["space"]["sets"]["one"]["fad_inf"]
+
+
+def test_sets_that_cannot_be_compared_are_named() -> None:
+    rows = rng.normal(size=(6, 4))
+    reference, one = standins.embeddings(rows, prefix="r"), standins.embeddings(rows)
+    for bad, message in (
+        (replace(one, fingerprint="g"), "set bad: embedded by space g, the reference by space f"),
+        (replace(one, seconds=2.0), r"set bad: clips of 2\.00 s, the reference has 1\.00 s"),
+        (replace(one, ids=("x", *one.ids[1:])), "set bad, compared with set one: no entry for 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            audio_distances(reference, {"one": one, "bad": bad}, 50, 0)
+    with pytest.raises(UserError, match="'c000' is in the reference too"):
+        audio_distances(standins.embeddings(rows), {"one": one}, 50, 0)
+
+
+def test_noise_has_the_level_of_its_clip() -> None:
+    wave = sine(440, 2, level=0.2)
+    noise = noise_like(wave, 1)
+    assert audio.rms_db(noise) == pytest.approx(audio.rms_db(wave), abs=0.2)
+    assert np.array_equal(noise, noise_like(wave, 1))
+    assert not np.array_equal(noise, noise_like(wave, 2))
+    assert noise.dtype == np.float32
+
+
+def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+    assert sets["real"]["mel"].ids == tuple(OTHER)
+    scores = score_reference({**AUDIO, "prompts": PROMPTS}, sets, CAPTIONS, TRACKS, PICKER, 100, 0)
+    values = {name: estimate.value for name, estimate in scores.estimates.items()}
+    assert values["clap_real"] > 0.99
+    order = ("real", "reconstruction", "few_genres", "noise")
+    assert sorted(order, key=lambda name: values[f"mel_fad_{name}"]) == list(order)
+    assert scores.estimates["mel_fad_noise_over_few_genres"].low > 0
+    # The stand-in prompts are the clips themselves.
+    assert values["chroma_real"] == pytest.approx(1)
+    assert values["prompt_similarity_real"] == pytest.approx(1)
+    assert values["prompt_similarity_real_gain"] > 0
+    distances = {f"{title}{space}" for title in ("fad", "kad") for space in ("", "_codec", "_mel")}
+    assert {f"{name}_{end}" for name in {"clap"} | distances for end in ("real", "recon", "noise")} <= set(
+        scores.metrics
+    )
+    assert scores.metrics["kad_mel_noise"] == intervals.rounded(values["mel_kad_noise"])
+    assert scores.headline == {}, "the same for every experiment"
+
+
+def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.Embeddings]], tmp_path: Path) -> None:
+    given = generated(prompts=PROMPTS)
+    scores = score_generated(given, sets, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
+    metrics = scores.metrics
+    wanted = {
+        "clap",
+        "clap_shuffled",
+        "clap_n1",
+        "judge",
+        "judge_gain",
+        "fad",
+        "kad",
+        "fad_codec",
+        "fad_mel",
+    }
+    prompted = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
+    assert wanted | prompted | {"diversity", "silent", "clipping", "memorised"} <= set(metrics)
+    assert "tempo" not in metrics
+    shown = ("clap", "clap_gain", "fad", "fad_codec", "judge_gain", "kad", "prompt_sim_gain")
+    assert sorted(scores.headline.items()) == [(name, float(f"{metrics[name]:.4g}")) for name in shown]
+    assert metrics["clap"] > 0.99 > metrics["clap_shuffled"]
+    assert metrics["judge_gain"] > 0
+    assert metrics["silent"] == 0
+    assert scores.estimates["mel_fad_noise_over_generated"].low > 0
+    table = scores.tables["clap"]
+    assert table["own"].to_numpy() == pytest.approx(table["candidate_0"].to_numpy())
+    assert scores.tables["nearest"]["id"].tolist() == OTHER
+    assert scores.notes["memorisation"]["training_clips"] == 9
+    assert scores.tables["mel_clips"].columns.tolist() == ["id", *(f"fad_{name}" for name in FAD_SETS)]
+    embeddings.save(tmp_path / "reference", sets)
+    stored = {
+        name: {e.name: embeddings.load(tmp_path / "reference", name, e) for e in EMBEDDERS if e.name in spaces}
+        for name, spaces in sets.items()
+    }
+    again = score_generated(given, stored, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
+    assert again.details == scores.details
+
+
+def test_a_second_kind_of_samples_keeps_apart(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+    scores = score_generated(generated(prompts=PROMPTS), sets, EMBEDDERS, PICKER, bootstrap=20, suffix="_prompted")
+    likeness = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
+    assert all(
+        name.endswith("_prompted")
+        for name in (*scores.estimates, *set(scores.columns) - likeness, *scores.tables, *scores.notes)
+    )
+    assert scores.metrics["prompt_sim"] == intervals.rounded(scores.estimates["prompt_similarity_prompted"].value)
+    assert "judge_prompted" not in scores.metrics
+    assert set(scores.headline) == {"clap_prompted", "fad_prompted", "prompt_sim_gain"}
+    assert scores.metrics["clap_prompted"] > 0.99
+
+
+def test_silent_samples_are_scored_and_counted(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+    def half_silent(clip: str, k: int) -> tuple[np.ndarray, int]:
+        wave, rate = candidate(clip, k)
+        return (np.zeros_like(wave) if clip == OTHER[0] else wave), rate
+
+    scores = score_generated(generated(read=half_silent), sets, EMBEDDERS, PICKER, bootstrap=20)
+    assert scores.metrics["silent"] == pytest.approx(1 / 8)
+    assert len(scores.tables["clap"]) == 8
+    assert scores.notes["mel"]["sets"]["generated"]["silent"] == [OTHER[0]]
+
+
+def test_bad_samples_stop_the_scores_by_name(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+    def with_nan(clip: str, k: int) -> tuple[np.ndarray, int]:
+        wave, rate = candidate(clip, k)
+        return (wave * np.nan if (clip, k) == (OTHER[2], 1) else wave), rate
+
+    def score(**changes: object) -> None:
+        score_generated(generated(**changes), sets, EMBEDDERS, PICKER, bootstrap=20)
+
+    with pytest.raises(UserError, match=f"'{OTHER[2]}#1': holds NaN"):
+        score(read=with_nan)
+    with pytest.raises(UserError, match="picks of generated samples: no entry for 1"):
+        score(picked=dict.fromkeys(OTHER[1:], 0))
+    with pytest.raises(UserError, match="candidate 3 was picked, but there are 3"):
+        score(picked=dict.fromkeys(OTHER, 3))
+    with pytest.raises(UserError, match="generated samples: 1 clip"):
+        score(captions={OTHER[0]: "440"}, picked={OTHER[0]: 0})
+    with pytest.raises(UserError, match="set generated, compared with set real"):
+        score(captions=dict.fromkeys(OTHER[1:], "440"), picked=dict.fromkeys(OTHER[1:], 0))
+
+
+@pytest.mark.parametrize(
+    ("caption", "bpm"),
+    [
+        ("It runs at 158 BPM.", 158.0),
+        ("A 92.5 bpm groove", 92.5),
+        ("a 120-BPM beat", 120.0),
+        ("around 90 beats per minute", 90.0),
+        ("an 808 drum machine, fast", None),
+        ("in 1985", None),
+        ("1128 BPM", None),
+        ("1,128 BPM", None),
+        ("000 BPM", None),
+        ("BPM: 120", 120.0),
+        ("In C minor, BPM 120.", 120.0),
+        ("120 BPMs", 120.0),
+        ("95,5 BPM", 95.5),
+        ("120 beats-per-minute", 120.0),
+        ("fast,120bpm", 120.0),
+        ("an 808 and 120 BPM", 120.0),
+        ("recorded 1985 - 120 BPM", 120.0),
+        ("120 BPM in 4/4, yes, 120 bpm", 120.0),
+        ("90-100 bpm", None),
+        ("90 – 100 bpm", None),
+        ("between 90 and 100 BPM", None),
+        ("from 60 bpm to 180 bpm", None),
+        ("120 BPM, then 140 BPM", None),
+        ("high BPM 90s style", None),
+    ],
+)
+def test_a_stated_tempo_is_read_from_the_caption(caption: str, bpm: float | None) -> None:
+    assert signals.stated_tempo(caption) == bpm
+
+
+def test_tempo_matches_within_five_percent_and_by_octaves_if_asked() -> None:
+    assert signals.tempo_matches(125.9, 120)
+    assert not signals.tempo_matches(127, 120)
+    assert not signals.tempo_matches(60, 120)
+    assert signals.tempo_matches(60, 120, octaves=True)
+    assert signals.tempo_matches(244, 120, octaves=True)
+    assert not signals.tempo_matches(90, 120, octaves=True)
+
+
+@pytest.mark.slow
+def test_the_tempo_of_clicks_is_found_and_counted_where_stated() -> None:
+    def clicks(bpm: float) -> np.ndarray:
+        wave = np.zeros(6 * RATE, np.float32)
+        for beat in np.arange(0, 5.9, 60 / bpm):
+            start = round(beat * RATE)
+            wave[start : start + 800] += 0.5 * rng.standard_normal(800).astype(np.float32) * np.linspace(1, 0, 800) ** 2
+        return wave
+
+    captions = {"a": "at 100 BPM", "b": "at 128 BPM", "c": "at 140 BPM", "d": "no tempo", "e": "at 90 BPM"}
+    waves = {
+        "a": clicks(100),
+        "b": clicks(128),
+        "c": clicks(114),
+        "d": clicks(100),
+        "e": np.zeros(6 * RATE, np.float32),
+    }
+    scores = signals.signal_scores([(i, w, RATE) for i, w in waves.items()], captions)
+    table = scores.tables["signals"].set_index("id")
+    assert table["tempo_hit"].to_dict() == {"a": True, "b": True, "c": False, "d": False, "e": False}
+    assert np.isnan(table.loc["d", "stated_bpm"])
+    assert scores.estimates["tempo"].value == 0.5
+    assert scores.estimates["tempo"].n == 4
+    assert scores.estimates["silent"].value == 0.2

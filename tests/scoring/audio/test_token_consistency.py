@@ -1,0 +1,49 @@
+"""Codes that a second pass through the codec keeps, against codecs whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from musicgen_lite.scoring.audio.token_consistency import codes_kept
+from tests.support.standins import RATE, RoundingCodec, sine
+
+
+class ShiftingCodec(RoundingCodec):
+    """Two codebooks: the first comes back as it was, the second one higher, except on every fourth frame."""
+
+    num_codebooks = 2
+
+    def encode(self, wave: torch.Tensor) -> torch.Tensor:
+        moved = super().encode(wave.abs()) + (wave < 0).long() * (torch.arange(wave.shape[1]) % 4 > 0).long()
+        return torch.cat([super().encode(wave.abs()), moved], dim=1)
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        return -super().decode(codes)
+
+
+def test_the_share_of_codes_that_stay_is_counted_in_all_and_per_codebook() -> None:
+    clips = [(f"c{n}", np.abs(sine(110.0 * (n + 1), 0.1)) + 0.1, RATE) for n in range(5)]
+    scores = codes_kept(clips, RoundingCodec(), 100, 0)
+    assert scores.estimates["codes_kept_reconstruction"].value == 1.0
+
+    scores = codes_kept(clips, ShiftingCodec(), 100, 0)
+    found = {name.removeprefix("codes_kept_reconstruction"): one for name, one in scores.estimates.items()}
+    assert {name: one.value for name, one in found.items()} == {"": 0.625, "_q1": 1.0, "_q2": 0.25}
+    assert {one.n for one in found.values()} == {5}
+    assert scores.tables["codes_kept"].columns.tolist() == ["id", "all", "q1", "q2"]
+    assert scores.tables["codes_kept"]["id"].tolist() == [clip for clip, _, _ in clips]
+
+
+def test_the_interval_is_of_clips() -> None:
+    """Half of the clips keep all codes and half keep none: the share is a half, and its interval that of ten clips."""
+
+    class Deaf(RoundingCodec):
+        def decode(self, codes: torch.Tensor) -> torch.Tensor:
+            return super().decode(codes if int(codes.max()) < 40 else codes - 1)
+
+    clips = [(f"c{n}", np.full(100, 0.5 * (n % 2), np.float32), RATE) for n in range(10)]
+    found = codes_kept(clips, Deaf(), 2000, 0).estimates["codes_kept_reconstruction"]
+    assert found.value == 0.5
+    deviation = 0.5 / 10**0.5
+    assert found.low == pytest.approx(0.5 - 1.96 * deviation, abs=0.06)
+    assert found.high == pytest.approx(0.5 + 1.96 * deviation, abs=0.06)

@@ -14,47 +14,52 @@ from musicgen_lite.codec import encodec
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.pretrained import shipped
-
-from . import tiny
+from tests.support import codec_tiny
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tmp_path_factory.mktemp("codec") / "tiny")
+    return codec_tiny.save(tmp_path_factory.mktemp("codec") / "tiny")
 
 
 @pytest.mark.parametrize("seconds", [5.0, 5.01, 1.0, 0.1, 0.77, 0.33001])
 def test_frames_are_counted_as_the_codec_makes_them(seconds: float) -> None:
     """Among them 5.01 s, which are 250.5 frames: a model that was made for 250 of them could not read 251."""
     shipped = codec.load("embedded", 1)
-    codes = shipped.encode(tiny.waves(1, round(seconds * shipped.rate)))
+    codes = shipped.encode(codec_tiny.waves(1, round(seconds * shipped.rate)))
     assert codes.shape[2] == num_frames(seconds, shipped.rate, shipped.frame_rate)
 
 
-@pytest.mark.parametrize(("samples", "frames"), [(tiny.HOP * 7, 7), (tiny.HOP * 7 + 1, 8), (tiny.HOP * 8 - 1, 8)])
+@pytest.mark.parametrize(
+    ("samples", "frames"), [(codec_tiny.HOP * 7, 7), (codec_tiny.HOP * 7 + 1, 8), (codec_tiny.HOP * 8 - 1, 8)]
+)
 def test_shapes_follow_the_number_of_samples(directory: Path, samples: int, frames: int) -> None:
-    loaded = codec.load(str(directory), tiny.BOOKS)
-    codes = loaded.encode(tiny.waves(2, samples))
-    assert codes.shape == (2, tiny.BOOKS, frames)
+    loaded = codec.load(str(directory), codec_tiny.BOOKS)
+    codes = loaded.encode(codec_tiny.waves(2, samples))
+    assert codes.shape == (2, codec_tiny.BOOKS, frames)
     assert codes.dtype == torch.int64
-    assert 0 <= int(codes.min()) <= int(codes.max()) < loaded.codebook_size == tiny.SIZE
+    assert 0 <= int(codes.min()) <= int(codes.max()) < loaded.codebook_size == codec_tiny.SIZE
     assert len(codes.unique()) > 1
     wave = loaded.decode(codes)
-    assert wave.shape == (2, frames * tiny.HOP)
+    assert wave.shape == (2, frames * codec_tiny.HOP)
     assert wave.dtype == torch.float32
-    assert loaded.latents(tiny.waves(2, samples)).shape == (2, 8, frames)
-    assert (loaded.rate, loaded.hop, loaded.frame_rate) == (tiny.RATE, tiny.HOP, tiny.RATE // tiny.HOP)
+    assert loaded.latents(codec_tiny.waves(2, samples)).shape == (2, 8, frames)
+    assert (loaded.rate, loaded.hop, loaded.frame_rate) == (
+        codec_tiny.RATE,
+        codec_tiny.HOP,
+        codec_tiny.RATE // codec_tiny.HOP,
+    )
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_codes_are_the_nearest_vectors_of_what_is_left(directory: Path, number: int) -> None:
     """The greedy search of residual quantisation, in float64 and one distance at a time."""
     loaded = codec.load(str(directory), number)
-    wave = tiny.waves(1, tiny.HOP * 9)
+    wave = codec_tiny.waves(1, codec_tiny.HOP * 9)
     codes = loaded.encode(wave)
     assert codes.shape[1] == number
     books = loaded.codebooks().double()
-    assert books.shape == (number, tiny.SIZE, 8)
+    assert books.shape == (number, codec_tiny.SIZE, 8)
     left = loaded.latents(wave)[0].T.double()
     for book, row in zip(books, codes[0], strict=True):
         distances = (left.unsqueeze(1) - book.unsqueeze(0)).square().sum(-1)
@@ -63,8 +68,8 @@ def test_codes_are_the_nearest_vectors_of_what_is_left(directory: Path, number: 
 
 
 def test_a_row_is_the_same_in_any_batch(directory: Path) -> None:
-    loaded = codec.load(str(directory), tiny.BOOKS)
-    wave = tiny.waves(5, tiny.HOP * 30)
+    loaded = codec.load(str(directory), codec_tiny.BOOKS)
+    wave = codec_tiny.waves(5, codec_tiny.HOP * 30)
     codes = loaded.encode(wave)
     assert torch.equal(codes, torch.cat([loaded.encode(row) for row in wave.split(1)]))
     assert torch.equal(loaded.decode(codes), torch.cat([loaded.decode(row) for row in codes.split(1)]))
@@ -72,19 +77,19 @@ def test_a_row_is_the_same_in_any_batch(directory: Path) -> None:
 
 
 def test_half_precision_files_load_in_float32_and_give_the_same_codes(tmp_path: Path) -> None:
-    saved = tiny.save(tmp_path / "half", half=True)
-    loaded = codec.load(str(saved), tiny.BOOKS)
+    saved = codec_tiny.save(tmp_path / "half", half=True)
+    loaded = codec.load(str(saved), codec_tiny.BOOKS)
     assert loaded.codebooks().dtype == torch.float32
-    rounded = tiny.model().half().float()
-    wave = tiny.waves(2, tiny.HOP * 40)
+    rounded = codec_tiny.model().half().float()
+    wave = codec_tiny.waves(2, codec_tiny.HOP * 40)
     expected = rounded.encode(wave.unsqueeze(1), bandwidth=rounded.config.target_bandwidths[-1]).audio_codes[0]
     assert torch.equal(loaded.encode(wave), expected)
 
 
 def test_fingerprint_is_of_weights_and_codebooks_in_use_not_of_names(directory: Path, tmp_path: Path) -> None:
     prints = {
-        "same elsewhere": codec.load(str(tiny.save(tmp_path / "copy")), 3).fingerprint,
-        "other weights": codec.load(str(tiny.save(tmp_path / "other", seed=1)), 3).fingerprint,
+        "same elsewhere": codec.load(str(codec_tiny.save(tmp_path / "copy")), 3).fingerprint,
+        "other weights": codec.load(str(codec_tiny.save(tmp_path / "other", seed=1)), 3).fingerprint,
         "fewer codebooks": codec.load(str(directory), 2).fingerprint,
     }
     ours = codec.load(str(directory), 3).fingerprint
@@ -93,7 +98,7 @@ def test_fingerprint_is_of_weights_and_codebooks_in_use_not_of_names(directory: 
 
 
 def test_one_changed_weight_changes_the_fingerprint(directory: Path, tmp_path: Path) -> None:
-    changed = tiny.model()
+    changed = codec_tiny.model()
     with torch.no_grad():
         changed.decoder.layers[0].conv.bias[0] += 1e-3
     changed.save_pretrained(tmp_path / "changed")
@@ -112,20 +117,20 @@ def test_wrong_shapes_and_codes_are_refused(directory: Path) -> None:
         loaded.encode(torch.zeros(2, 1, 100))
     with pytest.raises(ValueError, match=r"\[B, 2, T\]"):
         loaded.decode(torch.zeros(1, 3, 5, dtype=torch.long))
-    with pytest.raises(ValueError, match=f"0..{tiny.SIZE - 1}"):
-        loaded.decode(torch.full((1, 2, 5), tiny.SIZE))
+    with pytest.raises(ValueError, match=f"0..{codec_tiny.SIZE - 1}"):
+        loaded.decode(torch.full((1, 2, 5), codec_tiny.SIZE))
 
 
 def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) -> None:
-    cut = tiny.save(tmp_path / "cut") / "model.safetensors"
+    cut = codec_tiny.save(tmp_path / "cut") / "model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"codec\.name.*cut.*cannot be loaded"):
         codec.load(str(cut.parent), 3)
-    gone = tiny.save(tmp_path / "gone")
+    gone = codec_tiny.save(tmp_path / "gone")
     (gone / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"gone.*no weights in it"):
         codec.load(str(gone), 3)
-    foreign = tiny.save(tmp_path / "foreign")
+    foreign = codec_tiny.save(tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps(config | {"model_type": "dac"}))
     with pytest.raises(UserError, match=r"model_type in config.json is 'dac', but codec.name needs 'encodec'"):
@@ -139,7 +144,7 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
 
 
 def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
-    place = tiny.save(tmp_path / "short") / "model.safetensors"
+    place = codec_tiny.save(tmp_path / "short") / "model.safetensors"
     tensors = load_file(place)
     tensors.pop("decoder.layers.0.conv.bias")
     save_file(tensors, place, metadata={"format": "pt"})
@@ -148,7 +153,7 @@ def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
 
 
 def test_an_untrained_model_is_named(tmp_path: Path) -> None:
-    untrained = tiny.model()
+    untrained = codec_tiny.model()
     untrained.quantizer.layers[1].codebook.embed.zero_()
     untrained.save_pretrained(tmp_path / "untrained")
     assert codec.load(str(tmp_path / "untrained"), 1).num_codebooks == 1
@@ -165,7 +170,7 @@ def test_an_untrained_model_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_stereo_levelled_or_chunked_codec_is_named(tmp_path: Path, change: dict[str, object], found: str) -> None:
-    config = tiny.model().config
+    config = codec_tiny.model().config
     for key, value in change.items():
         setattr(config, key, value)
     EncodecModel(config).save_pretrained(tmp_path / "other")
@@ -174,26 +179,26 @@ def test_a_stereo_levelled_or_chunked_codec_is_named(tmp_path: Path, change: dic
 
 
 def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
-    folder = tiny.save(tmp_path / "old")
+    folder = codec_tiny.save(tmp_path / "old")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     digest = hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()
     with pytest.raises(UserError, match=rf"pytorch_model\.bin: a pickle.*{digest}.*codec\.name.*trusted_pickles"):
         codec.load(str(folder), 3, trusted=["0" * 64])
-    safe = codec.load(str(tiny.save(tmp_path / "new")), 3)
+    safe = codec.load(str(codec_tiny.save(tmp_path / "new")), 3)
     assert codec.load(str(folder), 3, trusted=[digest]).fingerprint == safe.fingerprint
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("samples", [tiny.HOP * 100, tiny.HOP * 121 + 1, tiny.HOP * 139 + 7])
+@pytest.mark.parametrize("samples", [codec_tiny.HOP * 100, codec_tiny.HOP * 121 + 1, codec_tiny.HOP * 139 + 7])
 def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, causal: bool, samples: int
 ) -> None:
-    tiny.model(causal=causal).save_pretrained(tmp_path)
-    whole = codec.load(str(tmp_path), tiny.BOOKS)
+    codec_tiny.model(causal=causal).save_pretrained(tmp_path)
+    whole = codec.load(str(tmp_path), codec_tiny.BOOKS)
     monkeypatch.setattr(encodec, "PIECE_S", 0.4)  # 20 frames
-    pieces = codec.load(str(tmp_path), tiny.BOOKS)
-    wave = tiny.waves(2, samples)
+    pieces = codec.load(str(tmp_path), codec_tiny.BOOKS)
+    wave = codec_tiny.waves(2, samples)
     codes = whole.encode(wave)
     assert torch.equal(pieces.encode(wave), codes)
     torch.testing.assert_close(pieces.latents(wave), whole.latents(wave), rtol=0, atol=1e-6)
@@ -202,18 +207,18 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
 
     # Without what lies around a piece its first and last frames would hear padding.
     monkeypatch.setattr(encodec, "CONTEXT_S", 0.0)
-    apart = codec.load(str(tmp_path), tiny.BOOKS).decode(codes) - whole.decode(codes)
-    joins = torch.arange(samples // (20 * tiny.HOP) + 1) * 20 * tiny.HOP
+    apart = codec.load(str(tmp_path), codec_tiny.BOOKS).decode(codes) - whole.decode(codes)
+    joins = torch.arange(samples // (20 * codec_tiny.HOP) + 1) * 20 * codec_tiny.HOP
     assert float(apart.abs().max()) > 1e-2
-    far = torch.stack([(torch.arange(apart.shape[1]) - join).abs() for join in joins]).amin(0) > 4 * tiny.HOP
+    far = torch.stack([(torch.arange(apart.shape[1]) - join).abs() for join in joins]).amin(0) > 4 * codec_tiny.HOP
     assert float(apart[:, far].abs().max()) < 1e-6
 
 
-@pytest.mark.parametrize("samples", [1, 4, tiny.HOP * 19 + 1, tiny.HOP * 20])
+@pytest.mark.parametrize("samples", [1, 4, codec_tiny.HOP * 19 + 1, codec_tiny.HOP * 20])
 def test_audio_of_one_piece_is_never_cut(directory: Path, monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
     monkeypatch.setattr(encodec, "PIECE_S", 0.4)
-    loaded, model = codec.load(str(directory), tiny.BOOKS), tiny.model()
-    wave = tiny.waves(2, samples)
+    loaded, model = codec.load(str(directory), codec_tiny.BOOKS), codec_tiny.model()
+    wave = codec_tiny.waves(2, samples)
     with torch.no_grad():
         assert torch.equal(loaded.latents(wave), torch.cat([model.encoder(row[:, None]) for row in wave.split(1)]))
         codes = loaded.encode(wave)

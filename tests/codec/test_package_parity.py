@@ -10,8 +10,7 @@ from torch import Tensor
 from transformers import EncodecModel
 
 from musicgen_lite import codec
-
-from . import real, tiny
+from tests.support import codec_real, codec_tiny
 
 
 def package_state(model: EncodecModel) -> dict[str, Tensor]:
@@ -41,7 +40,7 @@ def test_codes_and_waveforms_agree_with_the_modules_of_the_package(tmp_path: Pat
     from encodec.modules.seanet import SEANetDecoder, SEANetEncoder
     from encodec.quantization import ResidualVectorQuantizer
 
-    model = tiny.model() if size == "tiny" else real.model(32000, 4)
+    model = codec_tiny.model() if size == "tiny" else codec_real.model(32000, 4)
     model.save_pretrained(tmp_path)
     config, books = model.config, len(model.quantizer.layers)
     sizes = {
@@ -54,7 +53,7 @@ def test_codes_and_waveforms_agree_with_the_modules_of_the_package(tmp_path: Pat
     ).eval()
     theirs.load_state_dict(package_state(model), strict=True)
     ours = codec.load(str(tmp_path), books)
-    wave = tiny.waves(1, tiny.HOP * 25) if size == "tiny" else real.waves(1, 32000, 32000)
+    wave = codec_tiny.waves(1, codec_tiny.HOP * 25) if size == "tiny" else codec_real.waves(1, 32000, 32000)
     with torch.no_grad():
         codes = quantiser.encode(theirs["encoder"](wave.unsqueeze(1)), ours.frame_rate).transpose(0, 1)
         again = theirs["decoder"](quantiser.decode(codes.transpose(0, 1))).squeeze(1)
@@ -65,11 +64,11 @@ def test_codes_and_waveforms_agree_with_the_modules_of_the_package(tmp_path: Pat
 @pytest.mark.slow
 def test_at_24_khz_both_backends_are_one_codec(tmp_path: Path) -> None:
     encodec = pytest.importorskip("encodec")
-    model = real.model(24000, 8)
+    model = codec_real.model(24000, 8)
     model.save_pretrained(tmp_path / "hub")
     torch.save(package_state(model), tmp_path / "package.th")
     digest = hashlib.sha256((tmp_path / "package.th").read_bytes()).hexdigest()
-    wave = real.waves(2, 24000, 24000)
+    wave = codec_real.waves(2, 24000, 24000)
     package = encodec.EncodecModel.encodec_model_24khz(pretrained=False)
     package.load_state_dict(package_state(model))
     for kbps, books in ((3.0, 4), (6.0, 8)):

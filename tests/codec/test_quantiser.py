@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from pretraining.quantiser import EmaQuantiser, kmeans, nearest, perplexity
-
-from . import tiny
+from tests.support import codec_tiny
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -22,25 +21,25 @@ def test_nearest_is_the_smallest_distance() -> None:
 
 def test_an_update_is_the_closed_form_of_the_moving_average() -> None:
     """m <- d m + (1 - d) sum / N, n <- d n + (1 - d) count / N, e = m / n, one vector at a time."""
-    model = tiny.model()
+    model = codec_tiny.model()
     book = model.quantizer.layers[0].codebook
-    share = torch.full((tiny.SIZE,), 1.0 / tiny.SIZE)
+    share = torch.full((codec_tiny.SIZE,), 1.0 / codec_tiny.SIZE)
     book.cluster_size.copy_(share)
     book.embed_avg.copy_(book.embed * share.unsqueeze(1))
     before, vectors = book.embed.clone(), normal(30, 8)
     index = nearest(vectors, book.embed)
     decay = 0.9
     EmaQuantiser(model.quantizer.layers, decay, 0.0).update(book, vectors, index, torch.Generator())
-    for code in range(tiny.SIZE):
+    for code in range(codec_tiny.SIZE):
         members = vectors[index == code]
-        count = decay / tiny.SIZE + (1 - decay) * len(members) / 30
-        total = decay * before[code] / tiny.SIZE + (1 - decay) * members.sum(0) / 30
+        count = decay / codec_tiny.SIZE + (1 - decay) * len(members) / 30
+        total = decay * before[code] / codec_tiny.SIZE + (1 - decay) * members.sum(0) / 30
         assert float(book.cluster_size[code]) == pytest.approx(count, abs=1e-6)
         torch.testing.assert_close(book.embed[code], total / count, rtol=1e-5, atol=1e-6)
 
 
 def test_a_code_that_is_never_chosen_is_replaced_by_a_vector_of_the_batch() -> None:
-    model = tiny.model()
+    model = codec_tiny.model()
     book = model.quantizer.layers[0].codebook
     quantiser = EmaQuantiser(model.quantizer.layers[:1], 0.5, 0.05)
     quantiser.start(normal(400, 8), 5, torch.Generator().manual_seed(0))
@@ -58,7 +57,7 @@ def test_a_code_that_is_never_chosen_is_replaced_by_a_vector_of_the_batch() -> N
 
 
 def test_codes_are_those_of_the_model_and_gradients_pass_straight_through() -> None:
-    model = tiny.model()
+    model = codec_tiny.model()
     latents = normal(2, 8, 11).requires_grad_()
     quantised = EmaQuantiser(model.quantizer.layers, 0.99, 0.05)(latents, update=False, generator=torch.Generator())
     codes = model.quantizer.encode(latents.detach(), model.config.target_bandwidths[-1])
@@ -85,7 +84,7 @@ def test_kmeans_moves_a_centre_without_members_to_where_it_is_needed() -> None:
 
 
 def test_a_fit_lowers_what_each_codebook_leaves() -> None:
-    model = tiny.model()
+    model = codec_tiny.model()
     quantiser = EmaQuantiser(model.quantizer.layers, 0.99, 0.05)
     vectors = normal(2000, 8)
     quantiser.start(vectors, 10, torch.Generator().manual_seed(0))

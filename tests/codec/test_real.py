@@ -7,8 +7,7 @@ import torch
 
 from musicgen_lite import codec
 from musicgen_lite.codec import encodec
-
-from . import real
+from tests.support import codec_real
 
 
 @pytest.mark.slow
@@ -18,11 +17,11 @@ from . import real
 def test_codes_are_those_of_the_stated_bandwidth_and_pieces_give_what_the_whole_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, kbps: float, books: int, size: int, frame_rate: int
 ) -> None:
-    model = real.model(rate, books)
+    model = codec_real.model(rate, books)
     model.save_pretrained(tmp_path)
     ours = codec.load(str(tmp_path), books)
     assert (ours.rate, ours.codebook_size, ours.frame_rate) == (rate, size, frame_rate)
-    wave = real.waves(1, rate * 5 // 4, rate)
+    wave = codec_real.waves(1, rate * 5 // 4, rate)
     with torch.no_grad():
         expected = model.encode(wave.unsqueeze(1), bandwidth=kbps).audio_codes[0]
         heard = model.decode(expected[None], [None]).audio_values.squeeze(1)

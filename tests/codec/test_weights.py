@@ -6,7 +6,8 @@ import pytest
 
 from musicgen_lite import __version__
 from musicgen_lite.errors import UserError
-from musicgen_lite.models import ModelConfig, config
+from musicgen_lite.models import ModelConfig
+from musicgen_lite.models.core import config
 from musicgen_lite.pretrained import shipped
 from pretraining.manifest import fingerprints, write_manifest
 from tests.support.models_tiny import CONFIG

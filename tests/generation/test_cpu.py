@@ -16,8 +16,7 @@ from musicgen_lite.generation import Sampling, generate, kernels
 from musicgen_lite.generation.cpu import CpuDecoder, pack
 from musicgen_lite.generation.sampling import draw
 from musicgen_lite.models import Conditions
-
-from ..models.tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import KINDS, conditions, tiny
 
 SIZES = {
     "codebook_size": 512,

@@ -11,8 +11,7 @@ from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.decode import _side_by_side
 from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
-
-from ..models.tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import KINDS, conditions, tiny
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 

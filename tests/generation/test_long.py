@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from musicgen_lite.generation import Sampling, cpu, generate, generate_long, prepare
-
-from ..models.tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import KINDS, conditions, tiny
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 

@@ -39,7 +39,7 @@ def write_and_die(path: Path, kind: str) -> None:
     """Leave what a process leaves that is killed while it writes."""
     script = f"""
 import os, sys
-from musicgen_lite import store
+from musicgen_lite.io import store
 with store.{kind}(sys.argv[1]) as part:
     part.exists() or part.touch()
     os._exit(9)

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from musicgen_lite.models import Conditions
-
-from .tiny import conditions
+from tests.support.models_tiny import conditions
 
 
 def test_texts_are_padded_and_an_empty_one_counts_as_none() -> None:

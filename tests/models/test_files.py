@@ -7,8 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
-
-from .tiny import KINDS, conditions, random_codes, tiny
+from tests.support.models_tiny import KINDS, conditions, random_codes, tiny
 
 
 @pytest.mark.parametrize(("kind", "pattern"), KINDS)

@@ -6,8 +6,7 @@ import torch
 
 from musicgen_lite.models import Conditions, ModelConfig, build
 from musicgen_lite.models.core.loss import cell_nll
-
-from .tiny import CONFIG, KINDS, conditions, random_codes, tiny
+from tests.support.models_tiny import CONFIG, KINDS, conditions, random_codes, tiny
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from .tiny import conditions, random_codes, tiny
+from tests.support.models_tiny import conditions, random_codes, tiny
 
 
 @torch.no_grad()

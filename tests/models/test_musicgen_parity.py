@@ -8,8 +8,7 @@ import torch
 from benchmarks import peer
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import LanguageModel
-
-from .tiny import conditions, random_codes, tiny
+from tests.support.models_tiny import conditions, random_codes, tiny
 
 pytestmark = pytest.mark.slow
 FRAMES = 100

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from musicgen_lite import codec, text
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import parse
-from musicgen_lite.pretrained import locate, shipped
+from musicgen_lite.pretrained import locate
+from musicgen_lite.pretrained.shipped import path
 from tests.support.no_hub import refusal
 
 EMBEDDED = {"embedded": "text"}
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def pickled(folder: Path) -> str:
     """The shipped text encoder with its weights as a pickle; the sha256 of that."""
-    shutil.copytree(shipped.path("text"), folder)
+    shutil.copytree(path("text"), folder)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     return hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()
@@ -42,7 +43,7 @@ def keep(hub: Path, name: str, commit: str = COMMIT, shipped: str = "text") -> P
     place = hub / f"models--{name.replace('/', '--')}"
     (place / "refs").mkdir(parents=True, exist_ok=True)
     (place / "refs" / "main").write_text(commit)
-    return shutil.copytree(shipped.path(shipped), place / "snapshots" / commit)
+    return shutil.copytree(path(shipped), place / "snapshots" / commit)
 
 
 def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
 
 
 def test_safetensors_are_taken_where_a_pickle_lies_beside_them(tmp_path: Path) -> None:
-    folder = shutil.copytree(shipped.path("text"), tmp_path / "both")
+    folder = shutil.copytree(path("text"), tmp_path / "both")
     (folder / "pytorch_model.bin").write_bytes(b"no pickle at all")
     assert text.load(str(folder)).fingerprint == text.load("embedded").fingerprint
 

@@ -6,8 +6,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.training.batch_size import largest, optimizer_step, resolve
 from musicgen_lite.training.data import Corpus, TokenDataset
 from musicgen_lite.training.fit import model_config
-
-from .corpora import tiny_params, write_corpus
+from tests.support.corpora import tiny_params, write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,7 @@ from musicgen_lite.training.data import (
     Visit,
     uniform,
 )
-
-from .corpora import (
+from tests.support.corpora import (
     CODEBOOKS,
     CODEC,
     DIM,

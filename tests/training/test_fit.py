@@ -18,8 +18,7 @@ from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
 from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
-
-from .corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
+from tests.support.corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 
 @pytest.fixture(scope="module")

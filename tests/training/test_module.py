@@ -15,8 +15,16 @@ from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
 from musicgen_lite.training.fit import boundaries, model_config
 from musicgen_lite.training.module import codebook_nll, evaluate, learning_rate_factor, parameter_groups
-
-from .corpora import CODEC, FRAMES, SIZE, melodies, tiny_params, write_corpus, write_store, write_varied_corpus
+from tests.support.corpora import (
+    CODEC,
+    FRAMES,
+    SIZE,
+    melodies,
+    tiny_params,
+    write_corpus,
+    write_store,
+    write_varied_corpus,
+)
 
 
 def test_the_schedule_warms_up_linearly_and_falls_as_a_cosine() -> None:

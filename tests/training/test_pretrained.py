@@ -13,8 +13,7 @@ from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import Params
 from musicgen_lite.training.pretrained import import_peer
 from tests.support import peers
-
-from .corpora import tiny_params, write_store
+from tests.support.corpora import tiny_params, write_store
 
 pytestmark = pytest.mark.slow
 CAPTIONS = {"t0": "Slow.", "v0": "A fast techno beat.", "v1": "A relaxing piano melody with rain sounds."}

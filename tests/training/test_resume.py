@@ -16,8 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.training.callbacks import Curves
 from musicgen_lite.training.checkpoints import SaveLast
 from musicgen_lite.training.module import TrainingModule
-
-from .corpora import run, state, tiny_params, write_corpus, write_varied_corpus
+from tests.support.corpora import run, state, tiny_params, write_corpus, write_varied_corpus
 
 PARAMS = tiny_params("b")  # with dropout in the model, 7 steps of 2 micro-batches, validated after steps 2, 5 and 7
 

@@ -21,7 +21,7 @@ from transformers import T5Config, T5EncoderModel
 from musicgen_lite import text
 from musicgen_lite.pretrained import Source, load_tokenizer, shipped
 from musicgen_lite.sources import musiccaps, synthetic
-from musicgen_lite.text import TextEncoder
+from musicgen_lite.text.hub import T5TextEncoder
 
 BATCH = 32
 SIZES: dict[str, dict[str, Any]] = {
@@ -82,7 +82,7 @@ def main() -> None:
         model: Any = T5EncoderModel.from_pretrained(shipped.path("text"), dtype=torch.float32).eval()
     else:
         model = random_model(SIZES[given.size])
-    encoder = TextEncoder(model, pieces)
+    encoder = T5TextEncoder(model, pieces)
     texts = captions(given.table, given.captions)
     lengths = [min(length, given.max_tokens) for length in encoder.num_tokens(texts)]
     in_order = [list(range(start, min(start + BATCH, len(texts)))) for start in range(0, len(texts), BATCH)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicgen_lite.clap.base import ClapScorer
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import Clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.generation import Sampling
 from musicgen_lite.generator import Generator, load
 from musicgen_lite.io.clips import ClipStore
@@ -18,12 +18,12 @@ from musicgen_lite.io.progress import track
 from musicgen_lite.scoring.statistics import intervals
 
 
-def fits(generator: Generator, rulers: list[ClapScorer], caption: str, guidance: float, candidates: int) -> list[float]:
+def fits(generator: Generator, rulers: list[Clap], caption: str, guidance: float, candidates: int) -> list[float]:
     """The mean cosine of the candidates with their caption, by each ruler."""
     sampling = Sampling(top_k=250, guidance=guidance)
     music = generator.generate(caption, seconds=5.0, candidates=candidates, sampling=sampling)
     owners = [0] * candidates
-    return [float(ruler.fit([caption], music.rate, music.candidates, owners).mean()) for ruler in rulers]
+    return [float(ruler.similarity([caption], music.rate, music.candidates, owners).mean()) for ruler in rulers]
 
 
 def main() -> None:

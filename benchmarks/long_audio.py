@@ -33,7 +33,7 @@ def music(seconds: float, rate: int) -> torch.Tensor:
 
 def _through(name: str, seconds: float, piece_s: float, out: Path, answer: Any) -> None:
     encodec.PIECE_S = piece_s
-    model = codec.load(name, CODEBOOKS)
+    model = codec.load(name, num_codebooks=CODEBOOKS)
     wave = music(seconds, model.rate)
     before, start = process_memory("VmRSS"), time.perf_counter()
     codes = model.encode(wave)
@@ -58,7 +58,7 @@ def through(name: str, seconds: float, piece_s: float) -> tuple[tuple[float, ...
 
 
 def show(title: str, name: str, lengths: list[float], whole: bool) -> None:
-    model = codec.load(name, CODEBOOKS)
+    model = codec.load(name, num_codebooks=CODEBOOKS)
     for seconds in lengths:
         cost, codes, heard = through(name, seconds, encodec.PIECE_S)
         print(f"{title}, {seconds:g} s in pieces: {_figures(cost)}", flush=True)

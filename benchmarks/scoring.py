@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio import chroma, fad, kad, signals
 from musicgen_lite.scoring.audio.distances import noise_like
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
@@ -80,7 +80,7 @@ class Clock:
 
 def score(clips: int, seconds: float, candidates: int, bootstrap: int, training: int, clock: Clock) -> None:
     """The reference stage and the audio scores of samples with audio prompts."""
-    scorer, judge, decoder = load_clap("embedded"), load_clap("judge"), codec.load("embedded", 4)
+    scorer, judge, decoder = load_clap("embedded"), load_clap("judge"), codec.load("embedded", num_codebooks=4)
     rulers = [ClapEmbedder(scorer), CodecLatentEmbedder(decoder), MelEmbedder()]
     for number in range(TRACKS):
         piece(number, seconds), piece(number, 3.0)

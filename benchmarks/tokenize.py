@@ -65,7 +65,7 @@ def loop(folder: Path, model: Any) -> list[np.ndarray]:
 
 def stage(folder: Path, name: str, seconds: float) -> Callable[[], None]:
     """What runs the stage's own function on the clips of `folder`, each cut into two halves."""
-    model, clips = codec.load(name, CODEBOOKS), ClipStore(folder)
+    model, clips = codec.load(name, num_codebooks=CODEBOOKS), ClipStore(folder)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as out:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec
-from musicgen_lite.clap.base import MAX_TOKENS, ClapScorer
 from musicgen_lite.clap.hub import TransformersClap
+from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.store import write_json
 from musicgen_lite.sources import synthetic
@@ -205,7 +205,7 @@ def main() -> None:
     model = train(params, clips, pieces)
     seconds = time.perf_counter() - start
     scorer = TransformersClap(model, extractor(params), pieces)
-    coder = codec.load(arguments.codec, params["num_codebooks"])
+    coder = codec.load(arguments.codec, num_codebooks=params["num_codebooks"])
     figures = evaluate(scorer, arguments.data, arguments.name, params, coder)
     print(figures)
     directory = arguments.out / arguments.name

@@ -98,7 +98,7 @@ def main() -> None:
         corpus.render(params, rendered)
         return
     audio, _ = corpus.load(rendered)
-    coder = codec.load(arguments.codec, params["num_codebooks"])
+    coder = codec.load(arguments.codec, num_codebooks=params["num_codebooks"])
     write_mels(audio, coder, params, arguments.data / f"{arguments.name}-mels" / "mels.npy")
 
 

@@ -41,7 +41,10 @@ def write_manifest(root: Path = ROOT, commit: str | None = None) -> dict[str, di
 def fingerprints() -> list[str]:
     """Of the shipped codec, with each number of its codebooks in use, and of the shipped text encoder."""
     counts = range(1, CODEBOOKS["embedded"] + 1)
-    return [*(codec.load("embedded", count).fingerprint for count in counts), text.load("embedded").fingerprint]
+    return [
+        *(codec.load("embedded", num_codebooks=count).fingerprint for count in counts),
+        text.load("embedded").fingerprint,
+    ]
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from musicgen_lite.io.store import write_json
 from musicgen_lite.sources import synthetic
 from musicgen_lite.sources.synthetic import Piece
 from musicgen_lite.text import TextEncoder
+from musicgen_lite.text.hub import T5TextEncoder
 from pretraining import attributes, probe, shipping, tokenizer
 from pretraining.schedule import learning_rate
 
@@ -210,8 +211,8 @@ def main() -> None:
     start = time.perf_counter()
     model, _ = train(params, corpus, pieces)
     seconds = time.perf_counter() - start
-    untrained = TextEncoder(build(params, len(pieces)).eval(), pieces)
-    figures = evaluate(params, TextEncoder(model, pieces), untrained) | {"seconds": seconds}
+    untrained = T5TextEncoder(build(params, len(pieces)).eval(), pieces)
+    figures = evaluate(params, T5TextEncoder(model, pieces), untrained) | {"seconds": seconds}
     print(figures)
     parameters = sum(weight.numel() for weight in model.parameters())
     shipping.export(arguments.out, model, pieces)

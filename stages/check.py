@@ -49,11 +49,11 @@ def texts(params: Params) -> dict[str, list[str]]:
 def say_what_cannot_be_read(params: Params) -> None:
     """Print how many of the texts hold what the encoder does not know; UserError where it can read none."""
     for what, found in texts(params).items():
-        told = text.remark(
-            found, what, lambda: text.tokenizer(resolve_model_path(params.text.name), params.trusted_pickles)
+        warning = text.coverage_warning(
+            found, what, lambda: text.tokenizer(resolve_model_path(params.text.name), trusted=params.trusted_pickles)
         )
-        if told:
-            print(told)
+        if warning:
+            print(warning)
 
 
 def main(params: Params) -> None:

@@ -36,10 +36,10 @@ def digest(words: str) -> str:
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
+    encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
     size, limit, chosen = params.text.batch_size, params.text.max_tokens, params.text.variants
     told, bare = wanted(ClipStore(CLIPS), chosen)
-    remark = encoder.remark([one.text for one in told], "captions")
+    warning = encoder.coverage_warning([one.text for one in told], "captions")
     lengths = encoder.num_tokens([one.text for one in told])
     made = Counter(one.variant for one in told)
     cut = Counter(one.variant for one, length in zip(told, lengths, strict=True) if length > limit)
@@ -59,8 +59,8 @@ def main(params: Params) -> None:
                 "truncated": {name: cut[name] for name in made}, "without_aspects": bare,
             }
         )  # fmt: skip
-    if remark:
-        print(remark)
+    if warning:
+        print(warning)
     for name, count in made.items():
         print(f"{name}: {count}, cut at {limit} tokens: {cut[name]}")
     if bare:

@@ -3,7 +3,7 @@
 import sys
 
 from musicgen_lite import codec
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
@@ -26,9 +26,12 @@ from stages.runtime import (
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(
-        resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
+        resolve_model_path(params.codec.name),
+        num_codebooks=params.codec.num_codebooks,
+        device=device,
+        trusted=params.trusted_pickles,
     )
-    clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
+    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     clips = ClipStore(CLIPS)
     windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     heard = ClipWindows(clips, windows)

@@ -114,7 +114,7 @@ def entries(table: pd.DataFrame, seconds: float, top_hz: float) -> list[Entry]:
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     decoder = codec.load(
-        resolve_model_path(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles
+        resolve_model_path(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles
     )
     record, results, count = read_json(RUN), ScoreFolders(*SCORES), params.codec.num_codebooks
     heard = sounds(params, decoder)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec, models, text
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
@@ -43,7 +43,7 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
     fixed = list(params.sample.fixed_prompts)
-    if remark := encoder.remark(fixed, "sample.fixed_prompts"):
+    if remark := encoder.coverage_warning(fixed, "sample.fixed_prompts"):
         print(remark)
     for number, embedding in enumerate(encoder.encode(fixed, params.text.max_tokens)):
         # Halved like the stored captions.
@@ -61,11 +61,14 @@ def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
     decoder = codec.load(
-        resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
+        resolve_model_path(params.codec.name),
+        num_codebooks=params.codec.num_codebooks,
+        device=device,
+        trusted=params.trusted_pickles,
     )
-    encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
+    encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
     model.config.check_parts(MODEL, decoder.fingerprint, encoder.fingerprint)
-    clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
+    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
     frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
@@ -81,7 +84,7 @@ def main(params: Params) -> None:
             codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
             decoded = (wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
-            fit = partial(clap.fit, [item.caption for item in group], decoder.rate)
+            fit = partial(clap.similarity, [item.caption for item in group], decoder.rate)
             ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, cfg.candidates)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from musicgen_lite import codec
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.store import write_json
 from musicgen_lite.io.windows import ClipWindows, Windows
@@ -66,12 +66,20 @@ def stored_sets(spaces: list[Embedder], real: Reader) -> Sets:
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     decoder = codec.load(
-        resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
+        resolve_model_path(params.codec.name),
+        num_codebooks=params.codec.num_codebooks,
+        device=device,
+        trusted=params.trusted_pickles,
     )
-    clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
+    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     judge = None
     if params.score.judge:
-        judge = load_clap(resolve_model_path(params.score.judge), params.trusted_pickles, device, "score.judge")
+        judge = load_clap(
+            resolve_model_path(params.score.judge),
+            device=device,
+            trusted=params.trusted_pickles,
+            parameter="score.judge",
+        )
     spaces = all_embedders(decoder, clap)
     windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     clips = ClipStore(CLIPS)

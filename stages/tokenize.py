@@ -85,7 +85,9 @@ def _samples(clips: ClipStore, clip_id: str, rate: int, total: int, shortest: fl
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     cfg = params.codec
-    model = codec.load(resolve_model_path(cfg.name), cfg.num_codebooks, device, params.trusted_pickles)
+    model = codec.load(
+        resolve_model_path(cfg.name), num_codebooks=cfg.num_codebooks, device=device, trusted=params.trusted_pickles
+    )
     work = work_dir("tokenize", params, model.fingerprint, device)
     with resumable_dir(TOKENS, work) as folder:
         shortest = params.data.min_seconds or params.data.seconds

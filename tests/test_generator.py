@@ -27,7 +27,7 @@ PROMPT = "A fast techno beat with a synth lead."
 
 def save(path: Path, kind: str, name: str = "embedded", **changes: object) -> Path:
     """A small untrained model for the shipped codec, found under `name`, and encoder."""
-    coder, encoder = codec.load("embedded", 4), text.load("embedded")
+    coder, encoder = codec.load("embedded", num_codebooks=4), text.load("embedded")
     values: dict[str, object] = {
         "type": kind, "pattern": "delay", "codebook_size": coder.codebook_size, "num_codebooks": 4,
         "text_dim": encoder.dim, "d_model": 32, "layers": 1, "heads": 2, "max_frames": 60, "max_text": 64,
@@ -89,7 +89,7 @@ def test_music_goes_on_from_a_clip(generators: dict[str, Generator], files: dict
     odd = generators["a"].generate(PROMPT, seconds=1.01, continued=files["tone.wav"], candidates=1)
     assert len(odd.samples) == 2 * 16000 + 16160  # 1.01 s, which are 50.5 frames
     samples, rate = audio.read(files["tone.wav"])
-    coder = codec.load("embedded", 4)
+    coder = codec.load("embedded", num_codebooks=4)
     codes = coder.encode(torch.from_numpy(samples[:1]))
     heard = coder.decode(codes)[0].numpy()
     # All but the codec's own reach into the future is the clip as the codec gives it back.

@@ -95,7 +95,7 @@ def test_same_greedy_codes(
 
 def test_the_parts_of_a_checkpoint_are_found_by_its_name(folder: Path) -> None:
     """Fingerprints are of content: the shipped codec and encoder lie in the checkpoint, and are the same there."""
-    assert codec.load(str(folder), 4).fingerprint == codec.load("embedded", 4).fingerprint
+    assert codec.load(str(folder), num_codebooks=4).fingerprint == codec.load("embedded", num_codebooks=4).fingerprint
     assert text.load(str(folder)).fingerprint == text.load("embedded").fingerprint
 
 

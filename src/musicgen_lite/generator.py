@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from musicgen_lite import codec, models, published, text
-from musicgen_lite.clap.base import ClapScorer
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import Clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
@@ -81,7 +81,7 @@ def load(
     else:
         found = published.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
-    scorer = load_clap(clap, trusted_pickles, device=place, parameter="clap") if clap else None
+    scorer = load_clap(clap, device=place, trusted=trusted_pickles, parameter="clap") if clap else None
     return Generator(*parts, scorer, weights)
 
 
@@ -89,8 +89,10 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
     """What a model file holds and names; see `load`."""
     model, extra = models.load(path, device)
     names = extra.get("names", {})
-    coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device, trusted)
-    encoder = text.load(names.get("text", "embedded"), trusted, device)
+    coder = codec.load(
+        names.get("codec", "embedded"), num_codebooks=model.config.num_codebooks, device=device, trusted=trusted
+    )
+    encoder = text.load(names.get("text", "embedded"), device=device, trusted=trusted)
     model.config.check_parts(path, coder.fingerprint, encoder.fingerprint)
     return model, coder, encoder
 
@@ -103,7 +105,7 @@ class Generator:
         model: LanguageModel,
         coder: Codec,
         encoder: TextEncoder,
-        clap: ClapScorer | None,
+        clap: Clap | None,
         weights: str = "float32",
     ) -> None:
         self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
@@ -144,7 +146,7 @@ class Generator:
         waves = self.codec.decode(codes).cpu().numpy()[:, : old * self.codec.hop + round(seconds * rate)]
         scores, picked = np.full(candidates, np.nan), 0
         if self.clap is not None and prompt:
-            ranking = best_of(list(waves), candidates, partial(self.clap.fit, [prompt], rate))
+            ranking = best_of(list(waves), candidates, partial(self.clap.similarity, [prompt], rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
         return Music(waves, rate, scores, picked, old / self.codec.frame_rate, time.perf_counter() - start)
 
@@ -153,7 +155,7 @@ class Generator:
             raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
         if len(prompt) > MAX_CHARACTERS:
             raise UserError(f"prompt: {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed")
-        unknown = self.text.unknown(prompt)
+        unknown = self.text.unknown_characters(prompt)
         if unknown:
             raise UserError(
                 f"prompt: the model's text encoder does not know {' '.join(map(repr, unknown))}; write it without them"

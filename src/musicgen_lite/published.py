@@ -34,6 +34,7 @@ class Peer:
 
 def load(
     name: str,
+    *,
     max_text: int = MAX_TEXT,
     device: str | torch.device = "cpu",
     trusted: Collection[str] = (),
@@ -47,8 +48,10 @@ def load(
     source = locate(name, parameter, {}, trusted)
     check_type(source, MUSICGEN)
     decoder = _decoder(source)
-    coder = codec.load(name, decoder["num_codebooks"], device, trusted)
-    encoder = text.load(name, trusted, device)
+    coder = codec.load(
+        name, num_codebooks=decoder["num_codebooks"], device=device, trusted=trusted, parameter=parameter
+    )
+    encoder = text.load(name, device=device, trusted=trusted, parameter=parameter)
     config = describe(
         decoder, text_dim=encoder.dim, max_text=max_text, frame_rate=float(coder.frame_rate), rate=coder.rate,
         codec=coder.fingerprint, text=encoder.fingerprint,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from musicgen_lite.clap.base import ClapScorer
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite import clap
+from musicgen_lite.clap.scorer import ClapScorer
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.pretrained import shipped
@@ -20,7 +20,7 @@ SEEDS = range(90_000_000, 90_000_012)  # of no training clip
 
 @pytest.fixture(scope="module")
 def scorer() -> ClapScorer:
-    return load_clap("embedded")
+    return clap.load("embedded")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_clip_at_another_rate_is_resampled(scorer: ClapScorer, clips: list[syn
 
 @pytest.mark.parametrize("name", ["embedded", "judge"])
 def test_own_caption_fits_better_than_others(name: str, clips: list[synthetic.Clip]) -> None:
-    scorer = load_clap(name)
+    scorer = clap.load(name)
     cosines = scorer.embed_text([clip.caption for clip in clips]) @ scorer.embed_audio([c.samples for c in clips]).T
     others = cosines[~np.eye(len(clips), dtype=bool)]
     assert cosines.diagonal().mean() > others.mean() + 0.3
@@ -87,7 +87,7 @@ def test_own_caption_fits_better_than_others(name: str, clips: list[synthetic.Cl
 
 
 def test_the_judge_is_another_model(scorer: ClapScorer) -> None:
-    assert load_clap("judge").fingerprint != scorer.fingerprint
+    assert clap.load("judge").fingerprint != scorer.fingerprint
 
 
 @pytest.mark.parametrize(("part", "key", "value"), [("text", "layer_norm_eps", 1e-5), ("audio", "hidden_act", "relu")])
@@ -96,20 +96,20 @@ def test_what_no_weight_holds_counts(scorer: ClapScorer, tmp_path: Path, part: s
     kept = json.loads((folder / "config.json").read_text())
     kept[f"{part}_config"][key] = value
     (folder / "config.json").write_text(json.dumps(kept))
-    assert load_clap(str(folder)).fingerprint != scorer.fingerprint
+    assert clap.load(str(folder)).fingerprint != scorer.fingerprint
 
 
 def test_the_saved_extractor_counts(scorer: ClapScorer, tmp_path: Path) -> None:
     folder = shutil.copytree(shipped.path("clap"), tmp_path / "clap")
-    assert load_clap(str(folder)).fingerprint == scorer.fingerprint
+    assert clap.load(str(folder)).fingerprint == scorer.fingerprint
     path = folder / "preprocessor_config.json"
     kept = json.loads(path.read_text())
     assert kept["frequency_min"] == 50
     path.write_text(json.dumps({**kept, "frequency_min": 0}))
-    assert load_clap(str(folder)).fingerprint != scorer.fingerprint
+    assert clap.load(str(folder)).fingerprint != scorer.fingerprint
     path.unlink()
     with pytest.raises(UserError, match="preprocessor_config"):
-        load_clap(str(folder))
+        clap.load(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_bad_audio_is_named(scorer: ClapScorer, bad: np.ndarray, reason: str) ->
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same(scorer: ClapScorer, clips: list[synthetic.Clip]) -> None:
-    there, waves = load_clap("embedded", device="cuda"), [clip.samples for clip in clips[:3]]
+    there, waves = clap.load("embedded", device="cuda"), [clip.samples for clip in clips[:3]]
     assert there.fingerprint == scorer.fingerprint
     np.testing.assert_allclose(there.embed_audio(waves), scorer.embed_audio(waves), atol=1e-3)
     np.testing.assert_allclose(there.embed_text(["slow techno"]), scorer.embed_text(["slow techno"]), atol=1e-3)
@@ -149,16 +149,16 @@ def test_audio_longer_than_the_window_is_refused(scorer: ClapScorer) -> None:
 
 def test_unknown_names_are_named() -> None:
     with pytest.raises(UserError, match=r"score\.clap: there is no directory /no/clap"):
-        load_clap("/no/clap")
+        clap.load("/no/clap")
     with pytest.raises(UserError, match=r"score\.judge: there is no directory /no/clap"):
-        load_clap("/no/clap", parameter="score.judge")
+        clap.load("/no/clap", parameter="score.judge")
 
 
 def test_each_waveform_is_held_against_its_owners_caption(scorer: ClapScorer) -> None:
     captions = ["A fast techno beat with a synth lead.", "A relaxing piano melody with rain sounds."]
     random = np.random.default_rng(0)
     waves = [random.standard_normal(length).astype(np.float32) for length in (20_000, 400_000, 60_000)]
-    found = scorer.fit(captions, 2 * scorer.rate, waves, [1, 0, 0])
+    found = scorer.similarity(captions, 2 * scorer.rate, waves, [1, 0, 0])
     for wave, owner, cosine in zip(waves, [1, 0, 0], found, strict=True):
         windows = scorer.embed_audio(scorer.windows(audio.resample(wave, 2 * scorer.rate, scorer.rate)))
         expected = np.mean([window @ scorer.embed_text([captions[owner]])[0] for window in windows])

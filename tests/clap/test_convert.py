@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from musicgen_lite import clap
 from musicgen_lite.clap.checkpoint import LaionCheckpoint
 from musicgen_lite.clap.convert import config_of, convert, fill
-from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from tests.support.laion import HEADS, SIZES, filled, layout, mel_filters, roberta, save
@@ -67,7 +67,7 @@ def test_a_directory_that_loads_without_the_package(tmp_path: Path, tensors: dic
     arguments = ["convert-clap", str(tmp_path / "laion.pt"), str(tmp_path / "clap"), "--sha256", digest]
     done = CliRunner().invoke(app, [*arguments, "--roberta", str(tmp_path / "roberta")])
     assert done.exit_code == 0, done.output
-    scorer = load_clap(str(tmp_path / "clap"))
+    scorer = clap.load(str(tmp_path / "clap"))
     assert scorer.fingerprint in done.output
     assert scorer.origin["sha256"] == digest
     assert (scorer.rate, scorer.window_s, scorer.dim) == (48000, 10.0, 512)

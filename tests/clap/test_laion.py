@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from musicgen_lite import clap
 from musicgen_lite.clap.checkpoint import FFT, KNOWN, read_checkpoint
-from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.errors import UserError
 from tests.support.laion import SIZES, filled, layout, roberta, save
 from tests.support.no_hub import refusal, run
@@ -76,7 +76,7 @@ def test_a_checkpoint_of_another_sha256_is_refused_before_it_is_loaded(tmp_path:
     with pytest.raises(
         UserError, match=r"laion\.pt: a pickle.*with sha256 [0-9a-f]{64}, which trusted_pickles does not"
     ):
-        load_clap(str(tmp_path / "laion.pt"), ["0" * 64])
+        clap.load(str(tmp_path / "laion.pt"), trusted=["0" * 64])
     assert not (tmp_path / "sprung").exists()
 
 
@@ -129,9 +129,9 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, held: Any, reason: str) 
         torch.save(held, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(UserError, match=rf"laion\.pt: .*{reason}"):
-        load_clap(str(path), [digest])
+        clap.load(str(path), trusted=[digest])
     with pytest.raises(UserError, match=r"score\.judge: there is no file /no/laion\.pt"):
-        load_clap("/no/laion.pt", parameter="score.judge")
+        clap.load("/no/laion.pt", parameter="score.judge")
 
 
 def test_without_the_package_the_error_says_how_to_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,19 +144,19 @@ def test_without_the_package_the_error_says_how_to_do_without(tmp_path: Path, mo
     with pytest.raises(
         UserError, match=rf"score\.clap: laion\.pt needs the package laion-clap.*\[laion\].*make env.*{command}"
     ):
-        load_clap("laion.pt", [digest])
+        clap.load("laion.pt", trusted=[digest])
     other = save(Path("other.pt"), filled(MINI))
     with pytest.raises(
         UserError, match=rf"other\.pt: its text encoder reads 300 pieces, the tokenizer .* has {pieces}"
     ):
-        load_clap("other.pt", [other])
+        clap.load("other.pt", trusted=[other])
 
 
 @pytest.mark.slow
 def test_without_roberta_and_a_network_the_error_does_not_wait_for_it(tmp_path: Path) -> None:
     digest = save(tmp_path / "laion.pt", filled(MINI))
-    imports = "import torch, transformers, huggingface_hub; from musicgen_lite.clap.hub import load_clap"
-    call = f"load_clap({str(tmp_path / 'laion.pt')!r}, [{digest!r}])"
+    imports = "import torch, transformers, huggingface_hub; from musicgen_lite import clap"
+    call = f"clap.load({str(tmp_path / 'laion.pt')!r}, trusted=[{digest!r}])"
     took, message = refusal(tmp_path / "home", imports, call)
     assert "its text encoder: 'roberta-base' is not a directory, and the model hub did not give it" in message
     assert took < 60.0  # the client of the hub would ask again for longer

@@ -25,7 +25,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seconds", [5.0, 5.01, 1.0, 0.1, 0.77, 0.33001])
 def test_frames_are_counted_as_the_codec_makes_them(seconds: float) -> None:
     """Among them 5.01 s, which are 250.5 frames: a model that was made for 250 of them could not read 251."""
-    shipped = codec.load("embedded", 1)
+    shipped = codec.load("embedded", num_codebooks=1)
     codes = shipped.encode(codec_tiny.waves(1, round(seconds * shipped.rate)))
     assert codes.shape[2] == num_frames(seconds, shipped.rate, shipped.frame_rate)
 
@@ -34,7 +34,7 @@ def test_frames_are_counted_as_the_codec_makes_them(seconds: float) -> None:
     ("samples", "frames"), [(codec_tiny.HOP * 7, 7), (codec_tiny.HOP * 7 + 1, 8), (codec_tiny.HOP * 8 - 1, 8)]
 )
 def test_shapes_follow_the_number_of_samples(directory: Path, samples: int, frames: int) -> None:
-    loaded = codec.load(str(directory), codec_tiny.BOOKS)
+    loaded = codec.load(str(directory), num_codebooks=codec_tiny.BOOKS)
     codes = loaded.encode(codec_tiny.waves(2, samples))
     assert codes.shape == (2, codec_tiny.BOOKS, frames)
     assert codes.dtype == torch.int64
@@ -54,7 +54,7 @@ def test_shapes_follow_the_number_of_samples(directory: Path, samples: int, fram
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_codes_are_the_nearest_vectors_of_what_is_left(directory: Path, number: int) -> None:
     """The greedy search of residual quantisation, in float64 and one distance at a time."""
-    loaded = codec.load(str(directory), number)
+    loaded = codec.load(str(directory), num_codebooks=number)
     wave = codec_tiny.waves(1, codec_tiny.HOP * 9)
     codes = loaded.encode(wave)
     assert codes.shape[1] == number
@@ -68,7 +68,7 @@ def test_codes_are_the_nearest_vectors_of_what_is_left(directory: Path, number: 
 
 
 def test_a_row_is_the_same_in_any_batch(directory: Path) -> None:
-    loaded = codec.load(str(directory), codec_tiny.BOOKS)
+    loaded = codec.load(str(directory), num_codebooks=codec_tiny.BOOKS)
     wave = codec_tiny.waves(5, codec_tiny.HOP * 30)
     codes = loaded.encode(wave)
     assert torch.equal(codes, torch.cat([loaded.encode(row) for row in wave.split(1)]))
@@ -78,7 +78,7 @@ def test_a_row_is_the_same_in_any_batch(directory: Path) -> None:
 
 def test_half_precision_files_load_in_float32_and_give_the_same_codes(tmp_path: Path) -> None:
     saved = codec_tiny.save(tmp_path / "half", half=True)
-    loaded = codec.load(str(saved), codec_tiny.BOOKS)
+    loaded = codec.load(str(saved), num_codebooks=codec_tiny.BOOKS)
     assert loaded.codebooks().dtype == torch.float32
     rounded = codec_tiny.model().half().float()
     wave = codec_tiny.waves(2, codec_tiny.HOP * 40)
@@ -88,11 +88,11 @@ def test_half_precision_files_load_in_float32_and_give_the_same_codes(tmp_path: 
 
 def test_fingerprint_is_of_weights_and_codebooks_in_use_not_of_names(directory: Path, tmp_path: Path) -> None:
     prints = {
-        "same elsewhere": codec.load(str(codec_tiny.save(tmp_path / "copy")), 3).fingerprint,
-        "other weights": codec.load(str(codec_tiny.save(tmp_path / "other", seed=1)), 3).fingerprint,
-        "fewer codebooks": codec.load(str(directory), 2).fingerprint,
+        "same elsewhere": codec.load(str(codec_tiny.save(tmp_path / "copy")), num_codebooks=3).fingerprint,
+        "other weights": codec.load(str(codec_tiny.save(tmp_path / "other", seed=1)), num_codebooks=3).fingerprint,
+        "fewer codebooks": codec.load(str(directory), num_codebooks=2).fingerprint,
     }
-    ours = codec.load(str(directory), 3).fingerprint
+    ours = codec.load(str(directory), num_codebooks=3).fingerprint
     assert prints.pop("same elsewhere") == ours
     assert ours not in prints.values()
 
@@ -102,17 +102,20 @@ def test_one_changed_weight_changes_the_fingerprint(directory: Path, tmp_path: P
     with torch.no_grad():
         changed.decoder.layers[0].conv.bias[0] += 1e-3
     changed.save_pretrained(tmp_path / "changed")
-    assert codec.load(str(tmp_path / "changed"), 3).fingerprint != codec.load(str(directory), 3).fingerprint
+    assert (
+        codec.load(str(tmp_path / "changed"), num_codebooks=3).fingerprint
+        != codec.load(str(directory), num_codebooks=3).fingerprint
+    )
 
 
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_number_of_codebooks_it_does_not_have_is_named(directory: Path, number: int) -> None:
     with pytest.raises(UserError, match=rf"codec\.num_codebooks: found {number}.*1 to 3"):
-        codec.load(str(directory), number)
+        codec.load(str(directory), num_codebooks=number)
 
 
 def test_wrong_shapes_and_codes_are_refused(directory: Path) -> None:
-    loaded = codec.load(str(directory), 2)
+    loaded = codec.load(str(directory), num_codebooks=2)
     with pytest.raises(ValueError, match=r"\[B, T\]"):
         loaded.encode(torch.zeros(2, 1, 100))
     with pytest.raises(ValueError, match=r"\[B, 2, T\]"):
@@ -125,22 +128,22 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
     cut = codec_tiny.save(tmp_path / "cut") / "model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"codec\.name.*cut.*cannot be loaded"):
-        codec.load(str(cut.parent), 3)
+        codec.load(str(cut.parent), num_codebooks=3)
     gone = codec_tiny.save(tmp_path / "gone")
     (gone / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"gone.*no weights in it"):
-        codec.load(str(gone), 3)
+        codec.load(str(gone), num_codebooks=3)
     foreign = codec_tiny.save(tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps(config | {"model_type": "dac"}))
     with pytest.raises(UserError, match=r"model_type in config.json is 'dac', but codec.name needs 'encodec'"):
-        codec.load(str(foreign), 3)
+        codec.load(str(foreign), num_codebooks=3)
     (foreign / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"foreign.*cannot be loaded"):
-        codec.load(str(foreign), 3)
+        codec.load(str(foreign), num_codebooks=3)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty.config\.json: this file is missing; codec\.name"):
-        codec.load(str(tmp_path / "empty"), 3)
+        codec.load(str(tmp_path / "empty"), num_codebooks=3)
 
 
 def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
@@ -149,16 +152,16 @@ def test_missing_tensors_are_not_made_up(tmp_path: Path) -> None:
     tensors.pop("decoder.layers.0.conv.bias")
     save_file(tensors, place, metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lack 1 of what EncodecModel needs, such as decoder\.layers\.0\.conv\.bias"):
-        codec.load(str(place.parent), 3)
+        codec.load(str(place.parent), num_codebooks=3)
 
 
 def test_an_untrained_model_is_named(tmp_path: Path) -> None:
     untrained = codec_tiny.model()
     untrained.quantizer.layers[1].codebook.embed.zero_()
     untrained.save_pretrained(tmp_path / "untrained")
-    assert codec.load(str(tmp_path / "untrained"), 1).num_codebooks == 1
+    assert codec.load(str(tmp_path / "untrained"), num_codebooks=1).num_codebooks == 1
     with pytest.raises(UserError, match="codebook 1 is all zeros"):
-        codec.load(str(tmp_path / "untrained"), 2)
+        codec.load(str(tmp_path / "untrained"), num_codebooks=2)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_a_stereo_levelled_or_chunked_codec_is_named(tmp_path: Path, change: dic
         setattr(config, key, value)
     EncodecModel(config).save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match=rf"other': {found}; only mono codecs.*use embedded, facebook/encodec_32khz"):
-        codec.load(str(tmp_path / "other"), 3)
+        codec.load(str(tmp_path / "other"), num_codebooks=3)
 
 
 def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
@@ -184,9 +187,9 @@ def test_a_pickle_is_loaded_only_with_its_sha256(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     digest = hashlib.sha256((folder / "pytorch_model.bin").read_bytes()).hexdigest()
     with pytest.raises(UserError, match=rf"pytorch_model\.bin: a pickle.*{digest}.*codec\.name.*trusted_pickles"):
-        codec.load(str(folder), 3, trusted=["0" * 64])
-    safe = codec.load(str(codec_tiny.save(tmp_path / "new")), 3)
-    assert codec.load(str(folder), 3, trusted=[digest]).fingerprint == safe.fingerprint
+        codec.load(str(folder), num_codebooks=3, trusted=["0" * 64])
+    safe = codec.load(str(codec_tiny.save(tmp_path / "new")), num_codebooks=3)
+    assert codec.load(str(folder), num_codebooks=3, trusted=[digest]).fingerprint == safe.fingerprint
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -195,9 +198,9 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, causal: bool, samples: int
 ) -> None:
     codec_tiny.model(causal=causal).save_pretrained(tmp_path)
-    whole = codec.load(str(tmp_path), codec_tiny.BOOKS)
+    whole = codec.load(str(tmp_path), num_codebooks=codec_tiny.BOOKS)
     monkeypatch.setattr(encodec, "PIECE_S", 0.4)  # 20 frames
-    pieces = codec.load(str(tmp_path), codec_tiny.BOOKS)
+    pieces = codec.load(str(tmp_path), num_codebooks=codec_tiny.BOOKS)
     wave = codec_tiny.waves(2, samples)
     codes = whole.encode(wave)
     assert torch.equal(pieces.encode(wave), codes)
@@ -207,7 +210,7 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
 
     # Without what lies around a piece its first and last frames would hear padding.
     monkeypatch.setattr(encodec, "CONTEXT_S", 0.0)
-    apart = codec.load(str(tmp_path), codec_tiny.BOOKS).decode(codes) - whole.decode(codes)
+    apart = codec.load(str(tmp_path), num_codebooks=codec_tiny.BOOKS).decode(codes) - whole.decode(codes)
     joins = torch.arange(samples // (20 * codec_tiny.HOP) + 1) * 20 * codec_tiny.HOP
     assert float(apart.abs().max()) > 1e-2
     far = torch.stack([(torch.arange(apart.shape[1]) - join).abs() for join in joins]).amin(0) > 4 * codec_tiny.HOP
@@ -217,7 +220,7 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
 @pytest.mark.parametrize("samples", [1, 4, codec_tiny.HOP * 19 + 1, codec_tiny.HOP * 20])
 def test_audio_of_one_piece_is_never_cut(directory: Path, monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
     monkeypatch.setattr(encodec, "PIECE_S", 0.4)
-    loaded, model = codec.load(str(directory), codec_tiny.BOOKS), codec_tiny.model()
+    loaded, model = codec.load(str(directory), num_codebooks=codec_tiny.BOOKS), codec_tiny.model()
     wave = codec_tiny.waves(2, samples)
     with torch.no_grad():
         assert torch.equal(loaded.latents(wave), torch.cat([model.encoder(row[:, None]) for row in wave.split(1)]))
@@ -231,11 +234,11 @@ def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"codec\.name: 'nobody/no-such-codec' is none of embedded"):
-        codec.load("nobody/no-such-codec", 4)
+        codec.load("nobody/no-such-codec", num_codebooks=4)
 
 
 def test_the_shipped_codec_is_whole_and_small() -> None:
-    loaded = codec.load("embedded", 4)
+    loaded = codec.load("embedded", num_codebooks=4)
     assert (loaded.rate, loaded.frame_rate, loaded.num_codebooks) == (16000, 50, 4)
     assert (shipped.path("codec") / "model.safetensors").stat().st_size < 6e6
     time = torch.arange(16000) / 16000

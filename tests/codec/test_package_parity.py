@@ -52,7 +52,7 @@ def test_codes_and_waveforms_agree_with_the_modules_of_the_package(tmp_path: Pat
         {"encoder": SEANetEncoder(**sizes), "decoder": SEANetDecoder(**sizes), "quantizer": quantiser}
     ).eval()
     theirs.load_state_dict(package_state(model), strict=True)
-    ours = codec.load(str(tmp_path), books)
+    ours = codec.load(str(tmp_path), num_codebooks=books)
     wave = codec_tiny.waves(1, codec_tiny.HOP * 25) if size == "tiny" else codec_real.waves(1, 32000, 32000)
     with torch.no_grad():
         codes = quantiser.encode(theirs["encoder"](wave.unsqueeze(1)), ours.frame_rate).transpose(0, 1)
@@ -72,8 +72,8 @@ def test_at_24_khz_both_backends_are_one_codec(tmp_path: Path) -> None:
     package = encodec.EncodecModel.encodec_model_24khz(pretrained=False)
     package.load_state_dict(package_state(model))
     for kbps, books in ((3.0, 4), (6.0, 8)):
-        ours = codec.load(str(tmp_path / "hub"), books)
-        theirs = codec.load(str(tmp_path / "package.th"), books, trusted=[digest])
+        ours = codec.load(str(tmp_path / "hub"), num_codebooks=books)
+        theirs = codec.load(str(tmp_path / "package.th"), num_codebooks=books, trusted=[digest])
         assert (theirs.rate, theirs.hop, theirs.frame_rate, theirs.codebook_size) == (24000, 320, 75, 1024)
         assert theirs.fingerprint == ours.fingerprint
         codes = ours.encode(wave)

@@ -19,7 +19,7 @@ def test_codes_are_those_of_the_stated_bandwidth_and_pieces_give_what_the_whole_
 ) -> None:
     model = codec_real.model(rate, books)
     model.save_pretrained(tmp_path)
-    ours = codec.load(str(tmp_path), books)
+    ours = codec.load(str(tmp_path), num_codebooks=books)
     assert (ours.rate, ours.codebook_size, ours.frame_rate) == (rate, size, frame_rate)
     wave = codec_real.waves(1, rate * 5 // 4, rate)
     with torch.no_grad():
@@ -31,6 +31,6 @@ def test_codes_are_those_of_the_stated_bandwidth_and_pieces_give_what_the_whole_
     assert all(len(row.unique()) > 20 for row in expected[0])
 
     monkeypatch.setattr(encodec, "PIECE_S", 0.6)
-    pieces = codec.load(str(tmp_path), books)
+    pieces = codec.load(str(tmp_path), num_codebooks=books)
     assert torch.equal(pieces.encode(wave), expected)
     torch.testing.assert_close(pieces.decode(expected), heard, rtol=0, atol=1e-6)

@@ -221,7 +221,7 @@ def test_a_tiny_rebuild_gives_weights_that_load(params: dict[str, Any], audio: n
     assert f"sha256 of model.safetensors: {write_manifest(tmp_path / 'weights')['codec']['model.safetensors']}" in (
         (place / "README.md").read_text()
     )
-    loaded = codec.load(str(place), 2)
+    loaded = codec.load(str(place), num_codebooks=2)
     wave = torch.from_numpy(audio[10:].astype(np.float32) / FULL_SCALE)
     codes = loaded.encode(wave)
     distance = losses.metric_mel(loaded.decode(codes), wave, RATE).mean()

@@ -80,7 +80,7 @@ def test_what_the_hub_gave_once_is_found_without_it(hub: Path) -> None:
 
 def test_a_codec_of_the_hub_is_found_again_at_the_commit_that_it_was_first_found_at(hub: Path) -> None:
     keep(hub, "somebody/codec", shipped="codec")
-    first = codec.load("somebody/codec", 4)
+    first = codec.load("somebody/codec", num_codebooks=4)
     assert (first.name, first.revision) == (f"somebody/codec@{COMMIT}", COMMIT)
     # The hub moves on; a trained model names its codec as it was.
     newer = keep(hub, "somebody/codec", "f" * 40, shipped="codec")
@@ -88,10 +88,10 @@ def test_a_codec_of_the_hub_is_found_again_at_the_commit_that_it_was_first_found
     save_file(
         {key: 2 * value for key, value in tensors.items()}, newer / "model.safetensors", metadata={"format": "pt"}
     )
-    assert codec.load("somebody/codec", 4).fingerprint != first.fingerprint
-    again = codec.load(first.name, 4)
+    assert codec.load("somebody/codec", num_codebooks=4).fingerprint != first.fingerprint
+    again = codec.load(first.name, num_codebooks=4)
     assert (again.name, again.revision, again.fingerprint) == (first.name, COMMIT, first.fingerprint)
-    assert codec.load("embedded", 4).name == "embedded"
+    assert codec.load("embedded", num_codebooks=4).name == "embedded"
 
 
 def test_half_a_model_in_the_cache_is_not_taken_for_one(hub: Path) -> None:

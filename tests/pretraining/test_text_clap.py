@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from musicgen_lite import text
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.sources import synthetic
+from musicgen_lite.text.hub import T5TextEncoder
 from pretraining import attributes, clap, clap_features, corpus, probe, schedule, shipping, tokenizer
 from pretraining import text as text_training
 
@@ -60,7 +61,7 @@ def test_the_shipped_encoder_understands_circumlocutions(params: dict[str, Any])
     """20 points over the same encoder untrained; the full sizes are in the model card."""
     encoder = text.load("embedded")
     pieces = encoder._tokenizer
-    untrained = text.TextEncoder(text_training.build(params["text"], len(pieces)).eval(), pieces)
+    untrained = T5TextEncoder(text_training.build(params["text"], len(pieces)).eval(), pieces)
     plain = text_training.compose(96_000_000, 600, 1)
     other = text_training.compose(97_000_000, 150, 1)
     trained_figures, figures = (text_training.probes(one, plain, other) for one in (encoder, untrained))
@@ -133,7 +134,7 @@ def test_a_tiny_text_training(params: dict[str, Any], tmp_path: Path) -> None:
     shipping.export(tmp_path / "text", model, pieces)
     loaded = text.load(str(tmp_path / "text"))
     caption = words.texts[0]
-    shipped = text.TextEncoder(model.half().float(), pieces)  # the file holds half precision
+    shipped = T5TextEncoder(model.half().float(), pieces)  # the file holds half precision
     np.testing.assert_allclose(loaded.encode([caption], 64)[0], shipped.encode([caption], 64)[0], atol=1e-4)
 
 

@@ -87,7 +87,7 @@ def test_captions_and_prompts_that_the_encoder_cannot_read_are_counted(
     check.main(with_texts(place, ["A calm piano.", "音楽 の 曲", "A na\u00efve tune.", ""], ["Loud.", "موسيقى"]))
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("captions: 2 of 3 hold characters that the text encoder does not know ('ï' 'の'")
-    assert first.endswith("and of 1 it can read next to nothing")
+    assert first.endswith("; 1 of them mostly unreadable")
     assert second.startswith("sample.fixed_prompts: 1 of 2 hold characters")
 
 

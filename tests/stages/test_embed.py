@@ -14,7 +14,7 @@ from musicgen_lite import params, text
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.io.store import ArrayStore, ArrayWriter
-from musicgen_lite.text import TextEncoder
+from musicgen_lite.text.hub import T5TextEncoder
 from musicgen_lite.text.variants import SHUFFLES, wordings
 from stages import embed
 
@@ -92,22 +92,22 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(monkeypatch: pyte
     whole, _ = embedded(batch_size=1)
     shutil.rmtree("data/text")
     monkeypatch.setattr(embed, "ArrayWriter", partial(ArrayWriter, arrays_per_shard=2))
-    encode, done = TextEncoder.encode, list[str]()
+    encode, done = T5TextEncoder.encode, list[str]()
 
-    def killed(self: TextEncoder, texts: Sequence[str], limit: int) -> list[np.ndarray]:
+    def killed(self: T5TextEncoder, texts: Sequence[str], limit: int) -> list[np.ndarray]:
         if len(done) == 3:
             raise KeyboardInterrupt
         done.extend(texts)
         return encode(self, texts, limit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TextEncoder, "encode", killed)
+        patch.setattr(T5TextEncoder, "encode", killed)
         with pytest.raises(KeyboardInterrupt):
             embedded(batch_size=1)
     assert not Path("data/text").exists()
     again = list[str]()
     monkeypatch.setattr(
-        TextEncoder, "encode", lambda self, texts, limit: again.extend(texts) or encode(self, texts, limit)
+        T5TextEncoder, "encode", lambda self, texts, limit: again.extend(texts) or encode(self, texts, limit)
     )
     found, _ = embedded(batch_size=1)
     assert len(again) == 3  # the third was not yet in a whole shard

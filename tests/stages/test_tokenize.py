@@ -72,7 +72,7 @@ def outcome(folder: Path) -> dict[str, bytes]:
 
 def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
     run()
-    model, clips = codec.load(str(place / "codec"), 2), ClipStore("data/clips")
+    model, clips = codec.load(str(place / "codec"), num_codebooks=2), ClipStore("data/clips")
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     assert [len(store) for store in stores.values()] == [CLIPS, CLIPS]
     for clip in ("clip-0", "clip-17", f"clip-{CLIPS - 1}"):
@@ -145,7 +145,7 @@ def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_pad
         run()
     change(place / "params.yaml", {"data.min_seconds": 1.5})
     run()
-    model, clips = codec.load(str(place / "codec"), 2), ClipStore("data/clips")
+    model, clips = codec.load(str(place / "codec"), num_codebooks=2), ClipStore("data/clips")
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     for name, (prompt, end) in {"whole": (1000, 4000), "short": (750, 2000), "shorter": (600, 1600)}.items():
         samples = torch.from_numpy(audio.resample(*clips.samples(name), codec_tiny.RATE))[None]

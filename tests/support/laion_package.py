@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_lite.clap.base import ClapScorer
+from musicgen_lite import clap
 from musicgen_lite.clap.convert import convert
-from musicgen_lite.clap.hub import TransformersClap, load_clap
+from musicgen_lite.clap.hub import TransformersClap
 from musicgen_lite.clap.laion import offline_and_quiet
+from musicgen_lite.clap.scorer import ClapScorer
 from tests.support.laion import CAPTIONS, SIZES, in_cache, layout, randomised, save
 
 RATE = 48000
@@ -58,20 +59,20 @@ def compare(folder: Path, package: Any, size: str, fusion: bool) -> dict[str, An
     folder.mkdir(parents=True)
     digest = save(folder / "laion.pt", tensors)
     older = save(folder / "older.pt", tensors, positions=False)
-    ours = load_clap(str(folder / "laion.pt"), [digest])
+    ours = clap.load(str(folder / "laion.pt"), trusted=[digest])
     with torch.inference_mode():
         window = torch.from_numpy(clips()["equal"])
         theirs = module.get_audio_embedding_from_data([window], use_tensor=True).numpy()
         their_text = module.get_text_embedding(TEXTS)
     by_package = embed(ours)
     fingerprint = convert(folder / "laion.pt", folder / "converted", [digest])
-    converted = load_clap(str(folder / "converted"))
+    converted = clap.load(str(folder / "converted"))
     assert isinstance(converted, TransformersClap)
     by_transformers = embed(converted)
     found |= {
         "origin": {key: ours.origin[key] for key in ("backend", "sha256")}
         == {"backend": "laion-clap", "sha256": digest},
-        "same_without_positions": load_clap(str(folder / "older.pt"), [older]).fingerprint == ours.fingerprint,
+        "same_without_positions": clap.load(str(folder / "older.pt"), trusted=[older]).fingerprint == ours.fingerprint,
         "fingerprint": converted.fingerprint == fingerprint != ours.fingerprint,
         "shape": [list(by_package[name].shape) for name in ("text", "shorter", "equal", "longer")],
         "unit": max(apart(np.linalg.norm(rows, axis=1), np.ones(len(rows))) for rows in by_package.values()),

@@ -24,6 +24,7 @@ class ToneClap:
     def __init__(self, turn: float = 0.0) -> None:
         self.turn = turn
         self.fingerprint = f"tone{turn}"
+        self.origin = {"name": self.fingerprint}
 
     def _point(self, hz: float) -> np.ndarray:
         angle = self.turn + np.log2(max(hz, 1.0)) / 2
@@ -40,6 +41,12 @@ class ToneClap:
         assert rate == RATE
         size = round(self.window_s * rate)
         return self.embed_audio([samples[i : i + size] for i in range(0, len(samples) - size // 2, size)])
+
+    def similarity(
+        self, captions: Sequence[str], rate: int, waves: Sequence[np.ndarray], owners: Sequence[int]
+    ) -> np.ndarray:
+        clips = np.stack([self.embed_clip(wave, rate).mean(axis=0) for wave in waves])
+        return (clips * self.embed_text(captions)[np.asarray(owners)]).sum(axis=1)
 
 
 class RoundingCodec:

@@ -22,7 +22,7 @@ from musicgen_lite import text
 from musicgen_lite.errors import UserError
 from musicgen_lite.pretrained import Source, load_tokenizer, shipped
 from musicgen_lite.sources import musiccaps
-from musicgen_lite.text import TextEncoder
+from musicgen_lite.text.hub import T5TextEncoder
 
 REAL_TOKENIZER, REAL_TABLE = "MUSICGEN_LITE_T5_TOKENIZER", "MUSICGEN_LITE_MUSICCAPS_CSV"
 needs_tokenizer = pytest.mark.skipif(
@@ -119,7 +119,7 @@ class Echo:
 
 def read_ids(tokenizer: Any, texts: list[str], max_tokens: int) -> list[list[int]]:
     """The ids that reach the model, text by text."""
-    return [states[:, 0].astype(int).tolist() for states in TextEncoder(Echo(), tokenizer).encode(texts, max_tokens)]
+    return [states[:, 0].astype(int).tolist() for states in T5TextEncoder(Echo(), tokenizer).encode(texts, max_tokens)]
 
 
 def tokenizer_of(folder: Path, file: Path) -> Any:
@@ -148,7 +148,7 @@ def test_ids_that_are_known_and_the_end_kept_where_a_text_is_cut(own_tokenizer: 
         [4, 5, 6, 7, 1], [4, 3, a + 1, a, a + 3, 5, 1], [4, 5, 4, 5, 6, 7, 1], [1],
     ]  # fmt: skip
     assert read_ids(own_tokenizer, texts, 4) == [[4, 5, 6, 1], [4, 3, a + 1, 1], [4, 5, 4, 1], [1]]
-    assert TextEncoder(Echo(), own_tokenizer).num_tokens(texts) == [5, 7, 7, 1]
+    assert T5TextEncoder(Echo(), own_tokenizer).num_tokens(texts) == [5, 7, 7, 1]
 
 
 @needs_tokenizer
@@ -158,7 +158,7 @@ def test_ids_of_the_real_tokenizer(tmp_path: Path) -> None:
     known = [13959, 1566, 12, 2968, 10, 37, 629, 19, 1627, 5, 1]
     assert read_ids(tokenizer, [sentence], 64) == [known]
     assert read_ids(tokenizer, [sentence], 6) == [[*known[:5], 1]]
-    assert TextEncoder(Echo(), tokenizer).unknown("The house is naïve 音楽.") == ["ï", "音", "楽"]
+    assert T5TextEncoder(Echo(), tokenizer).unknown_characters("The house is naïve 音楽.") == ["ï", "音", "楽"]
 
 
 @needs_tokenizer
@@ -167,7 +167,7 @@ def test_ids_of_the_real_tokenizer(tmp_path: Path) -> None:
 def test_how_many_of_the_real_captions_are_cut(tmp_path: Path) -> None:
     tokenizer = tokenizer_of(tmp_path, Path(os.environ[REAL_TOKENIZER]))
     captions = [entry.caption for entry in musiccaps.read(Path(os.environ[REAL_TABLE]), lambda *_: None)]
-    lengths = np.array(TextEncoder(Echo(), tokenizer).num_tokens(captions))
+    lengths = np.array(T5TextEncoder(Echo(), tokenizer).num_tokens(captions))
     assert (len(captions), lengths.max()) == (5521, 172)
     assert [int((lengths > limit).sum()) for limit in (64, 128, 192)] == [3121, 81, 0]
     cut = read_ids(tokenizer, captions, 64)
@@ -184,7 +184,7 @@ def test_batches_hold_every_text_once_those_of_a_length_side_by_side() -> None:
 def test_texts_of_equal_length_go_together_to_the_device_of_the_model(own_tokenizer: Any) -> None:
     model = Echo("meta")
     texts = ["the house", "the", "is the house is", "is.", "house is"]
-    found = TextEncoder(model, own_tokenizer).encode(texts, 64)
+    found = T5TextEncoder(model, own_tokenizer).encode(texts, 64)
     assert [tuple(ids.shape) for ids in model.seen] == [(1, 2), (3, 3), (1, 5)]
     assert {ids.device.type for ids in model.seen} == {"meta"}
     assert [states.shape for states in found] == [(3, 1), (2, 1), (5, 1), (3, 1), (3, 1)]

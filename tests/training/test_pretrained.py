@@ -33,7 +33,7 @@ def params(name: Path, crop_seconds: float = 1.0) -> Params:
 
 def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
     """Random codes of the shipped codec and texts of the shipped encoder, or of others as the stores have it."""
-    coder, encoder = codec.load("embedded", 4), text.load("embedded")
+    coder, encoder = codec.load("embedded", num_codebooks=4), text.load("embedded")
     meta = {
         "name": coder.name, "fingerprint": changes.get("codec", coder.fingerprint), "codebook_size": coder.codebook_size,
         "num_codebooks": 4, "frame_rate": coder.frame_rate, "rate": coder.rate,

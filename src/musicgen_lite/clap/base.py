@@ -1,28 +1,17 @@
-"""What every CLAP (Wu et al. 2023, arXiv:2211.06687) does alike, whoever runs it: windows, checks, batches and fit."""
+"""What the rest of the project asks of a CLAP."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from musicgen_lite.errors import UserError
-from musicgen_lite.io import audio
 
-if TYPE_CHECKING:  # torch takes seconds to load
-    import torch
+class Clap(Protocol):
+    """Captions and audio in one space: the dot product of two of its vectors is their cosine.
 
-# laion_clap, which the field's figures come from, cuts captions there.
-MAX_TOKENS = 77
-BATCH = 32
-
-
-class ClapScorer(ABC):
-    """Embeds captions and audio; the dot product of two of its vectors is their cosine.
-
-    rate: of the audio in Hz; window_s: the seconds of audio it hears at once; dim: length D of its vectors;
-    fingerprint: of the weights, the preprocessing and the tokenizer: figures of two fingerprints don't compare;
-    origin: where it came from, for the record: its name, what runs it, the hub's revision, the sha256 of a pickle.
+    rate: of the audio in Hz; window_s: seconds of audio embedded at once; dim: length D of the vectors
+    fingerprint: of the weights, the preprocessing and the tokenizer; scores of different fingerprints don't compare
+    origin: for the record: `backend`, `name`, the hub's `revision`, and the `sha256` of a pickle
     """
 
     rate: int
@@ -31,64 +20,17 @@ class ClapScorer(ABC):
     fingerprint: str
     origin: dict[str, str]
 
-    @abstractmethod
-    def _texts(self, texts: list[str]) -> "torch.Tensor":
-        """A batch of captions as `[B, D]` of length 1."""
-
-    @abstractmethod
-    def _audio(self, windows: list[np.ndarray]) -> "torch.Tensor":
-        """A batch of finite waveforms `[T]`, none longer than the window, as `[B, D]` of length 1."""
-
-    @property
-    def _window(self) -> int:
-        return round(self.window_s * self.rate)
-
-    def _batches(self, embed: Callable[[list[Any]], "torch.Tensor"], items: Sequence[Any]) -> np.ndarray:
-        import torch
-
-        rows = [np.zeros((0, self.dim), np.float32)]
-        for start in range(0, len(items), BATCH):
-            with torch.inference_mode():
-                rows.append(embed(list(items[start : start + BATCH])).cpu().numpy())
-        return np.concatenate(rows)
-
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Captions as float32 `[N, D]` of length 1; what lies beyond 77 tokens is cut."""
-        return self._batches(self._texts, texts)
-
-    def embed_audio(self, windows: Sequence[np.ndarray]) -> np.ndarray:
-        """Waveforms `[T]` at `rate`, each at most a window long, as float32 `[N, D]` of length 1.
-
-        A shorter one is filled up as the model was trained: usually repeated as often as it fits whole, then zeros.
-        Raises UserError naming the waveform that is empty or holds NaN or infinite samples.
-        """
-        for number, window in enumerate(windows):
-            self._check(window, f"audio {number}")
-        return self._batches(self._audio, windows)
-
-    def _check(self, samples: np.ndarray, name: str) -> None:
-        if samples.ndim != 1 or len(samples) > self._window:
-            raise ValueError(f"{name}: shape {samples.shape}, expected [T] with T <= {self._window}")
-        reason = "empty" if not len(samples) else "" if np.isfinite(samples).all() else "NaN or infinite samples"
-        if reason:
-            raise UserError(f"CLAP, {name}: {reason}; at least one sample is needed, all of them finite")
-
-    def windows(self, samples: np.ndarray) -> list[np.ndarray]:
-        """Cut `[T]` at `rate` into windows without overlap, and one more aligned to the end where some is left over.
-
-        A clip no longer than a window is one window as it is.
-        """
-        size = self._window
-        starts = list(range(0, max(len(samples) - size, 0) + 1, size))
-        if len(samples) > starts[-1] + size:
-            starts.append(len(samples) - size)
-        return [samples[start : start + size] for start in starts]
+        ...
 
     def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Any waveform `[T]` at `rate` Hz as `[W, D]`, one row of length 1 for each of its windows."""
-        return self.embed_audio(self.windows(audio.resample(samples, rate, self.rate)))
+        """Any waveform `[T]` at `rate` Hz as float32 `[W, D]`, one row of length 1 per window."""
+        ...
 
-    def fit(self, captions: Sequence[str], rate: int, waves: Sequence[np.ndarray], owners: Sequence[int]) -> np.ndarray:
-        """Cosine `[N]` of each waveform `[T]` at `rate` Hz, averaged over its windows, with its owner among the captions."""
-        clips = np.stack([self.embed_clip(wave, rate).mean(axis=0) for wave in waves])
-        return (clips * self.embed_text(captions)[np.asarray(owners)]).sum(axis=1)
+    def similarity(
+        self, captions: Sequence[str], rate: int, waves: Sequence[np.ndarray], owners: Sequence[int]
+    ) -> np.ndarray:
+        """CLAP score `[N]`: cosine of each waveform `[T]` at `rate` Hz, averaged over its windows, with the caption of
+        its index in `owners`."""
+        ...

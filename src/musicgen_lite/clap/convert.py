@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from musicgen_lite import clap
 from musicgen_lite.clap.checkpoint import (
     AUDIO,
     JOINT,
@@ -22,7 +23,7 @@ from musicgen_lite.clap.checkpoint import (
     LaionCheckpoint,
     read_checkpoint,
 )
-from musicgen_lite.clap.hub import CONVERTED, load_clap
+from musicgen_lite.clap.hub import CONVERTED
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.store import atomic_dir, check_place
 from musicgen_lite.pretrained import damaged, load_tokenizer, locate
@@ -66,7 +67,7 @@ RATE, WINDOW_S, HOP, FREQUENCIES = 48_000, 10, 480, (50, 14_000)
 def convert(
     checkpoint: str | Path, directory: str | Path, trusted: Collection[str] = (), roberta: str = ROBERTA
 ) -> str:
-    """Write the checkpoint of LAION's as a directory that `load_clap` takes; gives its fingerprint.
+    """Write the checkpoint of LAION's as a directory that `clap.load` takes; gives its fingerprint.
 
     trusted: sha256 of checkpoints beside the known ones; roberta: a directory or hub name with the configuration and
     the tokenizer of roberta-base. Raises UserError where the directory is there already, the checkpoint is refused (see
@@ -95,7 +96,7 @@ def convert(
         model.save_pretrained(part)
         extractor.save_pretrained(part)
         tokenizer.save_pretrained(part)
-        return load_clap(str(part)).fingerprint
+        return clap.load(str(part)).fingerprint
 
 
 def config_of(checkpoint: LaionCheckpoint, text: dict[str, Any]) -> "ClapConfig":

@@ -1,12 +1,11 @@
-"""Finding a CLAP by name, and running one with transformers' ClapModel; a checkpoint of LAION's is run by `clap.laion`."""
+"""CLAP in transformers' files: shipped, in a directory, or on the hub."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicgen_lite.clap.base import MAX_TOKENS, ClapScorer
+from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.io.store import fingerprint
 from musicgen_lite.pretrained import damaged, load_model, load_tokenizer, locate, tokenizer_digest
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import torch
 
 EMBEDDED = {"embedded": "clap", "judge": "clap_judge"}
-PARAMETER = "score.clap"
 # What of the feature extractor changes its output, and of the model beside its weights.
 EXTRACTOR_KEYS = (
     "feature_size", "fft_window_size", "frequency_max", "frequency_min", "hop_length", "max_length_s", "padding",
@@ -31,21 +29,11 @@ TEXT_KEYS = (
 CONVERTED = "laion_checkpoint_sha256"
 
 
-def load_clap(
-    name: str, trusted: Collection[str] = (), device: "str | torch.device" = "cpu", parameter: str = PARAMETER
-) -> ClapScorer:
-    """The CLAP called `name`, in float32 on `device`.
+def load(name: str, *, device: "str | torch.device", trusted: Collection[str], parameter: str) -> "TransformersClap":
+    """The ClapModel called `name`; see `clap.load`.
 
-    name: "embedded" and "judge" (shipped with the package), a directory, a hub name, or a checkpoint of LAION's, a file
-    that ends in .pt, which the laion-clap package runs. See `pretrained.locate` for names and `trusted`, which checkpoints of
-    LAION's add to the known ones (`clap.checkpoint.KNOWN`). The feature extractor is the one saved with the model: the defaults of
-    its class fit no known checkpoint. Raises UserError naming `parameter` where the model is unknown, out of reach, or
-    its files are missing or damaged.
+    The feature extractor is the one saved with the model: its class's defaults fit no known checkpoint.
     """
-    if Path(name).suffix == ".pt":
-        from musicgen_lite.clap.laion import load_laion
-
-        return load_laion(name, trusted, device, parameter)
     from transformers import ClapFeatureExtractor, ClapModel
 
     source = locate(name, parameter, EMBEDDED, trusted)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicgen_lite.clap.base import MAX_TOKENS, ClapScorer
 from musicgen_lite.clap.checkpoint import ROBERTA, read_checkpoint
+from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.errors import UserError, require
 from musicgen_lite.io.store import fingerprint
 from musicgen_lite.pretrained import load_tokenizer, locate, tokenizer_digest
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 # What of RoBERTa changes its output beside its weights.
 TEXT_KEYS = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id")
+SUFFIX = ".pt"  # of a checkpoint's name
 
 
-def load_laion(name: str, trusted: Collection[str], device: "str | torch.device", parameter: str) -> "LaionClap":
-    """The checkpoint of LAION's in the file `name`, run by laion-clap in float32 on `device`.
+def load(name: str, *, device: "str | torch.device", trusted: Collection[str], parameter: str) -> "LaionClap":
+    """The LAION checkpoint in the file `name`, run by laion-clap; see `clap.load`.
 
     Raises UserError where the package or roberta-base is missing, and as `read_checkpoint` does.
     """

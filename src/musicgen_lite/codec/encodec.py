@@ -19,7 +19,6 @@ from musicgen_lite.codec.layers import settled
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import store
 
-PARAMETER = "codec.name"
 PIECE_S, CONTEXT_S = 10.0, 0.5
 SUPPORTED = (
     "only mono codecs that neither level the audio nor cut it into chunks are supported; use embedded, "
@@ -48,15 +47,15 @@ class Parts:
     config: EncodecConfig
 
 
-def check(name: str, config: EncodecConfig) -> None:
+def check(name: str, config: EncodecConfig, parameter: str) -> None:
     """Raise UserError for a codec of a kind that is not supported."""
     wanted = {"audio_channels": 1, "normalize": False, "chunk_length_s": None, "norm_type": "weight_norm"}
     other = [f"{key} {getattr(config, key)}" for key, value in wanted.items() if getattr(config, key) != value]
     if other:
-        raise UserError(f"{PARAMETER} {name!r}: {', '.join(other)}; {SUPPORTED}")
+        raise UserError(f"{parameter} {name!r}: {', '.join(other)}; {SUPPORTED}")
     if config.frame_rate * config.hop_length != config.sampling_rate:
         raise UserError(
-            f"{PARAMETER} {name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole number of "
+            f"{parameter} {name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole number of "
             "frames a second; choose another codec"
         )
 
@@ -64,15 +63,23 @@ def check(name: str, config: EncodecConfig) -> None:
 class Encodec:
     """The codec made of `parts`, of whose levels the first `num_codebooks` are used; see `Codec` for its members."""
 
-    def __init__(self, parts: Parts, name: str, revision: str, num_codebooks: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        name: str,
+        revision: str,
+        num_codebooks: int,
+        device: torch.device,
+        parameter: str,
+    ) -> None:
         config, held = parts.config, len(parts.levels)
-        check(name, config)
+        check(name, config, parameter)
         if not 1 <= num_codebooks <= held:
             raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {name!r} has 1 to {held}")
         for number, vectors in enumerate(parts.vectors[:num_codebooks]):
             if not vectors.any():
                 raise UserError(
-                    f"{PARAMETER} {name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
+                    f"{parameter} {name!r}: codebook {number} is all zeros, so the model is untrained; choose another"
                 )
         self.name, self.revision, self.device = name, revision, device
         self.rate: int = config.sampling_rate

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import EncodecConfig
 
-from musicgen_lite.codec.encodec import PARAMETER, SUPPORTED, Encodec, Parts
+from musicgen_lite.codec.encodec import SUPPORTED, Encodec, Parts
 from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle
 
@@ -23,7 +23,7 @@ def is_named(name: str) -> bool:
     return name in (NAME, STEREO) or name.endswith(SUFFIX)
 
 
-def load(name: str, num_codebooks: int, device: torch.device, trusted: Collection[str] = ()) -> Encodec:
+def load(name: str, *, num_codebooks: int, device: torch.device, trusted: Collection[str], parameter: str) -> Encodec:
     """The package's 24 kHz model with the weights called `name`.
 
     name: `encodec_24khz`, whose checkpoint is fetched once into torch's cache, or the path of such a checkpoint. It is
@@ -31,26 +31,26 @@ def load(name: str, num_codebooks: int, device: torch.device, trusted: Collectio
     tensors only.
     """
     if name == STEREO:
-        raise UserError(f"{PARAMETER} {name!r}: a stereo codec; {SUPPORTED}")
-    encodec = require("encodec", extra="encodec", purpose=f"{PARAMETER} {name!r}")
-    path = _fetched(encodec) if name == NAME else Path(name).expanduser()
+        raise UserError(f"{parameter} {name!r}: a stereo codec; {SUPPORTED}")
+    encodec = require("encodec", extra="encodec", purpose=f"{parameter} {name!r}")
+    path = _fetched(encodec, parameter) if name == NAME else Path(name).expanduser()
     if not path.is_file():
-        raise UserError(f"{PARAMETER}: there is no file {path}")
-    check_pickle(path, PARAMETER, trusted, stated=DIGEST)
+        raise UserError(f"{parameter}: there is no file {path}")
+    check_pickle(path, parameter, trusted, stated=DIGEST)
     model = encodec.EncodecModel.encodec_model_24khz(pretrained=False).requires_grad_(False)
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch's reader raises half a dozen types
         raise UserError(
-            f"{PARAMETER} {path}: not a whole checkpoint of the package's 24 kHz model ({first_line(error)}); {SUPPORTED}"
+            f"{parameter} {path}: not a whole checkpoint of the package's 24 kHz model ({first_line(error)}); {SUPPORTED}"
         ) from error
     levels = model.quantizer.vq.layers
     # transformers' defaults describe this very model.
     parts = Parts(model.encoder.model, model.decoder.model, levels, [one.codebook for one in levels], EncodecConfig())
-    return Encodec(parts, name, "", num_codebooks, device)
+    return Encodec(parts, name, "", num_codebooks, device, parameter)
 
 
-def _fetched(encodec: Any) -> Path:
+def _fetched(encodec: Any, parameter: str) -> Path:
     """The package's own checkpoint in torch's cache, fetched if it is not there."""
     place = Path(torch.hub.get_dir()) / "checkpoints" / FILE
     if place.is_file():
@@ -63,7 +63,7 @@ def _fetched(encodec: Any) -> Path:
         torch.hub.download_url_to_file(url, str(place), hash_prefix=DIGEST, progress=False)
     except Exception as error:  # no network, no such file, another sha256, no place
         raise UserError(
-            f"{PARAMETER}: {NAME!r} is not at {place}, and could not be fetched ({first_line(error)}); put {FILE} there, or "
+            f"{parameter}: {NAME!r} is not at {place}, and could not be fetched ({first_line(error)}); put {FILE} there, or "
             "name its path"
         ) from error
     return place

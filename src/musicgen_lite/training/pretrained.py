@@ -23,7 +23,7 @@ def import_peer(
     """
     corpus = Corpus(tokens_dir, text_dir)
     device = torch.device("cuda" if params.compute.device != "cpu" and torch.cuda.is_available() else "cpu")
-    found = published.load(name, corpus.max_text, device, params.trusted_pickles)
+    found = published.load(name, max_text=corpus.max_text, device=device, trusted=params.trusted_pickles)
     config = found.model.config
     for what, folder, has, needs, remedy in (
         (

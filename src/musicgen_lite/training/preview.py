@@ -22,8 +22,10 @@ def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Ca
     prompts = list(params.sample.fixed_prompts)
     if not prompts:
         return lambda model, step: None
-    decoder = codec.load(resolve(params.codec.name), params.codec.num_codebooks, trusted=params.trusted_pickles)
-    encoder = text.load(resolve(params.text.name), params.trusted_pickles)
+    decoder = codec.load(
+        resolve(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles
+    )
+    encoder = text.load(resolve(params.text.name), trusted=params.trusted_pickles)
     # Once, here: afterwards the encoder is let go of. Halved like the captions that training reads.
     embeddings = [vectors.astype(np.float16) for vectors in encoder.encode(prompts, params.text.max_tokens)]
     conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])

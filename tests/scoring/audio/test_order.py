@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from musicgen_lite import codec
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.distances import noise_like
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
@@ -19,7 +19,7 @@ LEVELS = (40, 20, 10, 0)
 @pytest.fixture(scope="module")
 def spaces() -> dict[str, dict[str, Embeddings]]:
     """Embedder → set → embeddings: a reference, and other clips clean, through the codec, and with more and more noise."""
-    decoder = codec.load("embedded", 4)
+    decoder = codec.load("embedded", num_codebooks=4)
     rulers = [ClapEmbedder(load_clap("embedded")), CodecLatentEmbedder(decoder), MelEmbedder()]
     waves = [synthetic.clip(SEED + i, "test", SECONDS).samples for i in range(2 * CLIPS)]
     clean, noise = waves[CLIPS:], [noise_like(wave, i) for i, wave in enumerate(waves[CLIPS:])]

@@ -1,6 +1,6 @@
 """Which CLAP a figure is by is written down with the figure."""
 
-from musicgen_lite.clap.hub import load_clap
+from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio.embedders import origins
 
 

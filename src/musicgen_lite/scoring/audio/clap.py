@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from musicgen_lite.clap import Clap
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio.contrast import contrast, unit
-from musicgen_lite.scoring.audio.embedders import Clap
 from musicgen_lite.scoring.audio.embeddings import Embeddings
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Estimate

@@ -3,37 +3,17 @@
 A new one is a class with the members of `embeddings.Embedder`; nothing else has to know it.
 """
 
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from musicgen_lite.clap.base import ClapScorer
+from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.io import audio
 from musicgen_lite.io.store import fingerprint
 from musicgen_lite.scoring.audio.embeddings import Embedder
-
-
-class Clap(Protocol):
-    """What scores ask of a CLAP model, such as `clap.base.ClapScorer`; all vectors are l2-normalised."""
-
-    @property
-    def rate(self) -> int: ...
-    @property
-    def window_s(self) -> float: ...
-    @property
-    def dim(self) -> int: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """`[N, D]`."""
-
-    def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """`[W, D]`, a row for each window of `[T]` at `rate` Hz."""
 
 
 class ClapEmbedder:
@@ -125,12 +105,12 @@ def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
     return [frames[:, start : start + size] for start in starts]
 
 
-def all_embedders(codec: Codec, scorer: ClapScorer) -> list[Embedder]:
+def all_embedders(codec: Codec, scorer: Clap) -> list[Embedder]:
     """Every space in which sets are compared."""
     return [ClapEmbedder(scorer), CodecLatentEmbedder(codec), MelEmbedder()]
 
 
-def origins(clap: ClapScorer, judge: ClapScorer | None = None) -> dict[str, Any]:
+def origins(clap: Clap, judge: Clap | None = None) -> dict[str, Any]:
     """A note of which checkpoints CLAP's and the judge's scores are by: a score is comparable within one checkpoint only."""
     models = {"clap": clap} | ({} if judge is None else {"judge": judge})
     return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

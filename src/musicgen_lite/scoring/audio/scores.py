@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.progress import track
@@ -13,7 +14,7 @@ from musicgen_lite.scoring.audio import clap, signals
 from musicgen_lite.scoring.audio.chroma import chroma_likeness
 from musicgen_lite.scoring.audio.contrast import likeness_to_prompts
 from musicgen_lite.scoring.audio.distances import audio_distances, noise_like
-from musicgen_lite.scoring.audio.embedders import Clap, ClapEmbedder
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder
 from musicgen_lite.scoring.audio.embeddings import Embedder, Embeddings, Item, embed
 from musicgen_lite.scoring.audio.memorisation import memorisation
 from musicgen_lite.scoring.statistics import intervals

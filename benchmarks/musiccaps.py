@@ -26,7 +26,7 @@ import psutil
 import soundfile
 
 from musicgen_lite.io.clips import ClipWriter
-from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.sources import musiccaps
 from musicgen_lite.sources.fetch import Fetcher
 from tests.support.server import Server

@@ -21,8 +21,8 @@ from torch import Tensor
 from benchmarks import peer
 from benchmarks.generation import TOKENS, build
 from musicgen_lite import models, params
+from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.audio import num_frames
-from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.models import Conditions
 from musicgen_lite.training.batch_size import ON_CPU
 from musicgen_lite.training.data import Corpus, Order, StepLoader, TokenDataset

@@ -20,8 +20,8 @@ import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec
 from musicgen_lite.clap.hub import TransformersClap
 from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
+from musicgen_lite.io.files import write_json
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import write_json
 from musicgen_lite.sources import synthetic
 from pretraining import attributes, clap_card, corpus, shipping, tokenizer
 from pretraining.clap_features import HERE, extractor, parser, read_params, through, waves

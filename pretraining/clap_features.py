@@ -15,8 +15,8 @@ import yaml
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec
 from musicgen_lite.codec import Codec
+from musicgen_lite.io.files import atomic_path
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import atomic_path
 from pretraining import corpus
 
 HERE = Path(__file__).parent

@@ -17,7 +17,7 @@ import yaml
 from transformers import EncodecModel
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite.io.store import write_json, write_text
+from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.pretrained import shipped
 from pretraining import codec_state, corpus, sampled, shipping
 from pretraining.codec_figures import evaluate

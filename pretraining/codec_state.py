@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from musicgen_lite.io.store import atomic_path
+from musicgen_lite.io.files import atomic_path
 from pretraining.codec_training import Training
 
 # Parameters that may change between the parts of one training.

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import atomic_dir
 
 DIRECTORY = Path(__file__).parent / "data" / "corpus"
 PARAMS = Path(__file__).parent / "params.yaml"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import __version__, codec, text
-from musicgen_lite.io.store import write_json, write_text
+from musicgen_lite.io.files import write_json, write_text
+from musicgen_lite.io.hashing import file_sha256
 from musicgen_lite.params import CODEBOOKS
 from musicgen_lite.pretrained import shipped
-from musicgen_lite.pretrained.shipped import MANIFEST, RELEASES, ROOT, sha256
+from musicgen_lite.pretrained.shipped import MANIFEST, RELEASES, ROOT
 
 CARD = "README.md"
 
@@ -28,7 +29,7 @@ def write_manifest(root: Path = ROOT, commit: str | None = None) -> dict[str, di
     manifest: dict[str, dict[str, str]] = {}
     for model in sorted(place for place in root.iterdir() if (place / "config.json").is_file()):
         files = sorted(file for file in model.iterdir() if file.is_file() and file.name != CARD)
-        manifest[model.name] = {file.name: sha256(file) for file in files}
+        manifest[model.name] = {file.name: file_sha256(file) for file in files}
         card = model / CARD
         if card.is_file():
             text = card.read_text(encoding="utf-8")

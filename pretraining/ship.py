@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.pretrained import shipped
 from pretraining.manifest import write_manifest
 

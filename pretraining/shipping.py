@@ -1,11 +1,11 @@
 """How a trained transformers model becomes files that the package ships."""
 
 import copy
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.io.files import atomic_dir
+from musicgen_lite.io.hashing import file_sha256
 
 
 def export(directory: Path, model: Any, *preprocessors: Any) -> None:
@@ -21,4 +21,4 @@ def export(directory: Path, model: Any, *preprocessors: Any) -> None:
 
 def digest(directory: Path) -> str:
     """sha256 of the weights in `directory`."""
-    return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+    return file_sha256(directory / "model.safetensors")

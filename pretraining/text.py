@@ -18,8 +18,8 @@ import yaml
 from torch import Tensor, nn
 
 import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite.io.files import write_json
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import write_json
 from musicgen_lite.sources import synthetic
 from musicgen_lite.sources.synthetic import Piece
 from musicgen_lite.text import TextEncoder

@@ -1,7 +1,7 @@
 """Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
 
 from musicgen_lite import text, tracking
-from musicgen_lite.io.store import atomic_dir, write_json
+from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import SPLITS, Clip, ClipWriter
+from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.sources import folder, musiccaps, rejected, synthetic
 from musicgen_lite.sources.duplicates import apart

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from musicgen_lite import text
+from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
 from musicgen_lite.text.variants import SUFFIXES, Wording, wordings

@@ -7,7 +7,7 @@ from musicgen_lite import codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import ClipStore
-from musicgen_lite.io.store import atomic_dir, atomic_path, read_json, write_table, write_text
+from musicgen_lite.io.files import atomic_dir, atomic_path, read_json, write_table, write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
 from musicgen_lite.report import mp3

@@ -3,8 +3,6 @@
 Nothing here decides a result.
 """
 
-import hashlib
-import json
 import os
 import signal
 import sys
@@ -20,7 +18,8 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import explain
+from musicgen_lite.io.files import explain
+from musicgen_lite.io.hashing import file_sha256, files_in, short_digest
 from musicgen_lite.params import ComputeParams, Params
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
@@ -134,11 +133,8 @@ def work_dir(stage: str, params: Params, *facts: str) -> Path:
     deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))
     tree = params.model_dump(mode="json")
     values = {name: _value(tree, name) for name in names}
-    digest = hashlib.sha256(json.dumps([stage, values, facts], sort_keys=True).encode())
-    for file in _files(deps):
-        with file.open("rb") as content:
-            digest.update(file.as_posix().encode() + hashlib.file_digest(content, "sha256").digest())
-    return root() / "checkpoints" / digest.hexdigest()[:16]
+    contents = [(file.as_posix(), file_sha256(file)) for file in files_in(deps)]
+    return root() / "checkpoints" / short_digest([stage, values, facts, contents])
 
 
 def _interpolate(declared: list[str], params: Params) -> list[str]:
@@ -149,9 +145,3 @@ def _value(tree: Any, name: str) -> Any:
     for key in name.split("."):
         tree = tree[key]
     return tree
-
-
-def _files(deps: list[str]) -> Iterator[Path]:
-    for dep in map(Path, deps):
-        files = sorted(dep.rglob("*")) if dep.is_dir() else [dep]
-        yield from (file for file in files if file.is_file() and file.suffix != ".pyc")

@@ -12,8 +12,9 @@ from musicgen_lite import codec, models, text
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
 from musicgen_lite.io import audio
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.io.store import ArrayStore, atomic_dir
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
 from musicgen_lite.sources.splits import halves

@@ -7,7 +7,7 @@ import numpy as np
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.io.clips import ClipStore
-from musicgen_lite.io.store import write_json
+from musicgen_lite.io.files import write_json
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio import embeddings

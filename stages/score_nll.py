@@ -1,7 +1,8 @@
 """NLL of the held-out codes, with the right caption, another's and none, beside count baselines on the same cells."""
 
 from musicgen_lite import models
-from musicgen_lite.io.store import ArrayStore, write_json, write_text
+from musicgen_lite.io.arrays import ArrayStore
+from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.likelihood import baselines, nll
 from musicgen_lite.scoring.statistics.intervals import BOOTSTRAP_SEED, rounded

@@ -11,10 +11,10 @@ from musicgen_lite import codec
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
+from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.prefetch import prefetched
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.io.windows import Windows
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
@@ -75,7 +75,7 @@ def _encode(model: Codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _samples(clips: ClipStore, clip_id: str, rate: int, total: int, shortest: float) -> np.ndarray:
     samples, rate_in = clips.samples(clip_id)
     samples = audio.resample(samples, rate_in, rate)
-    reason = audio.fault(samples, rate, shortest)
+    reason = audio.invalid_reason(samples, rate, shortest)
     if reason:
         raise UserError(f"{CLIPS} {clip_id}: {reason}")
     # Resampling may fall one sample short of the length.

@@ -8,7 +8,7 @@ import hashlib
 import pandas as pd
 
 from musicgen_lite import tracking
-from musicgen_lite.io.store import read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.params import Params
 from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.results import ScoreFolders, read_curves

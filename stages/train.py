@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_lite import tracking
-from musicgen_lite.io.store import atomic_dir, atomic_path, read_json, write_json
+from musicgen_lite.io.files import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.training.fit import TrainingResult, fit

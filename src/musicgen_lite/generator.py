@@ -177,7 +177,7 @@ class Generator:
         """Mono samples `[T]` of a file at the codec's rate."""
         samples, rate = audio.read(path, end_s=end_s)
         samples = audio.resample(audio.to_mono(samples), rate, self.codec.rate)
-        reason = audio.fault(samples, self.codec.rate, MIN_PROMPT_S)
+        reason = audio.invalid_reason(samples, self.codec.rate, MIN_PROMPT_S)
         if reason:
             raise UserError(f"{path}: {reason}")
         return samples

@@ -12,7 +12,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import explain, write_text
+from musicgen_lite.io.files import explain, write_text
 
 
 def names(presets: Path) -> list[str]:

@@ -53,8 +53,8 @@ def test_resampling_many_channels_is_resampling_each() -> None:
     ],
 )
 def test_faults_are_named(samples: np.ndarray, expected: str) -> None:
-    assert expected in str(audio.fault(samples, 16000, min_seconds=1.0))
-    assert audio.fault(tone(1.0, 16000), 16000, min_seconds=1.0) is None
+    assert expected in str(audio.invalid_reason(samples, 16000, min_seconds=1.0))
+    assert audio.invalid_reason(tone(1.0, 16000), 16000, min_seconds=1.0) is None
 
 
 def test_levels() -> None:

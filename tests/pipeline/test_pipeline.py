@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import gpu
 from musicgen_lite import models
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
-from musicgen_lite.io.store import ArrayStore
 from musicgen_lite.scoring.statistics.scores import HEADLINE
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from musicgen_lite.io.store import read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.io.work import HOLDER
 from stages.runtime import ORPHANED
 from tests.support.mlflow_runs import Runs

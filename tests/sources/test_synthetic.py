@@ -97,7 +97,7 @@ def test_levels(one_of_each: list[Piece], sounds: list[np.ndarray]) -> None:
     for piece, samples in zip(one_of_each, sounds, strict=True):
         assert samples.dtype == np.float32
         assert samples.shape == (8 * RATE,)
-        assert audio.fault(samples, RATE, 8.0) is None
+        assert audio.invalid_reason(samples, RATE, 8.0) is None
         assert audio.rms_db(samples) == pytest.approx(-20.0, abs=0.5), piece.genre
         assert audio.peak(samples) < 0.95
         assert abs(float(samples.mean())) < 1e-3

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params, text
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
-from musicgen_lite.io.store import ArrayStore, ArrayWriter
 from musicgen_lite.text.hub import T5TextEncoder
 from musicgen_lite.text.variants import SHUFFLES, wordings
 from stages import embed

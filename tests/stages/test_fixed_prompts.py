@@ -7,8 +7,8 @@ import pytest
 
 from musicgen_lite import text
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
-from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.params import Params
 from stages import sample
 from tests.stages.test_download import parameters

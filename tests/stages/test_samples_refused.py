@@ -10,7 +10,7 @@ import pytest
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.io.store import atomic_dir
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, MelEmbedder
 from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_generated
 from stages.score_audio import generated

@@ -14,8 +14,8 @@ from musicgen_lite import codec, params
 from musicgen_lite.codec.encodec import Encodec
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
-from musicgen_lite.io.store import ArrayStore
 from stages import tokenize
 from tests.support import codec_tiny
 from tests.support.project import ROOT, change

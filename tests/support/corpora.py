@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_lite.io.store import ArrayStore, ArrayWriter
+from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
 from musicgen_lite.params import Params, parse
 from musicgen_lite.training.fit import TrainingResult, fit
 

@@ -9,7 +9,7 @@ import pytest
 
 from musicgen_lite import tracking
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import write_json
+from musicgen_lite.io.files import write_json
 
 from .test_tracking import begin, client, content, settings
 

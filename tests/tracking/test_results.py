@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from musicgen_lite import tracking
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import write_json, write_table
+from musicgen_lite.io.files import write_json, write_table
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking.connection import connect, locate
 from musicgen_lite.tracking.results import choose

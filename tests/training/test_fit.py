@@ -12,7 +12,7 @@ import torch
 
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset

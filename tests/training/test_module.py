@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from musicgen_lite import models
-from musicgen_lite.io.store import ArrayStore
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit

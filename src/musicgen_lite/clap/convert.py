@@ -25,7 +25,7 @@ from musicgen_lite.clap.checkpoint import (
 )
 from musicgen_lite.clap.hub import CONVERTED
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import atomic_dir, check_place
+from musicgen_lite.io.files import atomic_dir, check_place
 from musicgen_lite.pretrained import damaged, load_tokenizer, locate
 
 if TYPE_CHECKING:

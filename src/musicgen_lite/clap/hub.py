@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
-from musicgen_lite.io.store import fingerprint
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.pretrained import damaged, load_model, load_tokenizer, locate, tokenizer_digest
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from musicgen_lite.clap.checkpoint import ROBERTA, read_checkpoint
 from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.errors import UserError, require
-from musicgen_lite.io.store import fingerprint
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.pretrained import load_tokenizer, locate, tokenizer_digest
 
 if TYPE_CHECKING:

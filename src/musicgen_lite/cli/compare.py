@@ -47,7 +47,7 @@ def _votes(files: list[Path], runs: list[str]) -> None:
 def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, experiment: str) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{output}: the page is written as .html")
-    from musicgen_lite.io.store import check_place, write_text
+    from musicgen_lite.io.files import check_place, write_text
 
     check_place(output)
     if prompts < 1:

@@ -17,7 +17,7 @@ from transformers import EncodecConfig
 
 from musicgen_lite.codec.layers import settled
 from musicgen_lite.errors import UserError
-from musicgen_lite.io import store
+from musicgen_lite.io.hashing import fingerprint
 
 PIECE_S, CONTEXT_S = 10.0, 0.5
 SUPPORTED = (
@@ -107,7 +107,7 @@ class Encodec:
         }
         identity = {key: getattr(parts.config, key) for key in _IDENTITY}
         identity |= {"num_codebooks": self.num_codebooks, "piece_s": PIECE_S, "context_s": CONTEXT_S}
-        return store.fingerprint(tensors | {"codebooks": self._vectors}, identity)
+        return fingerprint(tensors | {"codebooks": self._vectors}, identity)
 
     def latents(self, wave: Tensor) -> Tensor:
         """`[B, D, T']` of `wave` `[B, T]`; see `Codec.latents`."""

@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io import mpeg, store
+from musicgen_lite.io import files, mpeg
 
 SILENCE_DB = -60.0
 FORMATS = "wav, flac, ogg and mp3"
@@ -126,7 +126,7 @@ def clipped_fraction(samples: np.ndarray) -> float:
     return float(np.mean(np.abs(samples) >= 32767 / 32768)) if samples.size else 0.0
 
 
-def fault(samples: np.ndarray, rate: int, min_seconds: float = 0.0) -> str | None:
+def invalid_reason(samples: np.ndarray, rate: int, min_seconds: float = 0.0) -> str | None:
     """Why a waveform `[T]` cannot be used, or None where it can."""
     if samples.size == 0:
         return "empty"
@@ -154,7 +154,7 @@ def _encode(samples: np.ndarray, rate: int, file_format: str) -> bytes:
 def check_place(path: str | Path, *inputs: str | Path | None) -> None:
     """Raise UserError where `write` could not write to `path`, or would replace one of the `inputs`; before the work."""
     _suffix(path)
-    store.check_place(path, *inputs)
+    files.check_place(path, *inputs)
 
 
 def _suffix(path: str | Path) -> str:
@@ -167,5 +167,5 @@ def _suffix(path: str | Path) -> str:
 def write(path: str | Path, samples: np.ndarray, rate: int) -> None:
     """Write `[T]` or `[C, T]` as 16-bit flac or wav, by the suffix of `path`, whole or not at all."""
     data = _encode(samples, rate, _suffix(path).upper())
-    with store.atomic_path(path) as part:
+    with files.atomic_path(path) as part:
         part.write_bytes(data)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
-from musicgen_lite.io.store import read_json, write_json
+from musicgen_lite.io.files import read_json, write_json
 
 SPLITS = ("train", "validation", "test")
 CLIPS_PER_SHARD = 256

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from musicgen_lite.io.store import atomic_dir, is_held, marked, read_json, write_json
+from musicgen_lite.io.files import atomic_dir, read_json, write_json
+from musicgen_lite.io.locks import is_locked, locked
 
 HOLDER = "holder.json"
 AT_ONCE_S = 1.0  # who waits no longer than this says nothing of it
@@ -61,7 +62,7 @@ def held(work: str | Path, name: str) -> Iterator[None]:
     work = Path(work)
     work.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(work)
-    with marked(work.with_name(f"{work.name}.{uuid.uuid4().hex[:8]}.waits")):
+    with locked(work.with_name(f"{work.name}.{uuid.uuid4().hex[:8]}.waits")):
         _acquire(lock, work)
     try:
         work.mkdir(exist_ok=True)
@@ -91,7 +92,7 @@ def _holder(work: Path) -> str:
 
 
 def _is_awaited(work: Path) -> bool:
-    return any(is_held(mark) for mark in work.parent.glob(f"{work.name}.*.waits"))
+    return any(is_locked(mark) for mark in work.parent.glob(f"{work.name}.*.waits"))
 
 
 def abandoned(folder: str | Path, seconds: float) -> list[Path]:
@@ -108,7 +109,7 @@ def _newest(work: Path) -> float:
 
 
 def _is_taken(work: Path) -> bool:
-    return is_held(Path(_lock(work).lock_file))
+    return is_locked(Path(_lock(work).lock_file))
 
 
 def discard(work: str | Path) -> bool:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import atomic_path
+from musicgen_lite.io.files import atomic_path
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.config import ModelConfig

@@ -8,7 +8,6 @@ an empty tokenizer where its files are absent.
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicgen_lite.errors import UserError, first_line
+from musicgen_lite.io.hashing import file_sha256, file_stat, files_in, short_digest
 from musicgen_lite.pretrained import shipped
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def check_pickle(
 ) -> str:
     """The sha256 of `path`. Raises UserError unless it is among the `trusted` ones, which the user gives in `place`, or
     begins as its publisher `stated`."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found not in trusted and not (stated and found.startswith(stated)):
         raise UserError(
             f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, which {place} does not hold; "
@@ -144,10 +143,8 @@ def state(name: str) -> str:
     Another one means that they may be others; reading gigabytes to know it is left to who loads them.
     """
     place = Path(name).expanduser()
-    files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    found = [(file.relative_to(place).as_posix(), file.stat()) for file in files if file.is_file()]
-    facts = [(path, status.st_size, status.st_mtime_ns) for path, status in found]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""
+    stats = [(file.relative_to(place).as_posix(), *file_stat(file)) for file in files_in([place])]
+    return short_digest(stats) if stats else ""
 
 
 def damaged(error: Exception, source: Source) -> UserError:
@@ -265,4 +262,4 @@ def load_tokenizer(source: Source) -> Any:
 def tokenizer_digest(tokenizer: Any) -> str:
     """A hash of a tokenizer's pieces and of how it cuts a few texts, to enter a fingerprint."""
     cuts = [tokenizer(text).input_ids for text in PROBES]
-    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), cuts]).encode()).hexdigest()[:16]
+    return short_digest([sorted(tokenizer.get_vocab().items()), cuts])

@@ -6,20 +6,15 @@ goes with no others. `python -m pretraining.manifest` writes both anew after a m
 """
 
 import functools
-import hashlib
 import json
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.hashing import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent / "weights"
 MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
 _MEND = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
-
-
-def sha256(path: Path) -> str:
-    """Of the bytes of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @functools.cache
@@ -39,7 +34,7 @@ def path(name: str, root: Path = ROOT) -> Path:
         place = root / name / file
         if not place.is_file():
             raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_MEND}")
-        found = sha256(place)
+        found = file_sha256(place)
         if found != expected:
             raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_MEND}")
     return root / name

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_lite.io.store import read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.report.page import ScoreTable
 from musicgen_lite.report.tables import audio_table, gains_table, nll_table, reranking_table
 

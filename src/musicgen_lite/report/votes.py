@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import explain
+from musicgen_lite.io.files import explain
 from musicgen_lite.report.page import number
 from musicgen_lite.report.summary import open_console
 from musicgen_lite.scoring.statistics.intervals import Estimate, proportion

@@ -24,9 +24,9 @@ def needs_ffmpeg(path: Path) -> bool:
     return path.suffix.lower() in BY_FFMPEG
 
 
-def fault(piece: np.ndarray, rate: int, seconds: float) -> str | None:
-    """Why a clip `[T]` cannot be learnt from, or None: what `audio.fault` names, and a constant offset."""
-    reason = audio.fault(piece, rate, seconds)
+def invalid_reason(piece: np.ndarray, rate: int, seconds: float) -> str | None:
+    """Why a clip `[T]` cannot be learnt from, or None: what `audio.invalid_reason` names, and a constant offset."""
+    reason = audio.invalid_reason(piece, rate, seconds)
     if reason:
         return reason
     offset = float(piece.mean(dtype=np.float64))
@@ -106,7 +106,7 @@ def _cut(
             break
         length_s = seconds if whole else max(shortest, block.shape[1] / rate_in)
         piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(length_s * rate))
-        reason = fault(piece, rate, shortest)
+        reason = invalid_reason(piece, rate, shortest)
         if reason:
             kind, _, more = reason.partition(":")
             reject(f"{kind}: from {start_s + number * seconds:g} s on{':' if more else ''}{more}")

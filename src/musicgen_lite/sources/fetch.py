@@ -22,7 +22,7 @@ import soundfile
 
 from musicgen_lite.errors import UserError, require
 from musicgen_lite.io import audio
-from musicgen_lite.io.store import atomic_path, explain, write_json
+from musicgen_lite.io.files import atomic_path, explain, write_json
 from musicgen_lite.sources import ffmpeg
 
 PLACE = "{ytid}"

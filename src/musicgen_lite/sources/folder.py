@@ -14,6 +14,7 @@ from pathlib import Path
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import SPLITS, Clip
+from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
 from musicgen_lite.params import FolderParams
 from musicgen_lite.sources import ffmpeg, tables
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
@@ -68,17 +69,13 @@ def table_path(folder: Path) -> Path:
 def digest(folder: Path) -> str:
     """A digest of the metadata and of every named file's size and time of change: equal means nothing to import again."""
     table = table_path(folder)
-    state = hashlib.sha256(table.name.encode() + table.read_bytes())
     rows = tables.read(table, REQUIRED, reject=lambda place, reason: None)
     names = Names(folder)
+    stats: list[tuple[str | int, ...]] = []
     for cell in sorted({row.cells.get(NAME, "") for row in rows}):
         found = names.find(cell)
-        if isinstance(found, str):
-            state.update(found.encode())
-        else:
-            status = found[0].stat()
-            state.update(f"{cell.strip()}:{status.st_size}:{status.st_mtime_ns}".encode())
-    return state.hexdigest()[:16]
+        stats.append((found,) if isinstance(found, str) else (cell.strip(), *file_stat(found[0])))
+    return short_digest([table.name, file_sha256(table), stats])
 
 
 def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: float) -> dict[str, str]:

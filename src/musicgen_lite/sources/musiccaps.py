@@ -13,6 +13,7 @@ from pathlib import Path
 
 from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.io.clips import Clip
+from musicgen_lite.io.hashing import SHORT, file_sha256
 from musicgen_lite.params import MusicCapsParams
 from musicgen_lite.sources import tables
 from musicgen_lite.sources.cutting import cut
@@ -69,7 +70,7 @@ def digest(table: Path) -> str:
         raise UserError(
             f"data.musiccaps.csv: {table}: no such file; name the MusicCaps table, or leave it empty for the hub"
         )
-    return hashlib.sha256(table.read_bytes()).hexdigest()[:16]
+    return file_sha256(table)[:SHORT]
 
 
 def read(table: Path, reject: Reject) -> list[Entry]:

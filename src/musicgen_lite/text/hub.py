@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import fingerprint
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.pretrained import check_type, load_model, load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.text import coverage
 

@@ -1,6 +1,5 @@
 """Where a result comes from: commit, experiment, environment and the digests that DVC recorded."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -9,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from musicgen_lite.io.hashing import SHORT, file_sha256
 
 # What DVC writes itself, or what a row holds as parameters: a change here leaves the code of a result unchanged.
 WRITTEN_BY_DVC = ("dvc.lock", "params.yaml", "data/", "metrics/")
@@ -71,7 +72,7 @@ def tags(step: str) -> dict[str, str]:
         "dirty": str(bool(dirty_files())).lower() if head else "none",
         "experiment": experiment_name() or "none",
         "baseline": os.environ.get("DVC_EXP_BASELINE_REV") or "none",
-        "requirements": hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.exists() else "none",
+        "requirements": file_sha256(lock)[:SHORT] if lock.exists() else "none",
         "python": platform.python_version(),
         "torch": _version("torch"),
         "cpu": f"{_cpu()} x {os.cpu_count()}",

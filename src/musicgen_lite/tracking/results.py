@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking.connection import DATABASE, Connection, Place, connect, faults_named, locate
 from musicgen_lite.tracking.runs import COMPLETE

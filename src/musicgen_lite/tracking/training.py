@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from musicgen_lite.errors import first_line
-from musicgen_lite.io.store import read_json, write_json
+from musicgen_lite.io.files import read_json, write_json
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking import provenance
 from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, locate, warn

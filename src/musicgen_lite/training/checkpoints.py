@@ -12,7 +12,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import atomic_path
+from musicgen_lite.io.files import atomic_path
 
 LAST = "last.ckpt"
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import ArrayStore
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 
 Choice = TypeVar("Choice")

@@ -17,7 +17,8 @@ from lightning.pytorch.loggers import Logger
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.audio import num_frames
-from musicgen_lite.io.store import fingerprint, write_json
+from musicgen_lite.io.files import write_json
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.params import BParams, Params, TrainParams
 from musicgen_lite.training import checkpoints

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import ArrayStore, ArrayWriter, atomic_dir
+from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models import Conditions
 from musicgen_lite.scoring.likelihood import baselines, nll
 from musicgen_lite.scoring.likelihood.nll import PROMPT_VARIANTS, TEXT_VARIANTS, Example

@@ -12,7 +12,7 @@ import torch
 from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.io import audio
-from musicgen_lite.io.store import fingerprint
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.scoring.audio.embeddings import Embedder
 
 

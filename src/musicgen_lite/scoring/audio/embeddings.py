@@ -16,7 +16,8 @@ import numpy as np
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
-from musicgen_lite.io.store import ArrayStore, ArrayWriter, atomic_dir
+from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
+from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.scoring.audio.fad import ClipRows
 from musicgen_lite.scoring.statistics.pairing import check_unique
 

@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.progress import track
-from musicgen_lite.io.store import ArrayStore
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.models.core.loss import cell_nll

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicgen_lite.io.store import atomic_dir, write_json, write_table
+from musicgen_lite.io.files import atomic_dir, write_json, write_table
 from musicgen_lite.scoring.statistics.intervals import Estimate, rounded
 
 DRAWS = Path("draws/distances.parquet")  # in the folder of the scores

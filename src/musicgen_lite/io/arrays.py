@@ -1,0 +1,112 @@
+"""Arrays in few large memory-mapped shards, with an index."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.io.files import atomic_path, read_json, write_json, write_table
+
+INDEX = "index.parquet"
+META = "meta.json"
+
+
+class ArrayWriter:
+    """Collects arrays `[T, D]` of one dtype into `.npy` shards with a Parquet index and a `meta.json`.
+
+    A shard is written once it has `arrays_per_shard` arrays or `bytes_per_shard` bytes, so that memory does not grow with
+    their number. In a directory where an earlier writer of the same arrays was stopped it goes on behind the last whole
+    shard: add what is not yet `in` it, in the same order. The writer itself does not rename: give it a directory
+    within one of `atomic_dir` or `resumable_dir`.
+    """
+
+    def __init__(
+        self, directory: str | Path, dtype: str | np.dtype, arrays_per_shard: int = 256, bytes_per_shard: int = 2**25
+    ) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.dtype = np.dtype(dtype)
+        self.arrays_per_shard, self.bytes_per_shard = arrays_per_shard, bytes_per_shard
+        self._rows: list[dict[str, Any]] = []
+        self._pending: list[np.ndarray] = []
+        self._keys: set[str] = set()
+        self._shards = 0
+        while (rows := self._rows_of(self._shards)).is_file():
+            self._keys.update(pd.read_parquet(rows, columns=["key"])["key"])
+            self._shards += 1
+
+    def _rows_of(self, shard: int) -> Path:
+        """The index of one shard, written after it: where this lies, the shard is whole."""
+        return self.directory / f"rows-{shard:05d}.parquet"
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def add(self, key: str, array: np.ndarray, **columns: Any) -> None:
+        """Append one array `[T, D]` under a unique `key`, ValueError for one that is there; `columns` go into the index."""
+        if array.ndim != 2:
+            raise ValueError(f"{key}: expected [T, D], found shape {array.shape}")
+        if key in self:
+            raise ValueError(f"duplicate key: {key}")
+        offset = sum(map(len, self._pending))
+        self._keys.add(key)
+        self._rows.append({"key": key, "shard": self._shards, "offset": offset, "length": len(array), **columns})
+        self._pending.append(array.astype(self.dtype, copy=False))
+        held = sum(one.nbytes for one in self._pending)
+        if len(self._pending) >= self.arrays_per_shard or held >= self.bytes_per_shard:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        with atomic_path(self.directory / f"shard-{self._shards:05d}.npy") as part:
+            np.save(part, np.concatenate(self._pending))
+        write_table(self._rows_of(self._shards), pd.DataFrame(self._rows))
+        self._shards += 1
+        self._pending, self._rows = [], []
+
+    def close(self, meta: Mapping[str, Any]) -> None:
+        """Write the last shard, the index and `meta`."""
+        self._flush()
+        parts = [self._rows_of(shard) for shard in range(self._shards)]
+        index = pd.concat(map(pd.read_parquet, parts), ignore_index=True) if parts else pd.DataFrame()
+        write_table(self.directory / INDEX, index)
+        write_json(
+            self.directory / META, {**meta, "dtype": self.dtype.str, "shards": self._shards, "arrays": len(index)}
+        )
+        for part in reversed(parts):
+            part.unlink()
+
+
+class ArrayStore:
+    """Reads what `ArrayWriter` wrote; `store[key]` is a read-only memory-mapped view `[T, D]`."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.meta: dict[str, Any] = read_json(self.directory / META)
+        self.index = pd.read_parquet(self.directory / INDEX)
+        self._place = {
+            row.key: (int(row.shard), int(row.offset), int(row.length)) for row in self.index.itertuples(index=False)
+        }
+        self._maps: dict[int, np.ndarray] = {}
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._place
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._place:
+            raise UserError(f"{self.directory}: no entry {key!r} among its {len(self)}; run `dvc repro` to rebuild it")
+        shard, offset, length = self._place[key]
+        if shard not in self._maps:
+            self._maps[shard] = np.load(self.directory / f"shard-{shard:05d}.npy", mmap_mode="r")
+        return self._maps[shard][offset : offset + length]

@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_repository_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     told = clean()
     assert told.exit_code == 2
-    assert f"{tmp_path}: DVC's cache cannot be told" in told.output
+    assert f"{tmp_path}: DVC's cache cannot be read" in told.output
     assert "git commit" in told.output
     run("git", "init", "-q")
     run("dvc", "init", "-q")

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import musicgen_lite
 from musicgen_lite import params
-from musicgen_lite.cli import app, tracking
+from musicgen_lite.cli import app
+from musicgen_lite.cli.shared import tracking
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -59,8 +60,8 @@ def test_what_a_user_can_mend_is_one_message_and_exit_code_2(
 
 def test_options_come_before_the_projects_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert tracking.place("", "") == params.TrackingParams(uri="", experiment="musicgen-lite", required=True)
+    assert tracking.tracking_params("", "") == params.TrackingParams(uri="", experiment="musicgen-lite", required=True)
     text = (ROOT / "params.yaml").read_text()
     Path("params.yaml").write_text(text.replace('uri: ""', "uri: sqlite:///own.db", 1))
-    assert tracking.place("", "").uri == "sqlite:///own.db"
-    assert tracking.place("http://other", "other").uri == "http://other"
+    assert tracking.tracking_params("", "").uri == "sqlite:///own.db"
+    assert tracking.tracking_params("http://other", "other").uri == "http://other"

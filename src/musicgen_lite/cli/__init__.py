@@ -1,6 +1,6 @@
-"""The command `musicgen-lite`: a file for each of its commands, put together here.
+"""The command `musicgen-lite`: one file a command, registered here.
 
-A command's file imports what is heavy within its function, so that help and mistyped options are answered at once.
+A command's file imports heavy packages within its function, so that help and mistyped options are answered at once.
 """
 
 from typing import Annotated
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, share, ui
-from musicgen_lite.cli.errors import PlainErrors
+from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, pull, push, ui
+from musicgen_lite.cli.shared.errors import PlainErrors
 
 app = typer.Typer(
     cls=PlainErrors,
@@ -29,7 +29,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which this is.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Small text-to-music models: generate from a trained one, compare several, write presets, convert a CLAP, clean up."""
@@ -38,8 +38,8 @@ def main(
 app.command("generate")(generate.generate)
 app.command("compare")(compare.compare)
 app.command("ui")(ui.ui)
-app.command("push")(share.push)
-app.command("pull")(share.pull)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("preset")(preset.preset)
 app.command("convert-clap")(convert_clap.convert_clap)
 app.command("clean")(clean.clean)

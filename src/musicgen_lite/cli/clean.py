@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicgen_lite.cli.tracking import Experiment, Uri, place
+from musicgen_lite.cli.shared.tracking import Experiment, Uri, tracking_params
 from musicgen_lite.errors import UserError
 
 if TYPE_CHECKING:
-    from musicgen_lite.cli.dvc_cache import Cache
+    from musicgen_lite.cli.shared.dvc_cache import Cache
 
 
 class Kind(StrEnum):
@@ -25,10 +25,10 @@ class Kind(StrEnum):
 
 
 WHAT = {
-    Kind.CHECKPOINTS: "interrupted work that no run holds; the same work would begin anew",
-    Kind.ARTIFACTS: "of rows that were deleted in MLflow, or that its database does not know",
-    Kind.OBJECTS: "to which no commit, experiment or run-cache entry, nor the workspace refers",
-    Kind.RUNS: "that only the run cache remembers; coming back to these results would compute them anew",
+    Kind.CHECKPOINTS: "interrupted work that no process holds; the same work would start over",
+    Kind.ARTIFACTS: "of runs that were deleted in MLflow or are missing from its database",
+    Kind.OBJECTS: "that no commit, experiment or run-cache entry refers to, nor the workspace",
+    Kind.RUNS: "results that only the run cache holds; they would be computed again",
 }
 
 
@@ -36,26 +36,26 @@ def clean(
     remove: Annotated[
         list[Kind] | None, typer.Option(help="Remove these. May be repeated.", show_default=False)
     ] = None,
-    days: Annotated[float, typer.Option(help="Leave what was written in the last days; 0 goes by no age.")] = 1.0,
+    days: Annotated[float, typer.Option(help="Keep what was written in the last days; 0 ignores age.")] = 1.0,
     uri: Uri = "",
     experiment: Experiment = "",
 ) -> None:
-    """Say what interrupted work, DVC's cache and MLflow's artifacts take; remove what nothing refers to when told to."""
+    """Show the disk use of interrupted work, DVC's cache and MLflow's artifacts; with --remove, delete what nothing refers to."""
     if days < 0:
         raise UserError(f"days: found {days:g}; 0 or more are allowed")
     from musicgen_lite import tracking
-    from musicgen_lite.cli import dvc_cache
+    from musicgen_lite.cli.shared import dvc_cache
     from musicgen_lite.io import work
 
-    root, settings, seconds = Path.cwd(), place(uri, experiment), days * 86400
-    with dvc_cache.opened() as cache:
-        rows = tracking.leftovers(settings, root, seconds)
+    root, settings, seconds = Path.cwd(), tracking_params(uri, experiment), days * 86400
+    with dvc_cache.open_cache() as cache:
+        unused = tracking.leftovers(settings, root, seconds)
         found = {
             Kind.CHECKPOINTS: work.abandoned("checkpoints", seconds),
-            Kind.ARTIFACTS: rows.folders,
+            Kind.ARTIFACTS: unused.folders,
             **_of_cache(cache, seconds),
         }
-        artifacts = [rows.folder] if rows.folder else []
+        artifacts = [unused.folder] if unused.folder else []
         _print_sizes([Path("checkpoints"), *artifacts, cache.folder, cache.runs, cache.queue, Path("cache")])
         _print_found(found, set(remove or []))
         for kind in remove or []:
@@ -64,13 +64,13 @@ def clean(
                     for folder in found[kind]:
                         work.discard(folder)
                 case Kind.ARTIFACTS:
-                    tracking.discard(settings, root, rows)
+                    tracking.discard(settings, root, unused)
                 case _:
                     cache.discard(found[kind])
 
 
 def _of_cache(cache: "Cache", seconds: float) -> dict[Kind, list[Path]]:
-    """Objects that nothing refers to, and entries of the run cache with the objects that they alone refer to."""
+    """Objects that nothing refers to, and run-cache entries with the objects that only they refer to."""
     since = time.time() - seconds
     entries = [entry for entry in cache.remembered() if entry.path.stat().st_mtime <= since]
     unused, forgotten = cache.unused(), cache.unused(without=entries)
@@ -97,6 +97,6 @@ def _print_found(found: Mapping[Kind, list[Path]], chosen: set[Kind]) -> None:
 
 
 def _size(paths: Iterable[Path]) -> str:
-    """How many files there are, and what they take."""
+    """Number of files and their size in MB."""
     files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
     return f"{len(files):8} {sum(file.lstat().st_size for file in files) / 1e6:7.1f} MB"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from musicgen_lite.cli.tracking import Experiment, Uri, place
+from musicgen_lite.cli.shared.tracking import Experiment, Uri, tracking_params
 from musicgen_lite.errors import UserError
 
 
@@ -14,8 +14,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]…",
-            help="A row's name (that of its DVC experiment), its MLflow id, or the beginning of its id. Without any: the "
-            "newest of each model type.",
+            help="A run's name (that of its DVC experiment), its MLflow id, or the beginning of its id. Without any: the "
+            "newest run of each model type.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, e
     from musicgen_lite.report.comparison_page import comparison_page
     from musicgen_lite.report.comparison_text import comparison_text
 
-    comparison = side_by_side(tracking.read(place(uri, experiment), Path.cwd(), runs))
+    comparison = side_by_side(tracking.read(tracking_params(uri, experiment), Path.cwd(), runs))
     comparison_text(comparison)
     html = comparison_page(comparison, prompts, seed)
     write_text(output, html)

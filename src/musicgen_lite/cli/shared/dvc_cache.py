@@ -1,7 +1,7 @@
-"""What of DVC's cache nothing refers to. Of the package only the commands know DVC.
+"""Unused objects in DVC's cache. In the package only the commands know DVC.
 
-`dvc gc` alone would not do: it takes no notice of the run cache, whose entries restore a stage that was seen before, and
-removes the metrics that only those entries hold, even of results that are committed.
+`dvc gc` is not enough: it ignores the run cache, whose entries restore earlier results of a stage, and removes the metrics
+that only those entries hold, even of committed results.
 """
 
 import logging
@@ -18,7 +18,7 @@ from musicgen_lite.errors import UserError, first_line, require
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the run cache: how a stage ended, by its outputs' digests. `cached`: those that commits refer to."""
+    """One run-cache entry: the digests of a stage's outputs by path. `key`: the names of its folder and file."""
 
     path: Path
     digests: dict[str, str]
@@ -60,7 +60,7 @@ class Cache:
         return found
 
     def remembered(self) -> list[Entry]:
-        """Entries of results that are nowhere but in the run cache."""
+        """Entries of results that only the run cache holds."""
         in_git = {out.def_path for out in self._repository.index.outs if not out.use_cache}
         return [
             entry
@@ -69,7 +69,7 @@ class Cache:
         ]
 
     def unused(self, without: Iterable[Entry] = ()) -> list[Path]:
-        """Objects that neither what is committed nor the run cache, but for the entries `without`, refers to."""
+        """Objects that neither a commit nor the run cache refers to, not counting its entries `without`."""
         gone = {entry.path for entry in without}
         kept = [entry.key for entry in self.entries() if entry.path not in gone]
         needed = self._used | _digests(self._repository.stage_cache.get_used_objs(kept, force=True).values())
@@ -80,7 +80,7 @@ class Cache:
         for path in paths:
             path.unlink(missing_ok=True)
             if path.is_relative_to(self.runs) and not any(path.parent.iterdir()):
-                path.parent.rmdir()  # DVC fails where it finds none of the ends that a stage had
+                path.parent.rmdir()  # DVC fails on an empty folder
 
 
 def _digests(groups: Iterable[Iterable[Any]]) -> set[str]:
@@ -88,7 +88,7 @@ def _digests(groups: Iterable[Iterable[Any]]) -> set[str]:
 
 
 @contextmanager
-def opened() -> Iterator[Cache]:
+def open_cache() -> Iterator[Cache]:
     """The cache of the repository in the working directory.
 
     Raises UserError where DVC, the repository or its commits are missing, where another DVC command runs, and for a cache
@@ -111,6 +111,6 @@ def opened() -> Iterator[Cache]:
             yield Cache(repository)
     except (DvcException, SCMError) as error:
         raise UserError(
-            f"{Path.cwd()}: DVC's cache cannot be told ({first_line(error)}); it needs to be the project's repository, with a "
+            f"{Path.cwd()}: DVC's cache cannot be read ({first_line(error)}); run this in the project's repository, with a "
             "commit: `git init && git add -A && git commit -m start`"
         ) from error

@@ -1,12 +1,12 @@
-"""`musicgen-lite push` and `pull`: every result that the run cache holds, to and from a DVC remote.
+"""Every result that the run cache holds, copied to or from a DVC remote.
 
-`dvc push --run-cache` copies the entries of the run cache, but of the outputs only those that dvc.lock names and DVC caches:
-the outputs of other experiments, and metrics, which git keeps, stay behind. In a clone an entry without its outputs
-restores nothing, and its stage runs again. These commands copy the outputs of every entry as well.
+`dvc push --run-cache` copies all entries of the run cache, but only the outputs that dvc.lock names and DVC caches: the
+outputs of other experiments, and metrics, which git keeps, stay behind. In a clone an entry without its outputs
+restores nothing, and its stage runs again. `transfer` copies the outputs of every entry as well.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,17 +15,8 @@ from musicgen_lite.errors import UserError, first_line, require
 Remote = Annotated[str, typer.Option("--remote", "-r", help="A remote's name; without it the default one.")]
 
 
-def push(remote: Remote = "") -> None:
-    """Copy every result that was computed here to a DVC remote: a clone that pulls them computes none again."""
-    _transfer("push", remote)
-
-
-def pull(remote: Remote = "") -> None:
-    """Fetch every result from a DVC remote: what was computed elsewhere is restored instead of run."""
-    _transfer("pull", remote)
-
-
-def _transfer(direction: str, remote: str) -> None:
+def transfer(direction: Literal["push", "pull"], remote: str) -> None:
+    """Copy the results and print how many. Raises UserError where DVC, the repository or the remote is missing."""
     purpose = f"musicgen-lite {direction}"
     dvc = require("dvc.repo", extra="pipeline", purpose=purpose)
     exceptions = require("dvc.exceptions", extra="pipeline", purpose=purpose)
@@ -41,7 +32,7 @@ def _transfer(direction: str, remote: str) -> None:
 
 
 def _copy(repo: Any, direction: str, remote: str | None) -> int:
-    """Copy what dvc.lock names, the entries of the run cache, and the outputs of each; the number of entries."""
+    """Copy what dvc.lock names, the run cache's entries, and the outputs of each; gives the number of entries."""
     if direction == "push":
         repo.push(run_cache=True, remote=remote)
     else:
@@ -49,7 +40,7 @@ def _copy(repo: Any, direction: str, remote: str | None) -> int:
     entries = [(file.parent.name, file.name) for file in sorted(Path(repo.stage_cache.cache_dir).glob("*/*/*"))]
     with repo.lock:
         copy = repo.cloud.push if direction == "push" else repo.cloud.pull
-        # What is no more to be had of an entry, force lets go; a stage without it runs again.
+        # force skips outputs that are lost; a stage without them runs again.
         used = repo.stage_cache.get_used_objs(entries, remote=remote, force=True)
         failed = [name for store, objects in used.items() for name in copy(objects, remote=remote, odb=store).failed]
     if failed:

@@ -1,4 +1,4 @@
-"""Where the rows of the project are, for the commands that read them."""
+"""Options that name the MLflow server and experiment, for the commands that read runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,13 +23,13 @@ Experiment = Annotated[
 ]
 
 
-def place(uri: str, experiment: str) -> "TrackingParams":
-    """What the options say, then what params.yaml of the working directory says, then the project's defaults."""
+def tracking_params(uri: str, experiment: str) -> "TrackingParams":
+    """The options where given, else params.yaml of the working directory, else the project's defaults."""
     from musicgen_lite import params
 
-    said = params.load(PARAMS).tracking if Path(PARAMS).is_file() else None
+    found = params.load(PARAMS).tracking if Path(PARAMS).is_file() else None
     return params.TrackingParams(
-        uri=uri or (said.uri if said else ""),
-        experiment=experiment or (said.experiment if said else "musicgen-lite"),
+        uri=uri or (found.uri if found else ""),
+        experiment=experiment or (found.experiment if found else "musicgen-lite"),
         required=True,
     )

@@ -1,4 +1,4 @@
-"""How every command says what a user can mend."""
+"""Errors that a user can fix, printed as one message."""
 
 import sys
 from typing import Any

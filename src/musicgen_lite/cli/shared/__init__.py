@@ -1,0 +1,1 @@
+"""What several commands share: error messages, tracking options, DVC's cache and remotes."""

@@ -82,8 +82,8 @@ def main(params: Params) -> None:
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
             told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
-            decoded = (wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy())
+            codes = generate(model, told, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", weights=steps)
+            decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in decoder.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
             fit = partial(clap.similarity, [item.caption for item in group], decoder.rate)
             ranking = best_of(waves, cfg.candidates, fit)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 from transformers import EncodecConfig
 
-from musicgen_lite import params
+from musicgen_lite import params, presets
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.musicgen import TRAINED_SECONDS
 from musicgen_lite.pretrained import shipped
@@ -94,17 +95,17 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("sample.prompts", 1, "sample.prompts: found 1; input should be greater than or equal to 2"),
         ("sample.seconds", 0.001, "sample.seconds: found 0.001; input should be greater than or equal to 0.1"),
         ("sample.temperature", 1e-300, "sample.temperature: found 1e-300; input should be greater than"),
-        ("sample.fixed_prompts", ["A beat.", " "], "sample.fixed_prompts.1: found ' '; it must say something"),
+        ("sample.fixed_prompts", ["A beat.", " "], "sample.fixed_prompts.1: found ' '; it must not be empty"),
         ("codec.num_codebooks", 9, "codec.num_codebooks: found 9; the codec embedded has 1 to 4"),
-        ("codec.name", " ", "codec.name: found ' '; it must say something"),
+        ("codec.name", " ", "codec.name: found ' '; it must not be empty"),
         ("data.prompt_seconds", 1e-300, "data.prompt_seconds: found 1e-300; input should be greater than"),
         ("data.seconds", 1e308, "data.seconds: found 1e+308; input should be less than or equal to 300"),
         ("data.synthetic.test", 1, "data.synthetic.test: found 1; input should be greater than or equal to 4"),
         ("data.synthetic.train", 2_000_001, "data.synthetic.train: found 2000001; input should be less than"),
         ("data.min_available", 2000, "min_available (2000) must not exceed the 1376 clips that synthetic makes"),
         ("data.folder.test_fraction", 0.9, "validation_fraction (0.1) and test_fraction (0.9) must be less than 1"),
-        ("data.musiccaps.cache", "", "data.musiccaps.cache: found ''; it must say something"),
-        ("tracking.experiment", "  ", "tracking.experiment: found '  '; it must say something"),
+        ("data.musiccaps.cache", "", "data.musiccaps.cache: found ''; it must not be empty"),
+        ("tracking.experiment", "  ", "tracking.experiment: found '  '; it must not be empty"),
         ("tracking.experiment", "x" * 251, "string should have at most 250 characters"),
     ],
 )
@@ -188,6 +189,35 @@ def test_files_that_are_no_mapping(tmp_path: Path, text: str) -> None:
         params.load(file)
 
 
+@pytest.mark.parametrize(("old", "new"), params.RENAMED.items())
+def test_an_old_name_gives_the_new_one(old: str, new: str) -> None:
+    names = {".".join(path) for path, _ in presets.leaves(tree())}
+    assert new in names
+    assert old not in names
+    expected = f"  {old}: renamed to {new}; move its value there"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        params.parse(change(old, 1))
+    with pytest.raises(UserError, match=re.escape(expected)):
+        params.check_renamed(change(old, 1), "params.yaml")
+    params.check_renamed(tree(), "params.yaml")
+
+
+def test_every_name_that_ever_was_is_known_or_renamed() -> None:
+    """Of the commits that are here: in a shallow clone of those alone."""
+    listed = subprocess.run(
+        ["git", "log", "--format=%H", "--", "params.yaml"], cwd=FILE.parent, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no git repository")
+    known = {".".join(path) for path, _ in presets.leaves(tree())} | set(params.RENAMED)
+    for commit in listed.stdout.split():
+        text = subprocess.run(
+            ["git", "show", f"{commit}:params.yaml"], cwd=FILE.parent, capture_output=True, text=True, check=False
+        ).stdout
+        earlier = {".".join(path) for path, _ in presets.leaves(YAML(typ="safe").load(text) or {})}
+        assert earlier <= known, f"{commit}: {sorted(earlier - known)} are gone: add them to params.RENAMED"
+
+
 def test_missing_file() -> None:
     with pytest.raises(UserError, match="run from the root"):
         params.load("nowhere.yaml")
@@ -195,7 +225,7 @@ def test_missing_file() -> None:
 
 def test_a_published_model_has_its_own_pattern_and_no_sizes() -> None:
     published = change("model.type", "musicgen")
-    with pytest.raises(ValueError, match="musicgen is published as it is"):
+    with pytest.raises(ValueError, match="musicgen is a published model"):
         _ = params.parse(published).model.decoder
     published["data"]["seconds"] = 40.0
     published["train"]["crop_seconds"] = 31.0

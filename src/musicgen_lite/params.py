@@ -6,6 +6,7 @@ with what is allowed.
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,30 +17,35 @@ from musicgen_lite.errors import UserError
 
 Fraction = Field(ge=0.0, lt=1.0)
 Count = Field(ge=1, le=10_000_000)
-Clips = Field(ge=1, le=2_000_000)  # of a split: there lies the next one's first seed
-Rows = Field(ge=1, le=100_000)  # what is held in memory at once
+Clips = Field(ge=1, le=2_000_000)  # of a split: the next split's seeds begin there
+BatchSize = Field(ge=1, le=100_000)  # items held in memory at once
 Machines = Field(ge=1, le=1024)
 Scale = Field(ge=0.0, le=100.0)
-# A window may be short, but every score takes it, and long, but a codec's memory holds it.
+# The shortest that every score accepts, the longest that a codec's memory holds.
 Seconds = Field(ge=0.1, le=300.0)
-NAMED = re.compile(r"\w+: ")  # what a relation of a section begins with, where it is about one parameter
-LEAST_TESTS = 4  # two clips for either half: an interval needs two
+# Parameters that were renamed or moved: an error about the old name gives the new one.
+RENAMED = {
+    "data.folder.min_clips": "data.min_available",
+    "sample.rows": "sample.batch_size",
+}
+KEY_PREFIX = re.compile(r"\w+: ")  # begins a validator's message that concerns one parameter of its section
+MIN_TEST_CLIPS = 4  # two in each half: an interval needs two
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
-# Of the codecs that a name stands for, before anything of them is fetched. Others say it when they are loaded.
+# Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
-# Those of Lightning's that keep a whole copy of the model in each process, as averaging and checkpoints need it.
+# Lightning's strategies with a whole copy of the model in each process, which averaging and checkpoints need.
 Strategy = Literal[
     "auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true", "ddp_spawn", "ddp_fork"
 ]
 
 
-def _said(text: str) -> str:
+def _non_empty(text: str) -> str:
     if not text.strip():
-        raise ValueError(f"found {text!r}; it must say something")
+        raise ValueError(f"found {text!r}; it must not be empty")
     return text
 
 
-Said = Annotated[str, AfterValidator(_said)]
+NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 
 
 class Section(BaseModel):
@@ -55,7 +61,7 @@ class SyntheticParams(Section):
     seed: int = Field(ge=0, lt=4_000_000)
     train: int = Clips
     validation: int = Clips
-    test: int = Field(ge=LEAST_TESTS, le=2_000_000)
+    test: int = Field(ge=MIN_TEST_CLIPS, le=2_000_000)
 
 
 class FolderParams(Section):
@@ -75,11 +81,11 @@ class FolderParams(Section):
 
 class MusicCapsParams(Section):
     csv: str
-    dataset: Said
-    revision: Said
+    dataset: NonEmpty
+    revision: NonEmpty
     validation_fraction: float = Fraction
     split_seed: int = Field(ge=0, lt=2**31)
-    cache: Said
+    cache: NonEmpty
     url: str
     workers: int = Field(ge=1, le=64)
     pause_s: float = Field(ge=0.0, le=3600.0)
@@ -108,7 +114,7 @@ class DataParams(Section):
 
     @property
     def shortest(self) -> float:
-        """The length in seconds from which on a clip is kept."""
+        """The shortest clip that is kept, in seconds."""
         return self.seconds if self.min_seconds is None else self.min_seconds
 
     @property
@@ -135,23 +141,23 @@ class DataParams(Section):
 
 
 class CodecParams(Section):
-    name: Said
+    name: NonEmpty
     num_codebooks: int = Field(ge=1, le=32)
-    batch_size: int = Rows
+    batch_size: int = BatchSize
 
     @model_validator(mode="after")
     def _codec_has_as_many(self) -> "CodecParams":
-        held = CODEBOOKS.get(self.name.partition("@")[0], 32)
-        if self.num_codebooks > held:
-            raise ValueError(f"num_codebooks: found {self.num_codebooks}; the codec {self.name} has 1 to {held}")
+        most = CODEBOOKS.get(self.name.partition("@")[0], 32)
+        if self.num_codebooks > most:
+            raise ValueError(f"num_codebooks: found {self.num_codebooks}; the codec {self.name} has 1 to {most}")
         return self
 
 
 class TextParams(Section):
-    name: Said
+    name: NonEmpty
     max_tokens: int = Field(ge=1, le=512)
     variants: tuple[Literal["caption", "aspects", "both", "shuffled"], ...] = Field(strict=False, min_length=1)
-    batch_size: int = Rows
+    batch_size: int = BatchSize
 
     @field_validator("variants")
     @classmethod
@@ -188,7 +194,7 @@ class BParams(DecoderParams):
 class MusicgenParams(Section):
     """A published model, which is not trained."""
 
-    name: Said
+    name: NonEmpty
 
 
 class ModelParams(Section):
@@ -201,10 +207,10 @@ class ModelParams(Section):
 
     @property
     def decoder(self) -> AParams | BParams:
-        """The sizes of the model to train; ValueError where the chosen one is not trained."""
+        """The sizes of the model to train; ValueError for a published model, which is not trained."""
         chosen = getattr(self, self.type)
         if not isinstance(chosen, AParams | BParams):
-            raise ValueError(f"model.type {self.type} is published as it is, and has no sizes to choose")
+            raise ValueError(f"model.type {self.type} is a published model, and has no sizes to choose")
         return chosen
 
     @model_validator(mode="after")
@@ -218,7 +224,7 @@ class ModelParams(Section):
 
 class TrainParams(Section):
     steps: int = Count
-    effective_batch_size: int = Rows
+    effective_batch_size: int = BatchSize
     batch_size: int | Literal["auto"]
     crop_seconds: float = Seconds
     learning_rate: float = Field(gt=0.0, le=10.0)
@@ -270,13 +276,13 @@ class SampleParams(Section):
     temperature: float = Field(ge=0.01, le=100.0)
     top_k: int = Field(ge=0, le=65536)
     top_p: float = Fraction
-    rows: int = Rows
+    batch_size: int = BatchSize
     weights: Literal["float32", "bfloat16", "int8"]
-    fixed_prompts: tuple[Said, ...] = Field(strict=False, max_length=1000)
+    fixed_prompts: tuple[NonEmpty, ...] = Field(strict=False, max_length=1000)
 
 
 class ScoreParams(Section):
-    clap: Said
+    clap: NonEmpty
     judge: str
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
@@ -284,7 +290,7 @@ class ScoreParams(Section):
 
 class TrackingParams(Section):
     uri: str
-    experiment: Annotated[str, Field(max_length=250), AfterValidator(_said)]  # MLflow takes 500
+    experiment: Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
     required: bool
 
 
@@ -310,9 +316,9 @@ class Params(Section):
         return digests
 
     def training(self) -> dict[str, Any]:
-        """The parameters that a training depends on: of the models' sections the chosen one, under names that all share.
+        """The parameters that a training depends on, those of the chosen model directly under `model`.
 
-        A published model is not trained: of it there are no parameters of training.
+        A published model is not trained and has no section `train`.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
         model = self.model.model_dump(mode="json")
@@ -338,16 +344,33 @@ class Params(Section):
                 f"({self.train.crop_seconds:g}), the length that the model is trained on"
             )
         crop, target = self.train.crop_seconds, self.data.target_seconds
-        if round(crop * self.data.rate) > round(target * self.data.rate):  # as they are cut: 2.3 - 1.2 is less than 1.1
+        if round(crop * self.data.rate) > round(
+            target * self.data.rate
+        ):  # in samples: in floating point 2.3 - 1.2 is less than 1.1
             raise ValueError(
                 f"train.crop_seconds ({crop:g}) must not exceed data.seconds - data.prompt_seconds ({target:g})"
             )
         if self.model.type == "musicgen" and crop > MUSICGEN_SECONDS:
             raise ValueError(
                 f"train.crop_seconds: found {crop:g}; MusicGen was trained on {MUSICGEN_SECONDS:g} s, and clips that are "
-                "compared are no longer"
+                "compared must not be longer"
             )
         return self
+
+
+def check_renamed(tree: Any, source: str) -> None:
+    """Raise UserError that lists the old names of parameters in a nested mapping with their new ones."""
+    lines = [f"  {old}: renamed to {new}; move its value there" for old, new in RENAMED.items() if _has(tree, old)]
+    if lines:
+        raise UserError("\n".join([f"{source}:", *lines]))
+
+
+def _has(tree: Any, name: str) -> bool:
+    for key in name.split("."):
+        if not isinstance(tree, Mapping) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 def _allowed(where: tuple[str | int, ...]) -> list[str]:
@@ -364,6 +387,8 @@ def _line(error: Any) -> str:
     name = ".".join(str(part) for part in where)
     match error["type"]:
         case "extra_forbidden":
+            if name in RENAMED:
+                return f"{name}: renamed to {RENAMED[name]}; move its value there, and remove {name}"
             allowed = _allowed(where[:-1])
             near = difflib.get_close_matches(str(where[-1]), allowed, n=1, cutoff=0.5)
             hint = f"did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
@@ -371,8 +396,8 @@ def _line(error: Any) -> str:
         case "missing":
             return f"{name}: missing; it must be given (the repository's params.yaml holds every parameter)"
         case "value_error":
-            said = str(error["ctx"]["error"])
-            return f"{name}{'.' if re.match(NAMED, said) else ': '}{said}" if name else said
+            message = str(error["ctx"]["error"])
+            return f"{name}{'.' if KEY_PREFIX.match(message) else ': '}{message}" if name else message
         case _:
             return f"{name}: found {error['input']!r:.200}; {error['msg'][0].lower()}{error['msg'][1:]}"
 

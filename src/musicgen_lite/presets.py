@@ -23,7 +23,7 @@ def names(presets: Path) -> list[str]:
 def write(name: str, presets: Path, file: Path) -> dict[str, tuple[Any, Any]]:
     """Write the keys of the preset `name` into `file`, whole or not at all; gives each changed key's old and new value.
 
-    Raises UserError for a preset that is not there, or where the result would not be valid parameters.
+    Raises UserError for an unknown preset, and where the result would not be valid parameters.
     """
     known = names(presets)
     if name not in known:
@@ -34,6 +34,7 @@ def write(name: str, presets: Path, file: Path) -> dict[str, tuple[Any, Any]]:
             f"preset {name!r}: there is none of that name; {hint}known: {', '.join(known) or 'none'}{where}"
         )
     preset, tree = _read(presets / f"{name}.yaml"), _read(file)
+    params.check_renamed(tree, str(file))
     column = _comment_column(tree)
     changed = {}
     for keys, new in leaves(preset):
@@ -55,7 +56,7 @@ def write(name: str, presets: Path, file: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The path and value of every key that holds no section."""
+    """The path and value of every key that is not a section."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, (*above, key))
@@ -64,7 +65,7 @@ def leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes `null` for nothing, as the parameter file has it, where ruamel would leave the place empty."""
+    """Writes `null` for None, as in params.yaml, where ruamel would write nothing."""
 
     def represent_none(self, data: None) -> Any:
         return self.represent_scalar("tag:yaml.org,2002:null", "null")
@@ -107,7 +108,7 @@ def _comments(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _comment_column(tree: Any) -> int:
-    """Where the file's comments begin: a long value pushes its comment aside, a short one that follows brings it back."""
+    """The column of most comments: a comment that a long value pushed aside goes back there once the value is short."""
     columns = Counter(comment.column for _, comment in _comments(tree) if comment.value.startswith("#"))
     return columns.most_common(1)[0][0] if columns else 0
 

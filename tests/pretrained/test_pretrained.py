@@ -104,7 +104,7 @@ def test_half_a_model_in_the_cache_is_not_taken_for_one(hub: Path) -> None:
 @pytest.mark.parametrize("offline", [False, True])
 def test_without_a_network_an_unknown_name_is_refused_without_waiting_for_it(tmp_path: Path, offline: bool) -> None:
     imports = "import huggingface_hub, musicgen_lite.codec.encodec; from musicgen_lite import codec"
-    took, message = refusal(tmp_path, imports, "codec.load('facebook/encodec_32khz', 4)", offline)
+    took, message = refusal(tmp_path, imports, "codec.load('facebook/encodec_32khz', num_codebooks=4)", offline)
     assert "codec.name: 'facebook/encodec_32khz' is none of embedded" in message
     assert took < 60.0  # the client of the hub would ask again for longer
 

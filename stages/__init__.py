@@ -1,8 +1,8 @@
 """One short script a stage, run as `python -m stages.NAME` from the root of the tree.
 
 This package puts its own tree's `src` first on the path: a queued experiment runs in a copy of the tree, and must
-import that copy, not the workspace, which the environment has installed. It is imported before all else, so that Ctrl-C
-is answered from the start.
+import that copy, not the workspace that is installed in the environment. It is imported first, so that Ctrl-C works
+from the start.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def leave_at_once(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C while a stage still imports: nothing is open yet, and a package might take the exception for a missing one."""
+    """Exit on Ctrl-C during imports: nothing is open yet, and a package might take the exception for a missing module."""
     os.write(2, f"{INTERRUPTED}\n".encode())
     os._exit(EXIT_INTERRUPTED)
 
@@ -47,11 +47,11 @@ if find_spec("lightning") is None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
-import psutil  # noqa: E402 - behind the words for where its extra is missing
+import psutil  # noqa: E402 - after the message about its missing extra
 
 
 def starters() -> list[int]:
-    """Ids of the processes that started this one, up to DVC's: between the two stands a shell, or does no longer."""
+    """Ids of the processes that started this one, up to DVC's; a shell may stand between the two."""
     command, process, found = " ".join(sys.orig_argv[1:]), psutil.Process(), list[int]()
     with contextlib.suppress(psutil.Error):  # one may end while it is looked at
         while not found or command in " ".join(process.cmdline()):
@@ -60,4 +60,4 @@ def starters() -> list[int]:
     return found
 
 
-STARTERS = starters()  # as early as this: imports take seconds, in which DVC may end
+STARTERS = starters()  # before the imports: they take seconds, in which DVC may end

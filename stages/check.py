@@ -1,4 +1,4 @@
-"""Check every parameter, and note the state of what lies outside of the repository, so that a change in it is seen."""
+"""Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
 from musicgen_lite import text, tracking
 from musicgen_lite.io.files import atomic_dir, write_json
@@ -9,7 +9,7 @@ from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run, set
 
 
 def source(data: DataParams) -> dict[str, str]:
-    """Where clips come from, and a digest of the folder or table."""
+    """The source of clips, and a digest of its folder or table."""
     match data.source:
         case "synthetic":
             return {"source": data.source}
@@ -20,22 +20,22 @@ def source(data: DataParams) -> dict[str, str]:
 
 
 def models(params: Params) -> dict[str, dict[str, str]]:
-    """The state of each model that is a directory or a file, under what needs it."""
-    peer = {"musicgen": params.model.musicgen.name} if params.model.type == "musicgen" else {}
+    """The state of each model that is a directory or a file, by the part of the pipeline that uses it."""
+    published = {"musicgen": params.model.musicgen.name} if params.model.type == "musicgen" else {}
     named = {
         "codec": {"codec": params.codec.name},
         "text": {"text": params.text.name},
         "clap": {"clap": params.score.clap, "judge": params.score.judge},
-        "model": peer,
+        "model": published,
     }
     return {
-        use: {part: state(resolve_model_path(name)) for part, name in parts.items() if name not in SHIPPED}
-        for use, parts in named.items()
+        user: {part: state(resolve_model_path(name)) for part, name in parts.items() if name not in SHIPPED}
+        for user, parts in named.items()
     }
 
 
 def texts(params: Params) -> dict[str, list[str]]:
-    """The texts that come from outside of the project, by what they are."""
+    """The texts that the user provides, by kind."""
     match params.data.source:
         case "folder":
             captions = tables.captions(folder.table_path(folder.locate(params.data.folder, root())), folder.REQUIRED)
@@ -46,8 +46,8 @@ def texts(params: Params) -> dict[str, list[str]]:
     return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts)}
 
 
-def say_what_cannot_be_read(params: Params) -> None:
-    """Print how many of the texts hold what the encoder does not know; UserError where it can read none."""
+def warn_of_unknown_characters(params: Params) -> None:
+    """Print how many texts have characters that the text encoder does not know; UserError where it can read none."""
     for what, found in texts(params).items():
         warning = text.coverage_warning(
             found, what, lambda: text.tokenizer(resolve_model_path(params.text.name), trusted=params.trusted_pickles)
@@ -58,8 +58,8 @@ def say_what_cannot_be_read(params: Params) -> None:
 
 def main(params: Params) -> None:
     if params.compute.device == "cuda":
-        set_up_torch(params.compute)  # which says where there is no GPU
-    say_what_cannot_be_read(params)
+        set_up_torch(params.compute)  # raises where there is no GPU
+    warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(
             "this repository has no commit yet: MLflow runs cannot say which code made them, and `dvc exp run` ends with `Empty git "

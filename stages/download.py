@@ -1,4 +1,4 @@
-"""Clips: compose and render them, import a folder, or fetch MusicCaps; whatever is rejected is written down."""
+"""Clips: compose and render them, import a folder, or fetch MusicCaps; rejected ones are listed with their reasons."""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.io.progress import track
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.sources import folder, musiccaps, rejected, synthetic
-from musicgen_lite.sources.duplicates import apart
+from musicgen_lite.sources.duplicates import drop_leaked
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.splits import check_tests
 from musicgen_lite.sources.tables import Reject
 from stages.runtime import CLIPS, root, run
 
-KEPT = "checkpoints/rejected.json"  # of a run that ended for want of clips
+REJECTED = "checkpoints/rejected.json"  # of a run that failed because too few clips were usable
 
 
 def composed(data: DataParams, workers: int) -> Iterator[Clip]:
@@ -26,7 +26,7 @@ def composed(data: DataParams, workers: int) -> Iterator[Clip]:
 
 
 def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
-    """The clips of an outside folder."""
+    """The clips of a folder of audio."""
     cfg = data.folder
     path = folder.locate(cfg, root())
     fractions = cfg.validation_fraction, cfg.test_fraction
@@ -35,21 +35,21 @@ def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
 
 
 def fetched(data: DataParams, reject: Reject) -> Iterator[Clip]:
-    """The clips of MusicCaps. The cache lies in the repository that experiments belong to, so that all share it."""
+    """The clips of MusicCaps. The cache is in the main repository, so that all experiments share it."""
     cfg = data.musiccaps
     cache, table = root() / Path(cfg.cache).expanduser(), musiccaps.locate(cfg, root())
     fetcher = Fetcher(cache, cfg.url, cfg.workers, cfg.pause_s, cfg.attempts, cfg.options, cfg.retry_gone)
-    drawn = cfg.validation_fraction, cfg.split_seed
-    clips = musiccaps.clips(table, fetcher, data.rate, data.seconds, *drawn, reject, data.shortest)
+    split = cfg.validation_fraction, cfg.split_seed
+    clips = musiccaps.clips(table, fetcher, data.rate, data.seconds, *split, reject, data.shortest)
     yield from track(clips, "fetch clips", unit="clip")
 
 
 def main(params: Params) -> None:
     data = params.data
-    left_out: list[dict[str, str]] = []
+    rejections: list[dict[str, str]] = []
 
     def reject(name: str, reason: str) -> None:
-        left_out.append({"id": name, "reason": reason})
+        rejections.append({"id": name, "reason": reason})
 
     match data.source:
         case "synthetic":
@@ -62,23 +62,23 @@ def main(params: Params) -> None:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)
         test_tracks: list[str] = []
-        for clip in apart(clips, reject):
+        for clip in drop_leaked(clips, reject):
             writer.add(clip)
             counts[clip.split] += 1
             if clip.split == "test":
                 test_tracks.append(clip.track_id)
-        writer.close(left_out)
+        writer.close(rejections)
         enough = writer.count >= data.min_available and all(counts.values()) and len(set(test_tracks)) >= 2
-        print(f"clips: {counts}, rejected: {len(left_out)}")
-        for line in rejected.lines(left_out, f"{CLIPS}/rejected.json" if enough else KEPT):
+        print(f"clips: {counts}, rejected: {len(rejections)}")
+        for line in rejected.lines(rejections, f"{CLIPS}/rejected.json" if enough else REJECTED):
             print(line)
         if not enough:
-            write_json(root() / KEPT, left_out)
+            write_json(root() / REJECTED, rejections)
             raise UserError(
-                f"data.source {data.source}: {counts} usable clips, {len(left_out)} rejected (listed in {KEPT}), "
+                f"data.source {data.source}: {counts} usable clips, {len(rejections)} rejected (listed in {REJECTED}), "
                 f"{len(set(test_tracks))} test track(s); each split needs at least one clip, the test split two tracks, of which "
                 f"one is the reference of the other, and all together data.min_available ({data.min_available}). "
-                f"{rejected.advice(data.source, left_out, data.musiccaps.url)}"
+                f"{rejected.advice(data.source, rejections, data.musiccaps.url)}"
             )
         check_tests(test_tracks)
 

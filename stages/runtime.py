@@ -1,4 +1,4 @@
-"""What every stage does around its own few lines: paths, typed parameters in, threads and device, errors said plainly.
+"""What every stage shares: paths, typed parameters, threads and device, error messages, interrupts.
 
 Nothing here decides a result.
 """
@@ -24,7 +24,7 @@ from musicgen_lite.params import ComputeParams, Params
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
 CLIPS = Path("data/clips")
-EXTERNAL = Path("data/external")  # the state of what is read from outside of the repository, a file for each
+EXTERNAL = Path("data/external")  # the state of external inputs, one file each
 TOKENS = Path("data/tokens")
 TEXT = Path("data/text")
 MODEL = Path("data/model/model.safetensors")
@@ -43,25 +43,25 @@ METRICS_NLL = Path("metrics/nll.json")
 METRICS_AUDIO = Path("metrics/audio.json")
 REPORT = Path("data/report")
 PLOTS = Path("data/plots")
-SHIPPED = ("", "embedded", "judge")  # names of models that are never paths
+SHIPPED = ("", "embedded", "judge")  # model names that are never paths
 ORPHANED = "the DVC that started this stage is gone: what is finished is kept; the same command goes on from there"
 _orphaned, _stops_itself = threading.Event(), threading.Event()
 
 
 def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage on checked parameters; what a user can mend becomes one message and exit code 2, Ctrl-C one and 130.
+    """Run a stage on checked parameters. A UserError becomes one message and exit code 2, Ctrl-C one message and 130.
 
-    A stage that DVC started ends as with Ctrl-C once that DVC is gone; one that was started by hand needs nobody.
+    A stage that DVC started is interrupted once that DVC is gone; one that was started by hand is not.
     """
     if signal.getsignal(signal.SIGINT) is leave_at_once:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to close
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there are files to close
     try:
         if "DVC_STAGE" in os.environ:
             signal.signal(signal.SIGUSR2, _interrupt)
             threading.Thread(target=_watch, daemon=True).start()
         stage(params.load("params.yaml"))
     except KeyboardInterrupt:
-        with suppress(OSError):  # whoever read this may be gone, too
+        with suppress(OSError):  # the reader may be gone, too
             print(ORPHANED if _orphaned.is_set() else INTERRUPTED, file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
@@ -73,7 +73,7 @@ def run(stage: Callable[[Params], None]) -> None:
 
 
 def _watch(every_s: float = 1.0) -> None:
-    """Interrupt the main thread once the starters are other ones: who loses its parent is given another."""
+    """Interrupt the main thread once the parent processes change: a process that loses its parent gets another."""
     while starters() == STARTERS:
         time.sleep(every_s)
     _orphaned.set()
@@ -88,7 +88,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def stopping_by_itself() -> Iterator[Callable[[], bool]]:
-    """Not to be interrupted where that would lose something: gives what tells whether to stop."""
+    """Postpone interrupts by `_watch`; yields a function that tells whether to stop."""
     _stops_itself.set()
     try:
         yield _orphaned.is_set
@@ -97,18 +97,18 @@ def stopping_by_itself() -> Iterator[Callable[[], bool]]:
 
 
 def caller() -> str:
-    """What a person knows this run by."""
+    """The name of this run for a person."""
     name = os.environ.get("DVC_EXP_NAME")
     return f"experiment {name}" if name else "dvc repro" if "DVC_STAGE" in os.environ else "a run by hand"
 
 
 def root() -> Path:
-    """The repository that experiments belong to: DVC runs queued ones in a copy and names the original here."""
+    """The main repository: DVC runs queued experiments in a copy, and names the original in DVC_ROOT."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def resolve_model_path(name: str) -> str:
-    """A model's name as a parameter has it; one that is a path starts at the main repository, even where a queued copy runs."""
+    """The model name of a parameter; a relative path starts at the main repository, also in a queued experiment's copy."""
     path = root() / Path(name).expanduser()
     return str(path) if name not in SHIPPED and path.exists() else name
 
@@ -124,10 +124,10 @@ def set_up_torch(compute: ComputeParams) -> str:
 
 
 def work_dir(stage: str, params: Params, *facts: str) -> Path:
-    """The folder in the main repository where unfinished work of a stage is kept, and resumed from.
+    """The folder in the main repository where a stage keeps unfinished work and resumes it.
 
-    Its name hashes what dvc.yaml declares for the stage, values of parameters and contents of files, and the `facts` that
-    it does not know (fingerprints of models from outside, the device): a changed input never resumes what another began.
+    Its name hashes the stage's dependencies and parameters in dvc.yaml, by content and value, and `facts` that DVC does
+    not know (fingerprints of external models, the device): a changed input never resumes the work of another.
     """
     declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))

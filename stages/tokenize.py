@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def describe(model: Codec) -> dict[str, str | int | float]:
-    """What a reader of the tokens must know of the codec."""
+    """What readers of the tokens need to know about the codec."""
     return {
         "name": model.name, "revision": model.revision, "fingerprint": model.fingerprint, "rate": model.rate,
         "codebook_size": model.codebook_size, "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate,
@@ -35,14 +35,14 @@ def describe(model: Codec) -> dict[str, str | int | float]:
 def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, batch_size: int, folder: Path) -> None:
     """Write the codes of each clip's prompt and of its target into two stores in `folder`.
 
-    Windows of equal length are encoded together, and none is padded. Batches are read while the one before is encoded. What an earlier call left in `folder` is taken over, shard by shard;
-    batches are cut alike each time, so that the outcome is the same.
+    Windows of equal length form a batch, so that none is padded; the next batches are read in the background. An earlier
+    call's whole shards in `folder` are kept; batches are the same each time, so that the result is.
     """
     lengths = windows.lengths(clips)
     writers = {kind: ArrayWriter(folder / kind, "uint16") for kind in KINDS}
     rows = clips.index[["id", "split", "track_id"]].to_dict("records")
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    left = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
+    remaining = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
 
     def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, list[np.ndarray]]]:
         waves: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
@@ -53,7 +53,7 @@ def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, 
             waves["target"].append(samples[prompt:end])
         return batch, waves
 
-    for batch, waves in track(prefetched(read, left), "tokenize", len(left), f"x{batch_size} clips"):
+    for batch, waves in track(prefetched(read, remaining), "tokenize", len(remaining), f"x{batch_size} clips"):
         for kind, writer in writers.items():
             for row, grid in zip(batch, _encode(model, waves[kind]), strict=True):
                 if row["id"] not in writer:
@@ -92,7 +92,7 @@ def main(params: Params) -> None:
     with resumable_dir(TOKENS, work) as folder:
         shortest = params.data.min_seconds or params.data.seconds
         windows = Windows(model.rate, params.data.prompt_seconds, params.data.seconds)
-        tokenize(ClipStore(CLIPS), model, windows, shortest, params.codec.batch_size, folder)
+        tokenize(ClipStore(CLIPS), model, windows, shortest, cfg.batch_size, folder)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def curves() -> list[dict]:
     return [{**timings.get(row["step"], {}), **row} for row in read_curves(CURVES)]
 
 
-def write(params: Params, record: dict, scoring: dict) -> tracking.Row:
+def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
     """Everything of the result into its row."""
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}

@@ -12,7 +12,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.sources import folder
-from musicgen_lite.sources.duplicates import apart
+from musicgen_lite.sources.duplicates import drop_leaked
 
 RATE = 16000
 
@@ -118,7 +118,7 @@ def test_equal_audio_is_one_track_and_said(tmp_path: Path, capsys: pytest.Captur
     assert tracks["one.wav"][0] == "one.wav"
     assert len(set(tracks.values())) == 7
     said = capsys.readouterr().out
-    assert said == "equal audio, taken for one track: one.wav, two.flac, three.wav\n"
+    assert said == "equal audio, treated as one track: one.wav, two.flac, three.wav\n"
 
 
 def test_five_equal_files_are_one_track_and_make_no_three_splits(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_a_clip_whose_samples_are_in_another_split_is_left_out() -> None:
         for n, (split, row) in enumerate([("train", 0), ("test", 1), ("train", 0), ("test", 0)])
     ]
     rejected: dict[str, str] = {}
-    kept = [clip.id for clip in apart(made, lambda name, reason: rejected.update({name: reason}))]
+    kept = [clip.id for clip in drop_leaked(made, lambda name, reason: rejected.update({name: reason}))]
     assert kept == ["c0", "c1", "c2"]
-    assert rejected == {"c3 (t3)": "duplicate: the very sound of c0 (t0), which is in train"}
+    assert rejected == {"c3 (t3)": "duplicate: the same audio as c0 (t0), which is in train"}
 
 
 def test_shorter_clips_are_kept_down_to_the_length_that_is_given(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_shorter_clips_are_kept_down_to_the_length_that_is_given(tmp_path: Path)
     assert len(rejected) == 3  # by default all are of one length
 
 
-def test_names_spelt_in_another_way_are_found(tmp_path: Path) -> None:
+def test_names_spelled_differently_are_found(tmp_path: Path) -> None:
     nfc, nfd = "Bj\u00f6rk/\u00c5ngstr\u00f6m \u00e9.wav", "Bjo\u0308rk/A\u030angstro\u0308m e\u0301.wav"
     on_disk = [nfd, "na\u00efve.wav", " spaces before.wav", "after .wav", "both \u0301.wav", "plain.wav"]
     for number, name in enumerate(on_disk):
@@ -197,7 +197,7 @@ def test_of_a_name_that_is_not_there_the_nearest_is_given(music: Path) -> None:
     _, rejected = gather(make(music, rows))
     reasons = [reason for name, reason in rejected.items()]
     assert reasons == [
-        "file: no such file; 'a.wav' is near it", "file: no such file; 'c.ogg' is near it", "file: no such file",
+        "file: no such file; 'a.wav' is similar", "file: no such file; 'c.ogg' is similar", "file: no such file",
     ]  # fmt: skip
 
 

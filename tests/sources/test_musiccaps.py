@@ -264,7 +264,7 @@ def test_a_stream_that_breaks_off_is_not_taken_for_a_video_that_ends(tmp_path: P
         getter.url = server.url + "/{ytid}.webm"
         (missing,) = getter.fetch([Window("v", 7.0, 11.0)])
     assert isinstance(missing, Missing)
-    assert missing.passing
+    assert missing.transient
     assert "broke off after 0.0 s of 4 s (Input/output error)" in missing.reason
     assert not [*(tmp_path / "cache").iterdir()]
 
@@ -309,7 +309,7 @@ def test_after_many_failures_in_a_row_the_site_is_left_alone(tmp_path: Path, mon
     windows = [Window(f"v{n}", 0, 1) for n in range(40)]
     with Server(lambda name: 429) as server:
         found = list(fetcher(tmp_path, server, workers=2, attempts=1).fetch(windows))
-        assert all(isinstance(one, Missing) and one.passing for one in found)
+        assert all(isinstance(one, Missing) and one.transient for one in found)
         assert len(server.requests) <= 4 + 2
     assert not list(tmp_path.glob("*.gone"))
 

@@ -15,7 +15,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.text.hub import T5TextEncoder
-from musicgen_lite.text.variants import SHUFFLES, wordings
+from musicgen_lite.text.variants import SHUFFLES, text_variants
 from stages import embed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,7 +83,7 @@ def test_by_default_every_clip_has_its_caption(capsys: pytest.CaptureFixture[str
         "dtype": "", "shards": 0, "arrays": 0,
     }  # fmt: skip
     out = capsys.readouterr().out
-    assert "caption: 5, cut at 24 tokens: 2\n" in out
+    assert "caption: 5, truncated at 24 tokens: 2\n" in out
     assert "without aspects" not in out
 
 
@@ -123,7 +123,7 @@ def test_training_clips_have_every_text_that_training_draws_from(capsys: pytest.
     expected = {key: CAPTIONS[key] for key in ASPECTS}  # what everything but training reads
     for key in ("t0", "t1", "t2"):
         aspects = [aspect for aspect in ASPECTS[key] if aspect]
-        expected |= {one.key: one.text for one in wordings(key, CAPTIONS[key], aspects, ["both", "shuffled"])}
+        expected |= {one.key: one.text for one in text_variants(key, CAPTIONS[key], aspects, ["both", "shuffled"])}
     assert len(expected) == 5 + 3 * (1 + SHUFFLES)
     assert sorted(found) == sorted(expected)
     assert all(same(found[key], words) for key, words in expected.items())

@@ -1,4 +1,4 @@
-"""Artifacts without a row are found in a real database, and removed with what MLflow itself offers."""
+"""Artifacts without a run are found in a real database, and removed with what MLflow itself offers."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_deleted_and_unknown_rows_leave_with_their_files_and_others_stay(tmp_pat
     for run_id in ids:
         mlflow.log_artifact(run_id, str(tmp_path / "sound.flac"))
     folder = tmp_path / "mlartifacts"
-    for name in (RUN_ID, "models"):  # MLflow's own folder beside those of the rows
+    for name in (RUN_ID, "models"):  # MLflow's own folder beside those of the runs
         (folder / name).mkdir()
     mlflow.delete_run(ids[1])
 

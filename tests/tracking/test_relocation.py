@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 SCORES = {f"scores/{name}.json": name for name in ("nll", "reference", "audio")}
 
 
-def write_row(root: Path, kept: str) -> tracking.Row:
-    """A finished row that `read` takes, of a training of its own."""
+def write_run(root: Path, kept: str) -> tracking.RunRef:
+    """A finished run that `read` takes, of a training of its own."""
     with begin(root, kept=kept) as run:
         pass
     for name in SCORES.values():
@@ -35,20 +35,20 @@ def files(root: Path) -> dict[Path, tuple[int, int]]:
 
 
 def places(root: Path) -> set[Path]:
-    """Where the experiment and its rows keep artifacts."""
+    """Where the experiment and its runs keep artifacts."""
     mlflow = client(root)
     experiment = mlflow.get_experiment_by_name("test")
-    rows = mlflow.search_runs([experiment.experiment_id])
-    return {Path(experiment.artifact_location), *(Path(row.info.artifact_uri).parents[1] for row in rows)}
+    runs = mlflow.search_runs([experiment.experiment_id])
+    return {Path(experiment.artifact_location), *(Path(run.info.artifact_uri).parents[1] for run in runs)}
 
 
 @pytest.fixture
 def original(tmp_path: Path) -> Path:
-    """Two finished rows and one that is under way; the name holds what SQL takes for a wildcard."""
+    """Two finished runs and one that is under way; the name holds what SQL takes for a wildcard."""
     root = tmp_path / "my-clone"
     root.mkdir()
     for kept in ("first", "second"):
-        write_row(root, kept)
+        write_run(root, kept)
     begin(root, kept="open")
     return root
 
@@ -56,18 +56,18 @@ def original(tmp_path: Path) -> Path:
 def test_a_copy_writes_and_reads_its_own(original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy, kept = tmp_path / "my_clone", files(original)
     shutil.copytree(original, copy)
-    assert write_row(copy, "third").created is False
+    assert write_run(copy, "third").created is False
     said = capsys.readouterr().err
     assert f"artifacts in {original / 'mlartifacts'}" in said
-    assert f"3 of its rows now have them in {copy / 'mlartifacts'}\n" in said
-    write_row(copy, "open")
+    assert f"3 of its runs now have them in {copy / 'mlartifacts'}\n" in said
+    write_run(copy, "open")
     assert files(original) == kept
     assert places(copy) == {copy / "mlartifacts"}
     assert "made elsewhere" not in capsys.readouterr().err
 
     shutil.rmtree(original)
-    ids = [row.info.run_id for row in client(copy).search_runs(["1"], "attributes.status = 'FINISHED'")]
-    assert {row.scores["nll"]["of"] for row in tracking.read(settings(), copy, ids)} == {
+    ids = [run.info.run_id for run in client(copy).search_runs(["1"], "attributes.status = 'FINISHED'")]
+    assert {run.scores["nll"]["of"] for run in tracking.read(settings(), copy, ids)} == {
         "first",
         "second",
         "third",
@@ -86,7 +86,7 @@ def test_what_was_not_brought_along_is_named_with_both_places(
     run_id, other = brought.info.run_id, left.info.run_id
     shutil.copytree(original / "mlartifacts" / run_id, moved / "mlartifacts" / run_id)
     assert len(tracking.read(settings(), moved, [run_id, other])) == 2  # what is left is read where it lies
-    assert "1 have theirs there still" in capsys.readouterr().err
+    assert "1 still have theirs there" in capsys.readouterr().err
     shutil.move(original, tmp_path / "away")
     with pytest.raises(UserError) as error:
         tracking.read(settings(), moved, [other])

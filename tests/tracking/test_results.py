@@ -20,17 +20,17 @@ from musicgen_lite.tracking.ui import share_view
 HERE = TrackingParams(uri="", experiment="test", required=True)
 
 
-def row(name: str, run_id: str, kind: str, start: int) -> Any:
+def run(name: str, run_id: str, kind: str, start: int) -> Any:
     info = SimpleNamespace(run_id=run_id, run_name=name, start_time=start)
     return SimpleNamespace(info=info, data=SimpleNamespace(params={"model.type": kind}))
 
 
 # Newest first, as the database gives them.
 ROWS = [
-    row("late-b", "ab34", "b", 4),
-    row("twin", "ab12", "a", 3),
-    row("twin", "cd12", "a", 2),
-    row("old-b", "ef12", "b", 1),
+    run("late-b", "ab34", "b", 4),
+    run("twin", "ab12", "a", 3),
+    run("twin", "cd12", "a", 2),
+    run("old-b", "ef12", "b", 1),
 ]
 
 
@@ -47,9 +47,9 @@ def test_rows_are_named_by_name_id_or_beginning_in_the_order_given() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (["twin"], r"'twin': 2 rows are meant by it.*twin \(ab12, model a.*twin \(cd12"),
-        (["ab"], r"'ab': 2 rows"),
-        (["nobody"], r"'nobody': no finished row.*late-b \(ab34, model b"),
+        (["twin"], r"'twin': 2 runs have this name or id.*twin \(ab12, model a.*twin \(cd12"),
+        (["ab"], r"'ab': 2 runs"),
+        (["nobody"], r"'nobody': no finished run.*late-b \(ab34, model b"),
         (["late-b", "ab34"], "named twice"),
     ],
 )
@@ -87,15 +87,15 @@ def test_a_row_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["x", "y"], "stated_bpm": [120.0, None], "hit": [True, False]})
     with tracking.begin(HERE, tmp_path, {"model": {"type": "a"}}, tmp_path / "run.json") as run:
         pass
-    with pytest.raises(UserError, match="no finished row to compare yet"):
+    with pytest.raises(UserError, match="no finished run to compare yet"):
         tracking.read(HERE, tmp_path)
-    row = tracking.close(
+    ref = tracking.close(
         HERE, tmp_path, run.record, curves=[{"step": 2, "val_loss": 3.0}, {"step": 1, "val_loss": 4.0}],
         scoring_params={}, key_parts=[], metrics={"clap": 0.25}, tables={"tables/signals": table}, audio={}, images={},
         files=files, tags={},
     )  # fmt: skip
-    (found,) = tracking.read(HERE, tmp_path, [str(row.run_id)[:6]])
-    assert (found.name, found.metrics["clap"], found.params["model.type"]) == (row.name, 0.25, "a")
+    (found,) = tracking.read(HERE, tmp_path, [str(ref.run_id)[:6]])
+    assert (found.name, found.metrics["clap"], found.params["model.type"]) == (ref.name, 0.25, "a")
     assert found.curves == ({"step": 1.0, "val_loss": 4.0}, {"step": 2.0, "val_loss": 3.0})
     assert found.scores["nll"] == details
     pd.testing.assert_frame_equal(found.tables["signals"], table)

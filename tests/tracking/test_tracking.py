@@ -42,7 +42,7 @@ def content(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def find(root: Path, record: dict[str, Any], **changes: Any) -> tracking.Row | None:
+def find(root: Path, record: dict[str, Any], **changes: Any) -> tracking.RunRef | None:
     given = content(**changes)
     return tracking.find(settings(), root, record, given["scoring_params"], given["key_parts"])
 
@@ -68,7 +68,7 @@ def client(root: Path) -> Any:
 
 
 def statuses(root: Path) -> dict[str, str]:
-    """Status of every active row of the experiment, by run id."""
+    """Status of every active run of the experiment, by run id."""
     mlflow = client(root)
     runs = mlflow.search_runs([mlflow.get_experiment_by_name("test").experiment_id])
     return {run.info.run_id: run.info.status for run in runs}
@@ -108,8 +108,8 @@ def test_without_a_required_server_training_goes_on_without_a_row(
     assert run.loggers == []
     assert json.loads(json.dumps(run.record)) == run.record
     assert f"warning: tracking.uri {dead}" in capsys.readouterr().err
-    row = tracking.close(settings(dead, required=False), tmp_path, run.record, **content())
-    assert (row.run_id, row.created) == (None, False)
+    ref = tracking.close(settings(dead, required=False), tmp_path, run.record, **content())
+    assert (ref.run_id, ref.created) == (None, False)
     with pytest.raises(UserError, match="no MLflow server answers"):
         tracking.close(settings(dead), tmp_path, run.record, **content())
 
@@ -138,7 +138,7 @@ def test_a_row_is_named_after_the_experiment_or_after_model_and_parameters(
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("these are not rows" * 100)
+    (tmp_path / "mlflow.db").write_text("these are not runs" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db: not a usable SQLite database"):
         begin(tmp_path)
     assert find(tmp_path, {"id": "0"}) is None
@@ -204,10 +204,10 @@ def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothin
     assert statuses(tmp_path) == {run_id: "RUNNING"}
     assert find(tmp_path, second.record) is None
 
-    row = tracking.close(settings(), tmp_path, second.record, **content())
-    assert (row.run_id, row.created, statuses(tmp_path)) == (run_id, False, {run_id: "FINISHED"})
-    assert find(tmp_path, second.record) == row
-    assert tracking.close(settings(), tmp_path, second.record, **content()) == row
+    ref = tracking.close(settings(), tmp_path, second.record, **content())
+    assert (ref.run_id, ref.created, statuses(tmp_path)) == (run_id, False, {run_id: "FINISHED"})
+    assert find(tmp_path, second.record) == ref
+    assert tracking.close(settings(), tmp_path, second.record, **content()) == ref
     mlflow = client(tmp_path)
     assert [(point.step, point.value) for point in mlflow.get_metric_history(run_id, "val_loss")] == [
         (1, 4.0),
@@ -238,9 +238,9 @@ def test_a_training_that_is_killed_while_it_opens_its_row_takes_that_row_up_agai
         pass
     assert run.record["run_id"] == orphan
     assert statuses(tmp_path) == {orphan: "RUNNING"}
-    row = client(tmp_path).get_run(orphan)
-    assert row.data.params["train.steps"] == "2"
-    assert row.data.tags["trained_by"] == run.record["id"]
+    logged = client(tmp_path).get_run(orphan)
+    assert logged.data.params["train.steps"] == "2"
+    assert logged.data.tags["trained_by"] == run.record["id"]
 
 
 @pytest.mark.slow
@@ -257,9 +257,9 @@ def test_a_close_that_is_cut_short_is_completed_by_the_next(
         assert tracking.close(settings(required=False), tmp_path, begun.record, **content()).run_id is None
     assert statuses(tmp_path) == {begun.record["run_id"]: "RUNNING"}
     assert find(tmp_path, begun.record) is None
-    row = tracking.close(settings(), tmp_path, begun.record, **content())
+    ref = tracking.close(settings(), tmp_path, begun.record, **content())
     assert statuses(tmp_path) == {begun.record["run_id"]: "FINISHED"}
-    assert find(tmp_path, begun.record) == row
+    assert find(tmp_path, begun.record) == ref
 
 
 @pytest.mark.slow
@@ -274,33 +274,33 @@ def test_a_missing_file_is_named_and_leaves_the_row_open(begun: Run, tmp_path: P
 @pytest.mark.slow
 def test_results_that_race_for_a_row_get_one_each_and_equal_ones_share_it(begun: Run, tmp_path: Path) -> None:
     parts = ["p", "q", "r", "r", "q", "p"]
-    rows: dict[int, tracking.Row] = {}
+    refs: dict[int, tracking.RunRef] = {}
 
     def work(number: int) -> None:
         given = content(key_parts=[parts[number]])
-        rows[number] = tracking.close(settings(), tmp_path, begun.record, **given)
+        refs[number] = tracking.close(settings(), tmp_path, begun.record, **given)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(len(parts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    owners = {parts[number]: row.run_id for number, row in rows.items()}
-    assert all(rows[number].run_id == owners[part] for number, part in enumerate(parts))
+    owners = {parts[number]: ref.run_id for number, ref in refs.items()}
+    assert all(refs[number].run_id == owners[part] for number, part in enumerate(parts))
     assert len(set(owners.values())) == 3
     assert begun.record["run_id"] in owners.values()
-    assert sum(row.created for row in rows.values()) == 2
+    assert sum(ref.created for ref in refs.values()) == 2
     assert statuses(tmp_path) == dict.fromkeys(owners.values(), "FINISHED")
-    assert len({row.name for row in rows.values()}) == 3
+    assert len({ref.name for ref in refs.values()}) == 3
 
 
 @pytest.mark.slow
 def test_a_training_without_a_row_gets_one_when_tracking_answers_again(dead: str, tmp_path: Path) -> None:
     record = begin(tmp_path, uri=dead, required=False).record
-    row = tracking.close(settings(), tmp_path, record, **content())
-    assert (row.created, row.name) == (True, record["name"])
-    assert find(tmp_path, record) == tracking.Row(row.run_id, row.name, row.link, created=False)
-    run = client(tmp_path).get_run(row.run_id)
+    ref = tracking.close(settings(), tmp_path, record, **content())
+    assert (ref.created, ref.name) == (True, record["name"])
+    assert find(tmp_path, record) == tracking.RunRef(ref.run_id, ref.name, ref.link, created=False)
+    run = client(tmp_path).get_run(ref.run_id)
     assert run.data.params["train.steps"] == "2"
     assert run.data.metrics == {"val_loss": 3.0, "clap": 0.25}
 

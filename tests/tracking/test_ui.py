@@ -28,13 +28,13 @@ SCRIPT = (
 
 
 def test_without_a_row_there_is_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mlflow\.db: no mlflow\.db yet; `dvc repro` writes the first row"):
+    with pytest.raises(UserError, match=r"mlflow\.db: no mlflow\.db yet; `dvc repro` logs the first run"):
         tracking.ui(HERE, tmp_path)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """MLflow on a database with one row, and the link that was printed."""
+    """MLflow on a database with one run, and the link that was printed."""
     tracking.begin(HERE, tmp_path, {"model": {"type": "a"}}, tmp_path / "run.json")
     environment = {**os.environ, "PYTHONPATH": str(Path(tracking.__file__).parent.parent.parent)}
     process = subprocess.Popen(
@@ -48,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             output += line
             if "Uvicorn running" in line:
                 break
-        (link,) = re.findall(r"compare all rows: +(\S+)", output)
+        (link,) = re.findall(r"compare all runs: +(\S+)", output)
         yield process, link
     finally:
         if process.poll() is None:

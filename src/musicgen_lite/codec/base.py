@@ -8,7 +8,7 @@ from torch import Tensor
 class Codec(Protocol):
     """Waveforms to grids of codes and back. Mono; every waveform of a batch has the same length.
 
-    name: by which the same weights are found again (`embedded`, a path, or a hub name at its commit); revision: that
+    name: finds the same weights again (`embedded`, a path, or a hub name at its commit); revision: that
     commit, or ""
     rate: Hz of the waveforms; hop: samples in a frame; frame_rate: frames a second, rate / hop
     codebook_size: K; num_codebooks: N_q in use

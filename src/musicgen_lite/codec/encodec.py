@@ -1,9 +1,9 @@
-"""EnCodec (Défossez et al. 2022), over the modules of whichever package implements it.
+"""EnCodec (Défossez et al. 2022), on the modules of whichever package implements it.
 
-An EnCodec is convolutions, one recurrent layer, and a residual quantiser between two mirrored halves. The convolutions take
-nearly all of the time and the memory, and hear only a few frames around each: audio longer than `PIECE_S` goes through
-them in pieces, each with `CONTEXT_S` on both sides that is dropped again, while the recurrent layer sees all of it.
-So pieces give what the whole gives, up to rounding, and memory hardly grows with length. Audio up to `PIECE_S` is one piece.
+An EnCodec is an encoder and a decoder of convolutions with a recurrent layer, and a residual vector quantiser between them.
+The convolutions take nearly all of the time and memory, and have a receptive field of a few frames: audio longer than
+`PIECE_S` goes through them in pieces, each with `CONTEXT_S` of context on both sides that is dropped afterwards, while the
+recurrent layer sees the whole. Results equal those of the whole up to rounding, and memory hardly grows with length.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from transformers import EncodecConfig
 
-from musicgen_lite.codec.layers import settled
+from musicgen_lite.codec.layers import fold_weight_norm
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.hashing import fingerprint
 
 PIECE_S, CONTEXT_S = 10.0, 0.5
 SUPPORTED = (
-    "only mono codecs that neither level the audio nor cut it into chunks are supported; use embedded, "
+    "only mono codecs without loudness normalisation and chunking are supported; use embedded, "
     "facebook/encodec_32khz, facebook/encodec_24khz or encodec_24khz"
 )
-# What of a configuration changes codes or waveforms; names, versions and file types don't.
+# Keys of a configuration that change codes or waveforms; names, versions and file types don't.
 _IDENTITY = (
     "sampling_rate", "audio_channels", "hidden_size", "num_filters", "num_residual_layers", "upsampling_ratios",
     "norm_type", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "use_causal_conv",
@@ -34,10 +34,10 @@ _IDENTITY = (
 
 @dataclass(frozen=True)
 class Parts:
-    """An EnCodec taken apart, in evaluation mode.
+    """The parts of an EnCodec, in evaluation mode.
 
-    encoder, decoder: their layers in the order in which they are applied; levels: of the quantiser, each of which turns
-    `[B, D, T]` into codes `[B, T]` by `encode` and back by `decode`; vectors: theirs, `[K, D]` each; config: all sizes.
+    encoder, decoder: their layers in order; levels: of the quantiser, each turns `[B, D, T]` into codes `[B, T]` by
+    `encode` and back by `decode`; vectors: the codebooks, `[K, D]` each; config: all sizes.
     """
 
     encoder: Sequence[nn.Module]
@@ -48,20 +48,20 @@ class Parts:
 
 
 def check(name: str, config: EncodecConfig, parameter: str) -> None:
-    """Raise UserError for a codec of a kind that is not supported."""
+    """Raise UserError for a codec that is not supported."""
     wanted = {"audio_channels": 1, "normalize": False, "chunk_length_s": None, "norm_type": "weight_norm"}
     other = [f"{key} {getattr(config, key)}" for key, value in wanted.items() if getattr(config, key) != value]
     if other:
         raise UserError(f"{parameter} {name!r}: {', '.join(other)}; {SUPPORTED}")
     if config.frame_rate * config.hop_length != config.sampling_rate:
         raise UserError(
-            f"{parameter} {name!r}: {config.hop_length} samples a frame at {config.sampling_rate} Hz is no whole number of "
-            "frames a second; choose another codec"
+            f"{parameter} {name!r}: {config.hop_length} samples per frame at {config.sampling_rate} Hz give no whole "
+            "number of frames per second; choose another codec"
         )
 
 
 class Encodec:
-    """The codec made of `parts`, of whose levels the first `num_codebooks` are used; see `Codec` for its members."""
+    """The codec made of `parts` with the first `num_codebooks` levels; see `Codec` for its members."""
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class Encodec:
         device: torch.device,
         parameter: str,
     ) -> None:
-        config, held = parts.config, len(parts.levels)
+        config, available = parts.config, len(parts.levels)
         check(name, config, parameter)
-        if not 1 <= num_codebooks <= held:
-            raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {name!r} has 1 to {held}")
+        if not 1 <= num_codebooks <= available:
+            raise UserError(f"codec.num_codebooks: found {num_codebooks}; codec {name!r} has 1 to {available}")
         for number, vectors in enumerate(parts.vectors[:num_codebooks]):
             if not vectors.any():
                 raise UserError(
@@ -89,15 +89,17 @@ class Encodec:
         self.num_codebooks = num_codebooks
         self._vectors = torch.stack(list(parts.vectors[:num_codebooks])).to(device)
         self.fingerprint = self._fingerprint(parts)
-        encoder, decoder = ([settled(layer).to(device) for layer in half] for half in (parts.encoder, parts.decoder))
+        encoder, decoder = (
+            [fold_weight_norm(layer).to(device) for layer in half] for half in (parts.encoder, parts.decoder)
+        )
         self._levels = [level.to(device) for level in parts.levels[:num_codebooks]]
-        heard, spoken = _recurrent(encoder), _recurrent(decoder) + 1
-        self._encoder = nn.Sequential(*encoder[:heard]), nn.Sequential(*encoder[heard:])
-        self._decoder = nn.Sequential(*decoder[:spoken]), nn.Sequential(*decoder[spoken:])
+        encoder_split, decoder_split = _recurrent(encoder), _recurrent(decoder) + 1
+        self._encoder = nn.Sequential(*encoder[:encoder_split]), nn.Sequential(*encoder[encoder_split:])
+        self._decoder = nn.Sequential(*decoder[:decoder_split]), nn.Sequential(*decoder[decoder_split:])
         self._piece, self._context = round(PIECE_S * self.frame_rate), round(CONTEXT_S * self.frame_rate)
 
     def _fingerprint(self, parts: Parts) -> str:
-        """Of tensors by their place and of `_IDENTITY`, so that one codec has one fingerprint in every package."""
+        """Over tensors by position and `_IDENTITY`, so that a codec has the same fingerprint in every package."""
         tensors = {
             f"{half} {number}": tensor
             for half in ("encoder", "decoder")
@@ -111,11 +113,11 @@ class Encodec:
 
     def latents(self, wave: Tensor) -> Tensor:
         """`[B, D, T']` of `wave` `[B, T]`; see `Codec.latents`."""
-        return self._rows(self._latents, self._checked(wave))
+        return self._per_item(self._latents, self._checked(wave))
 
     def encode(self, wave: Tensor) -> Tensor:
         """`[B, N_q, T']` of `wave` `[B, T]`; see `Codec.encode`."""
-        return self._rows(self._codes, self._checked(wave))
+        return self._per_item(self._codes, self._checked(wave))
 
     def decode(self, codes: Tensor) -> Tensor:
         """`[B, T' * hop]` of `codes` `[B, N_q, T']`; see `Codec.decode`."""
@@ -124,7 +126,7 @@ class Encodec:
         low, high = int(codes.min()), int(codes.max())
         if low < 0 or high >= self.codebook_size:
             raise ValueError(f"codes lie in {low}..{high}, allowed 0..{self.codebook_size - 1}")
-        return self._rows(self._waves, codes.to(self.device).long())
+        return self._per_item(self._waves, codes.to(self.device).long())
 
     def codebooks(self) -> Tensor:
         """`[N_q, K, D]`; see `Codec.codebooks`."""
@@ -151,8 +153,8 @@ class Encodec:
     @torch.no_grad()
     def _waves(self, codes: Tensor) -> Tensor:
         latents = sum(level.decode(row) for level, row in zip(self._levels, codes.unbind(1), strict=True))
-        begin, convolutions = self._decoder
-        return self._in_pieces(convolutions, begin(latents), 1, self.hop).squeeze(1)
+        recurrent, convolutions = self._decoder
+        return self._in_pieces(convolutions, recurrent(latents), 1, self.hop).squeeze(1)
 
     def _in_pieces(
         self, function: Callable[[Tensor], Tensor], given: Tensor, samples_in: int, samples_out: int
@@ -168,12 +170,12 @@ class Encodec:
             found.append(made[..., (start - begin) * samples_out : (start - begin + self._piece) * samples_out])
         return torch.cat(found, dim=-1)
 
-    def _rows(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        """`function` of `batch` `[B, ...]`; on a CPU row by row, as many side by side as torch has threads.
+    def _per_item(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """`function` of `batch` `[B, ...]`; on a CPU one item per thread.
 
-        There a batch saves no time, needs B times the memory, and rounds differently from its rows. One thread to a row
-        is faster than all threads on each, whose LSTM steps are too small to share, and rounds alike on any number. Whether
-        gradients are wanted is each thread's own affair, so `function` itself has to say that they are not.
+        There a batch saves no time, needs B times the memory, and rounds differently from its items. One thread per item is
+        faster than all threads on each, because LSTM steps are too small to share, and rounds alike for any number of
+        threads. Gradient mode is per thread, so `function` itself must turn gradients off.
         """
         if self.device.type != "cpu":
             return function(batch)
@@ -182,5 +184,5 @@ class Encodec:
 
 
 def _recurrent(layers: Sequence[nn.Module]) -> int:
-    """The place of the layer that hears all that came before."""
+    """The index of the recurrent layer, which sees everything before it."""
     return next(n for n, layer in enumerate(layers) if any(isinstance(part, nn.LSTM) for part in layer.modules()))

@@ -1,7 +1,7 @@
-"""EnCodec's layers made ready for use: what does not depend on the audio is computed once. Their results stay the same.
+"""EnCodec's layers prepared for inference: what does not depend on the audio is computed once, with equal results.
 
-transformers and the `encodec` package compute normalised weights and paddings anew at every call, and mirror the ends of a
-signal by an operation that is slow on a CPU. On windows of a second that is a quarter of the time.
+transformers and the `encodec` package recompute normalised weights and paddings at every call, and pad by reflection with
+an operation that is slow on a CPU. On windows of a second that is a quarter of the time.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 
-def settled(layer: nn.Module) -> nn.Module:
-    """The layer, changed in place where it can be: weights without their norm, convolutions with their padding."""
+def fold_weight_norm(layer: nn.Module) -> nn.Module:
+    """The layer with weight norm folded into its weights, and convolutions that do their own padding; partly in place."""
     for part in layer.modules():
         if nn.utils.parametrize.is_parametrized(part):
             nn.utils.parametrize.remove_parametrizations(part, "weight")
@@ -29,7 +29,7 @@ def _with_padding(layer: nn.Module) -> nn.Module:
 
 
 class _Convolution(nn.Module):
-    """A padded convolution of either package: mirrored on both sides, or if causal on the left, up to whole strides."""
+    """A convolution of either package with reflect padding on both sides, or on the left if causal, up to whole strides."""
 
     def __init__(self, given: Any) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Convolution(nn.Module):
         """`[B, C', T']` of `signal` `[B, C, T]`."""
         length = signal.shape[-1]
         right = self.right + -length % self.stride
-        if length <= max(self.left, right):  # too short to be mirrored: there are rules for that
+        if length <= max(self.left, right):  # too short for reflect padding: the package has its own rule
             return self.given(signal)
         if self.left or right:
             before, after = signal[..., 1 : self.left + 1], signal[..., length - right - 1 : length - 1]

@@ -1,4 +1,4 @@
-"""EnCodec at 24 kHz in the `encodec` package (CC BY-NC 4.0): its own checkpoint by name, or one of its kind by path."""
+"""EnCodec at 24 kHz in the `encodec` package (CC BY-NC 4.0): its own checkpoint by name, or another by path."""
 
 import urllib.request
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.pretrained import HUB_TIMEOUT_S, check_pickle
 
 NAME, STEREO, SUFFIX = "encodec_24khz", "encodec_48khz", ".th"
-# The package names its checkpoint by the first digits of its sha256.
+# The package's checkpoint carries the first digits of its sha256 in its name.
 DIGEST = "d7cc33bc"
 FILE = f"{NAME}-{DIGEST}{SUFFIX}"
 
@@ -26,9 +26,8 @@ def is_named(name: str) -> bool:
 def load(name: str, *, num_codebooks: int, device: torch.device, trusted: Collection[str], parameter: str) -> Encodec:
     """The package's 24 kHz model with the weights called `name`.
 
-    name: `encodec_24khz`, whose checkpoint is fetched once into torch's cache, or the path of such a checkpoint. It is
-    a pickle: it is read only if its sha256 begins as the package says or is among the `trusted` ones, and then as
-    tensors only.
+    name: `encodec_24khz`, whose checkpoint is downloaded once into torch's cache, or the path of such a checkpoint. It
+    is a pickle: it is read only if its sha256 begins as the package states or is `trusted`, and then as tensors only.
     """
     if name == STEREO:
         raise UserError(f"{parameter} {name!r}: a stereo codec; {SUPPORTED}")

@@ -20,14 +20,14 @@ from musicgen_lite.io import files, mpeg
 SILENCE_DB = -60.0
 FORMATS = "wav, flac, ogg and mp3"
 WRITTEN = ("wav", "flac")
-# Some formats say so where they do not know their own length.
+# Some formats give this many where they do not know their length.
 UNKNOWN_FRAMES = 2**48
-BLOCK = 4096  # frames read at once where the data may break off: those behind are lost with those before
+BLOCK = 4096  # frames read at once from data that may be truncated: a failed read loses all of them
 
 
 @contextlib.contextmanager
 def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, int | None]]:
-    """A file for `frames`, and how many of them it has: None where only its end will show.
+    """An open file for `frames`, and its number of frames: None where that is unknown before its end.
 
     Raises soundfile's LibsndfileError where it is not audio.
     """
@@ -127,12 +127,12 @@ def clipped_fraction(samples: np.ndarray) -> float:
 
 
 def invalid_reason(samples: np.ndarray, rate: int, min_seconds: float = 0.0) -> str | None:
-    """Why a waveform `[T]` cannot be used, or None where it can."""
+    """Why a waveform `[T]` cannot be used; None for a valid one."""
     if samples.size == 0:
         return "empty"
     if not np.isfinite(samples).all():
         return "holds NaN or infinite samples"
-    # Half a frame of the codec is forgiven: cut points are rounded to samples.
+    # Half a codec frame of tolerance: cut points are rounded to samples.
     if samples.shape[-1] < min_seconds * rate - rate * 0.01:
         return f"too short: {samples.shape[-1] / rate:.2f} s, at least {min_seconds:g} s are needed"
     if rms_db(samples) < SILENCE_DB:

@@ -24,8 +24,8 @@ CLIPS_PER_GROUP = 16
 class Clip:
     """One captioned mono waveform.
 
-    `samples` float32 `[T]` at `rate` Hz; clips of one `track_id` always share a split; `extra` holds what a source
-    knows beyond the caption (genre, tempo in BPM, …).
+    samples: float32 `[T]` at `rate` Hz; track_id: clips of one track share a split; extra: other facts that a source
+    knows (genre, tempo in BPM, …).
     """
 
     id: str
@@ -77,7 +77,7 @@ class ClipWriter:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        # Not by memory map: every page that was ever read would count as this process's memory.
+        # No memory map: every page that was read would count as this process's memory.
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run `dvc repro`") from error
@@ -86,7 +86,7 @@ def _open(path: Path) -> pq.ParquetFile:
 class ClipStore:
     """Reads the shards that `ClipWriter` wrote; the audio stays on disk until it is asked for.
 
-    Raises UserError naming a shard that cannot be read, an id that occurs twice, and an id that is asked for in vain.
+    Raises UserError naming an unreadable shard, a duplicate id, or an unknown id.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -105,7 +105,9 @@ class ClipStore:
             self._place = dict(zip(self.index["id"], places, strict=True))
         twice = self.index["id"][self.index["id"].duplicated()]
         if len(twice):
-            raise UserError(f"{self.directory}: the id {twice.iloc[0]!r} occurs twice; run `dvc repro` to make it anew")
+            raise UserError(
+                f"{self.directory}: the id {twice.iloc[0]!r} occurs twice; run `dvc repro` to make it again"
+            )
         self._group: tuple[int, int, list[bytes]] | None = None
 
     @property
@@ -124,7 +126,7 @@ class ClipStore:
         """The stored FLAC bytes of one clip."""
         if clip_id not in self._place:
             raise UserError(
-                f"{self.directory}: no clip {clip_id!r} among its {len(self)}; run `dvc repro` to make it anew"
+                f"{self.directory}: no clip {clip_id!r} among its {len(self)}; run `dvc repro` to make it again"
             )
         number, row = self._place[clip_id]
         group, within = divmod(int(row), CLIPS_PER_GROUP)

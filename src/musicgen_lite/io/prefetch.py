@@ -1,4 +1,4 @@
-"""Work that is done while its results are awaited."""
+"""Background prefetching."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,9 @@ Result = TypeVar("Result")
 
 
 def prefetched(function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2) -> Iterator[Result]:
-    """`function(item)` of each of `items` in order, the next `ahead` of them made in a thread meanwhile.
+    """`function(item)` of each of `items` in order; a background thread computes up to `ahead` of them in advance.
 
-    An error comes out in its item's turn. One thread calls `function`, so that it need not be safe for several.
+    An error is raised when its item is due. Only one thread calls `function`, which need not be thread-safe.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
         waiting: deque[Future[Result]] = deque()

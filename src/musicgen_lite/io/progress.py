@@ -1,4 +1,4 @@
-"""Progress bars that keep quiet where nobody watches."""
+"""Progress bars on a terminal, two lines elsewhere."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sized

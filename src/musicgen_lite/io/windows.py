@@ -8,8 +8,8 @@ import numpy as np
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import ClipStore
 
-SHARE = 3 / 8  # of a short clip that is its prompt, at most
-# A clip may miss this much of its length by rounding, and is whole all the same.
+MAX_PROMPT_SHARE = 3 / 8  # of a clip that is shorter than the others
+# A clip that rounding made this much shorter still has full length.
 ROUNDING_S = 0.01
 
 
@@ -17,9 +17,9 @@ ROUNDING_S = 0.01
 class Windows:
     """The prompt and the target of clips, in samples at `rate` Hz.
 
-    A whole clip lasts `seconds`: its first `prompt_seconds` are the prompt, the rest is the target. Of a shorter clip at
-    most 3/8 are the prompt, and the rest, up to its own end, is the target, no longer than a whole clip's.
-    `target_seconds`: how much of the target is wanted at most; None is all.
+    A full clip lasts `seconds`: its first `prompt_seconds` are the prompt, the rest is the target. Of a shorter clip at
+    most 3/8 are the prompt, and the rest is the target, no longer than that of a full clip.
+    target_seconds: the longest target to read; None for all.
     """
 
     rate: int
@@ -32,13 +32,13 @@ class Windows:
         prompt, end = round(self.prompt_seconds * self.rate), round(self.seconds * self.rate)
         longest = end - prompt
         if length_s < self.seconds - ROUNDING_S:
-            prompt, end = min(prompt, round(SHARE * length_s * self.rate)), round(length_s * self.rate)
+            prompt, end = min(prompt, round(MAX_PROMPT_SHARE * length_s * self.rate)), round(length_s * self.rate)
         if self.target_seconds is not None:
             longest = min(longest, round(self.target_seconds * self.rate))
         return prompt, min(end, prompt + longest)
 
     def lengths(self, clips: ClipStore) -> dict[str, tuple[int, int]]:
-        """What `of` says of every clip, by its id."""
+        """`of` for every clip, by its id."""
         return {clip: self.of(seconds) for clip, seconds in zip(clips.index["id"], clips.index["seconds"], strict=True)}
 
 
@@ -63,12 +63,12 @@ class ClipWindows:
         return end - prompt
 
     def short(self, ids: Iterable[str]) -> set[str]:
-        """Those of the clips whose targets are shorter than others."""
+        """The clips whose targets are shorter than that of a full clip."""
         whole = self._whole[1] - self._whole[0]
         return {clip for clip in ids if self.target_length(clip) < whole}
 
     def short_prompts(self, ids: Iterable[str]) -> set[str]:
-        """Those of the clips whose prompts are shorter than others."""
+        """The clips whose prompts are shorter than that of a full clip."""
         return {clip for clip in ids if self._lengths[clip][0] < self._whole[0]}
 
     def _read(self, clip: str, start: int, end: int) -> tuple[np.ndarray, int]:

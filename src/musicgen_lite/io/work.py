@@ -1,4 +1,4 @@
-"""Unfinished work in a folder of its own: it is taken up again after a failure, and by one process at a time."""
+"""Unfinished work in a folder of its own: resumed after a failure, by one process at a time."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from musicgen_lite.io.files import atomic_dir, read_json, write_json
 from musicgen_lite.io.locks import is_locked, locked
 
 HOLDER = "holder.json"
-AT_ONCE_S = 1.0  # who waits no longer than this says nothing of it
+SILENT_WAIT_S = 1.0  # a shorter wait prints nothing
 POLL_S = 0.2
 
 
@@ -26,10 +26,10 @@ def _lock(work: Path) -> FileLock:
 
 @contextlib.contextmanager
 def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
-    """Like `atomic_dir`, but what was filled in when the process failed or was killed is there again the next time.
+    """Like `atomic_dir`, but a process that fails or is killed leaves its directory to the next one.
 
-    It lies at `work` until it is whole and replaces `path`: name `work` by everything that decides what comes into it.
-    A second process that does the same work at the same time fills a directory of its own.
+    The directory is `work` until it is complete and replaces `path`: derive its name from everything that decides its
+    contents. A second process that does the same work at the same time gets a directory of its own.
     """
     work = Path(work)
     lock = _lock(work)
@@ -53,11 +53,10 @@ def resumable_dir(path: str | Path, work: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def held(work: str | Path, name: str) -> Iterator[None]:
-    """Keep the folder of unfinished work to this process; where another one has it, say which, and wait until it ends.
+    """Lock the folder of unfinished work for this process; if another process has it, print which, and wait for it.
 
-    name: what this process is known by to those who wait.
-    After an error, or a kill, the folder stays, and the next one takes it up. Without one the work is finished, and its
-    folder is removed; where others wait for it, it stays for them, and the last of them removes it.
+    name: of this process, for those who wait. After an error or a kill the folder stays, and the next process resumes.
+    After success it is removed, unless others wait for it: the last of them removes it.
     """
     work = Path(work)
     work.parent.mkdir(parents=True, exist_ok=True)
@@ -78,14 +77,14 @@ def held(work: str | Path, name: str) -> Iterator[None]:
 
 def _acquire(lock: FileLock, work: Path) -> None:
     try:
-        lock.acquire(timeout=AT_ONCE_S, blocking=True)
+        lock.acquire(timeout=SILENT_WAIT_S, blocking=True)
     except Timeout:
         print(f"{work}: {_holder(work)} does the same work; waiting for its result", file=sys.stderr, flush=True)
         lock.acquire(blocking=True, poll_interval=POLL_S)
 
 
 def _holder(work: Path) -> str:
-    """Who holds the work, as far as it has said."""
+    """The process that holds the work, as far as it is known."""
     with contextlib.suppress(Exception):
         return "{name} (process {pid} on {host}, since {since})".format(**read_json(work / HOLDER))
     return "another process"

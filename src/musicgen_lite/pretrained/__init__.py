@@ -1,10 +1,9 @@
-"""Pretrained models in transformers' files, found in one way and loaded so that what is missing is said, never made up.
+"""Pretrained models in transformers' files: one way to find them, and loading that fails where weights are missing.
 
 A model is shipped with the package, a directory, or a name of the hub, there at a revision: `t5-base`,
-`facebook/encodec_32khz@COMMIT`. A MusicGen checkpoint holds a codec and a text encoder: its name stands for each of them
-where one is asked for. Weights are safetensors; a pickle can run code when it is loaded, so one is read only if
-its sha256 is among those that the user trusts. Left alone, transformers fills absent weights with random numbers, and makes
-an empty tokenizer where its files are absent.
+`facebook/encodec_32khz@COMMIT`. A MusicGen checkpoint holds a codec and a text encoder: its name is valid for both.
+Weights are safetensors; a pickle can run code when it is loaded, so one is read only if the user trusts its sha256. By
+itself transformers fills missing weights with random numbers, and makes an empty tokenizer where files are missing.
 """
 
 import contextlib
@@ -24,19 +23,19 @@ if TYPE_CHECKING:
 CONFIG, PICKLE = "config.json", "pytorch_model.bin"
 SAFE = ("model.safetensors", "model.safetensors.index.json")
 MUSICGEN = "musicgen"  # the model_type of a checkpoint of several parts
-# What is fetched of a repository of the hub beside its weights: configurations and tokenizers.
+# What is downloaded from a hub repository beside its weights: configurations and tokenizers.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_TIMEOUT_S = 5.0
 MIN_PIECES = 100
-# Texts whose token ids stand for how a tokenizer cuts words, in its fingerprint.
+# Texts whose token ids enter a tokenizer's fingerprint.
 PROBES = ("A fast Techno beat, 120 BPM.", "  naïve  Ünïcode 音楽 🎵\n", "")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model lies: `folder` holds its files; `revision` is the hub's commit, "" for what is no model of the hub.
+    """A model's files: `folder`; `revision`: the hub's commit, "" for other models.
 
-    `parameter` and `name` are how the user asked for it; `sha256` is that of its weights where they are a trusted pickle.
+    parameter, name: what the user gave; sha256: of its weights if they are a trusted pickle, else "".
     """
 
     parameter: str
@@ -52,12 +51,12 @@ class Source:
 
     @property
     def pinned(self) -> str:
-        """The name by which these very files are found again: a model of the hub at the commit that it gave."""
+        """The name that finds the same files again: for a model of the hub with its commit."""
         return f"{self.name.partition('@')[0]}@{self.revision}" if self.revision else self.name
 
     @property
     def label(self) -> str:
-        """The name with the commit that it stood for, and the digest of a pickle."""
+        """The name with its commit, and the digest of a pickle."""
         return f"{self.pinned}, sha256 {self.sha256}" if self.sha256 else self.pinned
 
     def __str__(self) -> str:
@@ -67,11 +66,11 @@ class Source:
 def locate(
     name: str, parameter: str, embedded: Mapping[str, str], trusted: Collection[str] = (), small: bool = False
 ) -> Source:
-    """The files of the model called `name`, fetched from the hub where they are not here yet.
+    """The files of the model called `name`, downloaded from the hub if they are not cached.
 
     name: a key of `embedded` (which maps to a name under the package's weights), a directory, or a hub name, which
     `@` and a revision may follow; trusted: sha256 of the pickles that may be loaded; small: only configuration and
-    tokenizer are wanted, no weights. Raises UserError naming the `parameter` where there is no such model, or no whole one.
+    tokenizer, no weights. Raises UserError naming the `parameter` where the model is unknown or incomplete.
     """
     if name in embedded:
         return Source(parameter, name, shipped.path(embedded[name]))
@@ -92,7 +91,7 @@ def locate(
 
 
 def _snapshot(name: str, small: bool) -> Path:
-    """The hub's files of `name` in its own cache, fetched if they are not there; the folder is called by their commit."""
+    """The files of `name` in the hub's own cache, downloaded if they are missing; the folder's name is their commit."""
     from huggingface_hub import HfApi, snapshot_download
 
     repository, _, revision = name.partition("@")
@@ -101,9 +100,9 @@ def _snapshot(name: str, small: bool) -> Path:
         kept = Path(snapshot_download(repository, revision=revision, local_files_only=True))
         if (kept / CONFIG).is_file() and (small or any((kept / file).is_file() for file in (*SAFE, PICKLE))):
             return kept
-    except Exception:  # not there yet
+    except Exception:  # not cached
         pass
-    # Asked first because it neither repeats nor waits where there is no network.
+    # First, because without a network it fails at once, without retries.
     found = HfApi().model_info(repository, revision=revision, timeout=HUB_TIMEOUT_S)
     safe = any(file.rfilename in SAFE for file in found.siblings or ())
     held = () if small else ("model*.safetensors",) if safe else (PICKLE,)
@@ -126,8 +125,8 @@ def _checked(source: Source, trusted: Collection[str], small: bool) -> Source:
 def check_pickle(
     path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles", stated: str = ""
 ) -> str:
-    """The sha256 of `path`. Raises UserError unless it is among the `trusted` ones, which the user gives in `place`, or
-    begins as its publisher `stated`."""
+    """The sha256 of the pickle at `path`. Raises UserError unless it is `trusted`, by the parameter `place`, or begins
+    with the digits that its publisher `stated`."""
     found = file_sha256(path)
     if found not in trusted and not (stated and found.startswith(stated)):
         raise UserError(
@@ -138,9 +137,9 @@ def check_pickle(
 
 
 def state(name: str) -> str:
-    """A digest of the files' names, sizes and times of change where a model's name is a directory or a file, else "".
+    """Over names, sizes and times of change of the files of a model that is a directory or a file, else "".
 
-    Another one means that they may be others; reading gigabytes to know it is left to who loads them.
+    A cheap check for changes: the contents, which may be gigabytes, are not read.
     """
     place = Path(name).expanduser()
     stats = [(file.relative_to(place).as_posix(), *file_stat(file)) for file in files_in([place])]
@@ -148,12 +147,12 @@ def state(name: str) -> str:
 
 
 def damaged(error: Exception, source: Source) -> UserError:
-    """What to tell a user whose model failed to load with `error`."""
+    """The UserError for a model that failed to load with `error`."""
     return UserError(f"{source}: cannot be loaded, {first_line(error)}; fetch its files again")
 
 
 def read_config(source: Source, part: str = "") -> dict[str, Any]:
-    """What config.json holds; of a MusicGen checkpoint what it holds for its `part`, such as audio_encoder."""
+    """The configuration in config.json; of a MusicGen checkpoint that of its `part`, such as audio_encoder."""
     try:
         config = dict(json.loads((source.folder / CONFIG).read_text(encoding="utf-8")))
         return config[part] if part and config.get("model_type") == MUSICGEN else config
@@ -164,7 +163,7 @@ def read_config(source: Source, part: str = "") -> dict[str, Any]:
 def check_type(source: Source, expected: str, part: str = "") -> None:
     """Raise UserError unless the configuration at `source` is of the `expected` architecture, such as t5.
 
-    transformers loads others that share the names of some weights, and leaves out what it does not know.
+    transformers loads other architectures with some equal names of weights, and drops the rest.
     """
     found = read_config(source, part).get("model_type")
     if found != expected:
@@ -196,7 +195,7 @@ def load_model(model_class: Any, source: Source, part: str = "") -> Any:
             )
     except Exception as error:  # transformers and safetensors raise a dozen types here
         raise damaged(error, source) from error
-    # Buffers of positions are made anew; checkpoints of older versions lack them.
+    # Position buffers are rebuilt; checkpoints of older versions lack them.
     keys = map(str, {*found["missing_keys"], *found["mismatched_keys"]})
     absent = sorted(key for key in keys if "position_ids" not in key)
     if absent:
@@ -209,7 +208,7 @@ def load_model(model_class: Any, source: Source, part: str = "") -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' bars and reports off the console: what is missing or wrong, we say ourselves."""
+    """Silence transformers' progress bars and reports: this module reports what is missing or wrong."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""A file's window cut into clips of one length, rate and channel, a block at a time: two hours take no more memory."""
+"""A window of a file, cut into mono clips of one length and rate, block by block: memory does not grow with length."""
 
 import contextlib
 import tempfile
@@ -11,21 +11,21 @@ import soundfile
 from musicgen_lite.io import audio
 from musicgen_lite.sources import ffmpeg
 
-BY_FFMPEG = (".m4a", ".mp4", ".aac", ".webm")
-# Cut points are rounded to samples and packets: a clip may miss this much at its end, which is filled with zeros.
-FORGIVEN_S = 0.01
-# Headers of compressed files may be wrong by this much without anything being lost.
-HEADER_S = 0.1
+FFMPEG_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm")
+# Cut points are rounded to samples and packets: a clip that is this much too short is padded with zeros.
+TOLERANCE_S = 0.01
+# Headers of compressed files may be wrong by this much though no audio is lost.
+HEADER_TOLERANCE_S = 0.1
 MAX_DC = 0.1
 
 
 def needs_ffmpeg(path: Path) -> bool:
     """Whether a file is read through ffmpeg, by its suffix."""
-    return path.suffix.lower() in BY_FFMPEG
+    return path.suffix.lower() in FFMPEG_SUFFIXES
 
 
 def invalid_reason(piece: np.ndarray, rate: int, seconds: float) -> str | None:
-    """Why a clip `[T]` cannot be learnt from, or None: what `audio.invalid_reason` names, and a constant offset."""
+    """Why a clip `[T]` cannot be trained on, or None: the reasons of `audio.invalid_reason`, or a constant offset."""
     reason = audio.invalid_reason(piece, rate, seconds)
     if reason:
         return reason
@@ -39,7 +39,7 @@ def invalid_reason(piece: np.ndarray, rate: int, seconds: float) -> str | None:
 
 @contextlib.contextmanager
 def _opened(path: Path, start_s: float, end_s: float | None) -> Iterator[tuple[soundfile.SoundFile, int | None, float]]:
-    """The file at `path`, or ffmpeg's copy of the window, its frames, and the second of the original at which it begins."""
+    """The open file at `path` or ffmpeg's copy of the window, its frames, and the second of the original where it begins."""
     if not needs_ffmpeg(path):
         with audio.opened(path) as (file, length):
             yield file, length, 0.0
@@ -62,9 +62,9 @@ def cut(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Consecutive clips, numbered and float32 `[T]` of exactly `seconds` at `rate` Hz, of the file's window.
 
-    What is left over at the window's end is a shorter clip if it lasts `shortest` seconds, and not used else; None is
-    `seconds`. Loudness is left alone, but for peaks beyond full scale. `reject(reason)` hears of every clip that cannot
-    be used and of a window the file does not fill.
+    The rest at the window's end is a shorter clip if it lasts `shortest` seconds (None: `seconds`), else it is dropped.
+    Levels are kept, but peaks beyond full scale are scaled down. `reject(reason)` is called for every invalid clip, and
+    for a window that the file does not fill.
     """
     try:
         with _opened(path, start_s, end_s) as (file, frames, origin):
@@ -101,11 +101,11 @@ def _cut(
         if first and position == first:
             reject(f"window: starts at {start_s:g} s, but the file ends before it")
             return
-        whole = block.shape[1] >= size - FORGIVEN_S * rate_in
-        if not whole and block.shape[1] < (shortest - FORGIVEN_S) * rate_in:
+        whole = block.shape[1] >= size - TOLERANCE_S * rate_in
+        if not whole and block.shape[1] < (shortest - TOLERANCE_S) * rate_in:
             break
         length_s = seconds if whole else max(shortest, block.shape[1] / rate_in)
-        piece = _fit(audio.resample(audio.to_mono(block), rate_in, rate), round(length_s * rate))
+        piece = _fit_length(audio.resample(audio.to_mono(block), rate_in, rate), round(length_s * rate))
         reason = invalid_reason(piece, rate, shortest)
         if reason:
             kind, _, more = reason.partition(":")
@@ -115,19 +115,19 @@ def _cut(
         number += 1
         if not whole:
             break
-    _account(
+    _report_shortfall(
         origin + position / rate_in, frames and origin + frames / rate_in, start_s, end_s, shortest, number, reject
     )
 
 
-def _fit(piece: np.ndarray, length: int) -> np.ndarray:
-    """`[T]` to exactly `length` samples; resampling may overshoot full scale, and only then is the level touched."""
+def _fit_length(piece: np.ndarray, length: int) -> np.ndarray:
+    """`[T]` at exactly `length` samples; scaled down only if resampling made it overshoot full scale."""
     piece = np.pad(piece[:length], (0, max(0, length - len(piece))))
     loudest = audio.peak(piece)
     return piece / loudest if np.isfinite(loudest) and loudest > 1.0 else piece
 
 
-def _account(
+def _report_shortfall(
     reached: float,
     length: float | None,
     start_s: float,
@@ -136,12 +136,12 @@ def _account(
     number: int,
     reject: Callable[[str], None],
 ) -> None:
-    """Say where a window gave less than it should: `reached` and `length` (by the header) in seconds of the file."""
-    due = length if length is None or end_s is None else min(end_s, length)
+    """Reject a window that gave less audio than due: `reached` and `length` (by the header) in seconds of the file."""
+    expected = length if length is None or end_s is None else min(end_s, length)
     given = f"{number} whole clip(s) before that"
-    if due is not None and reached < due - HEADER_S:
-        reject(f"truncated: it should go on to {due:.2f} s, but can be read to {reached:.2f} s only; {given}")
-    elif end_s is not None and reached < end_s - HEADER_S:
+    if expected is not None and reached < expected - HEADER_TOLERANCE_S:
+        reject(f"truncated: it should go on to {expected:.2f} s, but can be read to {reached:.2f} s only; {given}")
+    elif end_s is not None and reached < end_s - HEADER_TOLERANCE_S:
         reject(f"window: ends at {end_s:g} s, but the file at {reached:.2f} s; {given}")
     elif not number:
         reject(f"too short: {reached - start_s:.2f} s, at least {seconds:g} s are needed")

@@ -1,8 +1,8 @@
-"""Windows of videos by yt-dlp and ffmpeg into a cache that outlives the run: parallel, at a pace, resumable.
+"""Windows of videos, downloaded by yt-dlp and ffmpeg into a persistent cache: in parallel, rate-limited, resumable.
 
-yt-dlp finds the audio stream behind a page, ffmpeg reads only the window from it. A window that was fetched is a FLAC
-file in the cache, one that is gone for good a `.gone` file with the reason and the address: neither is asked for again,
-but for what is gone at another address. What fails for all alike is the source's fault, and marks none.
+yt-dlp finds the audio stream of a page, ffmpeg reads only the window from it. A downloaded window is a FLAC file in the
+cache; a window that is gone for good is a `.gone` file with the reason and the address. Neither is requested again, except
+a gone one at another address. Failures of the source as a whole mark no window as gone.
 """
 
 import contextlib
@@ -25,19 +25,19 @@ from musicgen_lite.io import audio
 from musicgen_lite.io.files import atomic_path, explain, write_json
 from musicgen_lite.sources import ffmpeg
 
-PLACE = "{ytid}"
-# After so many windows in a row that failed the rest is left for another run: there is no network, the site has had
-# enough, or the address is wrong. Before the last is said of videos that are gone, some that were there are asked for.
+PLACEHOLDER = "{ytid}"
+# After so many failures in a row the rest is left to another run: no network, a rate limit, or a wrong address. If all
+# of them were gone videos, some that were available before are requested, to tell a wrong address from gone videos.
 GIVE_UP_AFTER = 30
 CONTROLS = 3
 BACKOFF_S = 2.0
 SOCKET_TIMEOUT_S = 20
 # Audio alone where there is such a stream, and one that ffmpeg can read by an address.
 FORMAT = "bestaudio[protocol^=http]/bestaudio/best[protocol^=http]/best"
-# Statuses that mean the address itself is no more.
+# HTTP statuses of an address that is gone for good.
 GONE_STATUS = (404, 410, 451)
-# Words of errors that a site words as final, though they pass.
-PASSING = re.compile(
+# Errors that sound final, but are transient.
+TRANSIENT = re.compile(
     r"not a bot|rate.?limit|try again|too many requests|HTTP Error (403|408|425|429|5\d\d)", re.IGNORECASE
 )
 
@@ -58,20 +58,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a window is not there; `passing` where another run may get it."""
+    """Why a window is missing; `transient` if another run may get it."""
 
     reason: str
-    passing: bool = False
+    transient: bool = False
 
 
 class _Failed(Exception):
-    def __init__(self, reason: str, passing: bool) -> None:
+    def __init__(self, reason: str, transient: bool) -> None:
         super().__init__(reason)
-        self.passing = passing
+        self.transient = transient
 
 
 class _Quiet:
-    """yt-dlp's messages: errors come as exceptions as well, and thousands of warnings hide the progress."""
+    """Drops yt-dlp's messages: errors are raised as well, and thousands of warnings would hide the progress bar."""
 
     def debug(self, message: str) -> None: ...
 
@@ -84,10 +84,9 @@ class _Quiet:
 class Fetcher:
     """Fetches windows into the folder `cache`.
 
-    url: of a video, with `{ytid}` where its id goes; pause_s: at least so many seconds lie between two requests of all
-    workers together; attempts: per window where a failure may pass; options: more of yt-dlp's `YoutubeDL` options;
-    retry_gone: ask again for what was found to be gone. Raises UserError where yt-dlp or ffmpeg is not installed, or
-    `cache` is no folder.
+    url: of a video, with `{ytid}` for its id; pause_s: least time between two requests of all workers together, in
+    seconds; attempts: per window, for transient failures; options: more `YoutubeDL` options; retry_gone: request gone
+    windows again. Raises UserError where yt-dlp or ffmpeg is not installed, or `cache` is no folder.
     """
 
     cache: Path
@@ -103,8 +102,8 @@ class Fetcher:
         self._yt_dlp = require("yt_dlp", extra="musiccaps", purpose="data.source musiccaps")
         self._local, self._lock, self._stop = threading.local(), threading.RLock(), threading.Event()
         self._next_start, self._failures, self._last = 0.0, 0, ""
-        self._gone: list[tuple[Window, str]] = []  # of the failures in a row, not yet marked
-        self._there: list[Window] = []
+        self._gone: list[tuple[Window, str]] = []  # among the last failures in a row, not marked yet
+        self._available: list[Window] = []
         self._fetched = False
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
@@ -112,8 +111,8 @@ class Fetcher:
             raise UserError(f"data.musiccaps.cache: {self.cache}: no folder can be made here ({error})") from error
 
     def fetch(self, windows: Sequence[Window]) -> Iterator[Path | Missing]:
-        """The cached file of each window, in their order, or why there is none; `workers` go ahead of the reader."""
-        self._there = [window for window in windows if self._path(window).is_file()]
+        """The cached file of each window, in order, or why it is missing; `workers` download ahead of the reader."""
+        self._available = [window for window in windows if self._path(window).is_file()]
         with ThreadPoolExecutor(self.workers, thread_name_prefix="fetch") as pool:
             futures = [pool.submit(self._one, window) for window in windows]
             try:
@@ -138,48 +137,48 @@ class Fetcher:
         for attempt in range(self.attempts):
             with self._lock:
                 if self._failures >= GIVE_UP_AFTER:
-                    return Missing(f"not tried: the last {GIVE_UP_AFTER} failed ({self._last})", passing=True)
+                    return Missing(f"not tried: the last {GIVE_UP_AFTER} failed ({self._last})", transient=True)
             if attempt:
                 self._stop.wait(BACKOFF_S * 2 ** (attempt - 1))
             self._wait_for_turn()
             if self._stop.is_set():
-                return Missing("not tried: stopped", passing=True)
+                return Missing("not tried: stopped", transient=True)
             try:
                 self._download(window, path)
                 self._succeeded(window)
                 return path
             except _Failed as failure:
                 reason = str(failure)
-                if not failure.passing:
+                if not failure.transient:
                     self._failed(reason, window)
                     return Missing(f"gone: {reason}")
         self._failed(reason)
-        return Missing(f"not fetched: {reason}", passing=True)
+        return Missing(f"not fetched: {reason}", transient=True)
 
     def _known(self, window: Window) -> str | None:
-        """Why a window was found to be gone at this address; None where it is to be asked for."""
+        """Why a window is gone at this address; None if it must be requested."""
         mark = self._path(window, "gone")
         if self.retry_gone or not mark.is_file():
             return None
         text = mark.read_text(encoding="utf-8").strip()
         try:
-            held = json.loads(text)
-            return str(held["reason"]) if held["url"] == self.url else None
-        except (ValueError, TypeError, KeyError):  # of earlier releases, which wrote the reason alone
+            entry = json.loads(text)
+            return str(entry["reason"]) if entry["url"] == self.url else None
+        except (ValueError, TypeError, KeyError):  # an earlier release wrote only the reason
             return text
 
     def _mark(self) -> None:
-        """Write down for good what was found to be gone; the lock is held, or all is over."""
+        """Write `.gone` files; the caller holds the lock, or no worker runs any more."""
         for window, reason in self._gone:
             write_json(self._path(window, "gone"), {"reason": reason, "url": self.url})
         self._gone = []
 
     def _succeeded(self, window: Window) -> None:
-        """The source works: what failed before this one failed for itself."""
+        """The source works, so earlier failures concern only their own windows."""
         self._path(window, "gone").unlink(missing_ok=True)
         with self._lock:
             self._mark()
-            self._there.append(window)
+            self._available.append(window)
             self._failures, self._fetched = 0, True
 
     def _failed(self, reason: str, gone: Window | None = None) -> None:
@@ -187,13 +186,13 @@ class Fetcher:
             self._failures, self._last = self._failures + 1, reason
             if gone:
                 self._gone.append((gone, reason))
-            if self._failures == len(self._gone) == GIVE_UP_AFTER and self._works():
+            if self._failures == len(self._gone) == GIVE_UP_AFTER and self._source_works():
                 self._mark()
                 self._failures = 0
 
-    def _works(self) -> bool:
-        """Whether a video that was there once is still found; others wait for the answer."""
-        for window in random.sample(self._there, min(CONTROLS, len(self._there))):
+    def _source_works(self) -> bool:
+        """Whether the source still has a video that was available before; other workers wait meanwhile."""
+        for window in random.sample(self._available, min(CONTROLS, len(self._available))):
             self._wait_for_turn()
             with contextlib.suppress(_Failed):
                 self._find(window)
@@ -211,35 +210,37 @@ class Fetcher:
         info = self._find(window)
         seconds = info.get("duration")
         if seconds and seconds <= window.start_s:
-            raise _Failed(f"the video has {seconds:g} s, the window starts at {window.start_s:g} s", passing=False)
+            raise _Failed(f"the video has {seconds:g} s, the window starts at {window.start_s:g} s", transient=False)
         with atomic_path(path) as part:
             try:
-                remark = ffmpeg.cut(info["url"], part, window.start_s, window.end_s, self._reading(info))
+                output = ffmpeg.cut(info["url"], part, window.start_s, window.end_s, self._reading(info))
             except ffmpeg.FfmpegError as error:
                 explained = explain(error, path)
                 if isinstance(explained, UserError):  # a full disk is not the video's fault
                     raise explained from error
-                raise _Failed(_plain(str(error)), passing=True) from error
+                raise _Failed(_plain(str(error)), transient=True) from error
             found = _seconds(part)
-            due = min(window.end_s, seconds or window.end_s) - window.start_s
-            if found < due - 0.5 and (seconds or remark):
-                raise _Failed(f"the stream broke off after {found:.1f} s of {due:g} s" + _because(remark), passing=True)
+            expected = min(window.end_s, seconds or window.end_s) - window.start_s
+            if found < expected - 0.5 and (seconds or output):
+                raise _Failed(
+                    f"the stream broke off after {found:.1f} s of {expected:g} s" + _because(output), transient=True
+                )
             if not found:
-                raise _Failed(f"the video ends before {window.start_s:g} s", passing=False)
+                raise _Failed(f"the video ends before {window.start_s:g} s", transient=False)
 
     def _find(self, window: Window) -> dict[str, Any]:
-        """What yt-dlp knows of a video: `url`, `http_headers`, `duration` of its best audio stream."""
-        page = self.url.replace(PLACE, quote(window.ytid, safe=""))
+        """yt-dlp's facts about a video: `url`, `http_headers`, `duration` of its best audio stream."""
+        page = self.url.replace(PLACEHOLDER, quote(window.ytid, safe=""))
         try:
             info = self._downloader().extract_info(page, download=False)
         except self._yt_dlp.utils.DownloadError as error:
             raise self._explain(error) from error
         if not info or "url" not in info:
-            raise _Failed("no single audio stream there", passing=False)
+            raise _Failed("no single audio stream there", transient=False)
         return dict(info)
 
     def _downloader(self) -> Any:
-        """One YoutubeDL a thread: it keeps cookies and connections, and is not made to be shared."""
+        """This thread's YoutubeDL, which holds cookies and connections and is not thread-safe."""
         if not hasattr(self._local, "downloader"):
             options = {
                 "quiet": True, "no_warnings": True, "logger": _Quiet(), "format": FORMAT, "noplaylist": True,
@@ -251,7 +252,7 @@ class Fetcher:
     def _reading(self, info: Mapping[str, Any]) -> list[str]:
         """ffmpeg's options for reading the stream as yt-dlp would.
 
-        Cookies go with their domain, not as a header, which would follow every redirection.
+        Cookies are passed with their domain: as a header they would follow every redirection.
         """
         downloader = self._downloader()
         headers = "".join(f"{name}: {value}\r\n" for name, value in (info.get("http_headers") or {}).items())
@@ -266,20 +267,20 @@ class Fetcher:
         ]  # fmt: skip
 
     def _explain(self, error: Any) -> _Failed:
-        """Whether yt-dlp's error is final, from what caused it."""
+        """yt-dlp's error as a transient or final failure, by its cause."""
         cause = error.exc_info[1] if error.exc_info else None
         message = _plain(str(error))
         networking = self._yt_dlp.networking.exceptions
         if isinstance(cause, networking.HTTPError):
-            return _Failed(message, passing=cause.status not in GONE_STATUS)
-        if isinstance(cause, networking.TransportError) or PASSING.search(str(error)):
-            return _Failed(message, passing=True)
-        # What yt-dlp did not expect is a page that it no longer understands: a newer release may.
-        return _Failed(message, passing=not getattr(cause, "expected", False))
+            return _Failed(message, transient=cause.status not in GONE_STATUS)
+        if isinstance(cause, networking.TransportError) or TRANSIENT.search(str(error)):
+            return _Failed(message, transient=True)
+        # An unexpected error: yt-dlp no longer understands the page, but a newer release may.
+        return _Failed(message, transient=not getattr(cause, "expected", False))
 
 
 def _seconds(part: Path) -> float:
-    """The length of what ffmpeg wrote; it leaves the length out of the header of a file without samples."""
+    """Seconds of the file that ffmpeg wrote; the header of a file without samples has no length."""
     try:
         with audio.opened(part) as (file, frames):
             return (frames or 0) / file.samplerate
@@ -287,8 +288,8 @@ def _seconds(part: Path) -> float:
         return 0.0
 
 
-def _because(remark: str) -> str:
-    return f" ({_plain(remark.splitlines()[-1])})" if remark else ""
+def _because(output: str) -> str:
+    return f" ({_plain(output.splitlines()[-1])})" if output else ""
 
 
 def _plain(message: str) -> str:

@@ -1,4 +1,4 @@
-"""The system's ffmpeg: cuts a window out of what soundfile cannot read, a file or an address."""
+"""The system's ffmpeg: cuts a window out of a file or an address that soundfile cannot read."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ TIMEOUT_S = 600
 
 
 class FfmpegError(Exception):
-    """What ffmpeg said last."""
+    """ffmpeg failed; the message is its reason."""
 
 
 def require(what: str) -> str:
@@ -33,7 +33,7 @@ def cut(
     options: Sequence[str] = (),
     timeout: float = TIMEOUT_S,
 ) -> str:
-    """Decode `source` from `start_s` to `end_s` into `target`, at its own rate and channels; gives what ffmpeg remarked.
+    """Decode `source` from `start_s` to `end_s` into `target`, at its own rate and channels; gives ffmpeg's messages.
 
     source: a file or an address; options: of ffmpeg for reading it; target: `.wav` (32-bit float) or `.flac` (16-bit).
     Seeking is exact: what lies before the window is decoded and dropped. Raises FfmpegError with the reason, and after
@@ -51,8 +51,8 @@ def cut(
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         raise FfmpegError(f"ffmpeg took more than {timeout:g} s") from None
-    said = done.stderr.strip()
+    output = done.stderr.strip()
     if done.returncode:
-        # The last line often only says that all failed; the first one says why.
-        raise FfmpegError(said.splitlines()[0] if said else f"ffmpeg ended with {done.returncode}")
-    return said
+        # The first line has the reason; the last one often only says that everything failed.
+        raise FfmpegError(output.splitlines()[0] if output else f"ffmpeg ended with {done.returncode}")
+    return output

@@ -2,7 +2,7 @@
 
 The table is `metadata.csv` or `metadata.jsonl`. Columns: file_name (relative to the folder) and caption are required;
 start_s, end_s, track_id, split and aspect_list are optional. A window longer than a clip is cut into consecutive clips.
-Whatever cannot be used is reported with its reason and counted; it never stops the others.
+Rows that cannot be used are rejected with a reason and counted; they never stop the others.
 """
 
 import hashlib
@@ -19,19 +19,19 @@ from musicgen_lite.params import FolderParams
 from musicgen_lite.sources import ffmpeg, tables
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
 from musicgen_lite.sources.duplicates import equal_files
-from musicgen_lite.sources.names import Names
+from musicgen_lite.sources.file_lookup import FileLookup
 from musicgen_lite.sources.tables import Reject, Row
 
 VARIABLE = "MUSICGEN_LITE_FOLDER"  # in the environment: the folder, where no parameter names one
 TABLES = ("metadata.csv", "metadata.jsonl")
 NAME = "file_name"
 REQUIRED = (NAME, "caption")
-SHOWN = 20  # groups of equal files that are named
+SHOWN = 20  # groups of equal files that are listed
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable row: its number among the rows, the file and its name on disk, the window in seconds, and its track."""
+    """A valid row: its number among the rows, the file and its name on disk, the window in seconds, and its track."""
 
     number: int
     row: Row
@@ -67,10 +67,10 @@ def table_path(folder: Path) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """A digest of the metadata and of every named file's size and time of change: equal means nothing to import again."""
+    """Over the metadata and each named file's size and time of change: an equal digest means no import is due."""
     table = table_path(folder)
     rows = tables.read(table, REQUIRED, reject=lambda place, reason: None)
-    names = Names(folder)
+    names = FileLookup(folder)
     stats: list[tuple[str | int, ...]] = []
     for cell in sorted({row.cells.get(NAME, "") for row in rows}):
         found = names.find(cell)
@@ -81,7 +81,7 @@ def digest(folder: Path) -> str:
 def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: float) -> dict[str, str]:
     """A split for each track by the hash of its name; validation holds at least one track, and test two.
 
-    One half of the test tracks is what the other half is measured against.
+    One half of the test tracks is the reference for the other.
     """
     order = sorted(set(tracks), key=lambda track: hashlib.sha256(track.encode()).hexdigest())
     if len(order) < 4:
@@ -96,12 +96,12 @@ def assign_splits(tracks: list[str], validation_fraction: float, test_fraction: 
 
 
 def _entries(folder: Path, reject: Reject) -> list[Entry]:
-    """Rows that can be used as far as the table says; the audio is not opened."""
-    names, entries = Names(folder), list[Entry]()
+    """Rows that are valid by the table alone; the audio is not opened."""
+    names, entries = FileLookup(folder), list[Entry]()
     seen: dict[tuple[Path, float, float | None], str] = {}
     for number, row in enumerate(tables.read(table_path(folder), REQUIRED, reject)):
         found = names.find(row.cells.get(NAME, ""))
-        reason = found if isinstance(found, str) else tables.caption_fault(row)
+        reason = found if isinstance(found, str) else tables.invalid_caption(row)
         if not reason and row.get("split") not in ("", *SPLITS):
             reason = f"split: {row.get('split')!r} is none of {', '.join(SPLITS)}"
         try:
@@ -120,8 +120,8 @@ def _entries(folder: Path, reject: Reject) -> list[Entry]:
     return entries
 
 
-def _tracks(table: Path, entries: list[Entry], say: Callable[[str], None]) -> dict[str, str]:
-    """The track that each one belongs to: itself, or the first with a file of equal sound, which `say` hears of.
+def _tracks(table: Path, entries: list[Entry], log: Callable[[str], None]) -> dict[str, str]:
+    """The track of each track label: its own, or the first one with a file of equal audio; `log` gets a line for each.
 
     Raises UserError for a file in two tracks.
     """
@@ -140,9 +140,9 @@ def _tracks(table: Path, entries: list[Entry], say: Callable[[str], None]) -> di
         joined = {track: first if whole in named else whole for track, whole in joined.items()}
     names = {entry.path: entry.name for entry in entries}
     for group in groups[:SHOWN]:
-        say(f"equal audio, taken for one track: {', '.join(names[path] for path in group)}")
+        log(f"equal audio, treated as one track: {', '.join(names[path] for path in group)}")
     if len(groups) > SHOWN:
-        say(f"equal audio, taken for one track: {len(groups) - SHOWN} more groups of files")
+        log(f"equal audio, treated as one track: {len(groups) - SHOWN} more groups of files")
     return joined
 
 
@@ -151,11 +151,11 @@ def _splits(
 ) -> dict[str, str]:
     """The split of each track: what the table says, else by the hash of its name. Raises UserError for two splits."""
     splits: dict[str, str] = {}
-    said: dict[str, Entry] = {}
+    first: dict[str, Entry] = {}
     for entry in entries:
         split, track = entry.row.get("split"), tracks[entry.track]
         if split and splits.setdefault(track, split) != split:
-            other = said[track]
+            other = first[track]
             if entry.track == other.track:
                 raise UserError(f"{table}: track {entry.track!r} is in both {splits[track]} and {split}")
             raise UserError(
@@ -163,7 +163,7 @@ def _splits(
                 "track with equal audio; give them one split, or leave one out"
             )
         if split:
-            said.setdefault(track, entry)
+            first.setdefault(track, entry)
     names = [tracks[entry.track] for entry in entries]
     if not splits.keys() >= set(names):
         return assign_splits(names, validation_fraction, test_fraction) | splits
@@ -177,19 +177,19 @@ def clips(
     validation_fraction: float,
     test_fraction: float,
     reject: Reject,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     shortest: float | None = None,
 ) -> Iterator[Clip]:
-    """Clips of exactly `seconds` at `rate` Hz mono from every usable row; `reject(id, reason)` hears of the rest.
+    """Clips of exactly `seconds` at `rate` Hz mono from every valid row; `reject(id, reason)` is called for the others.
 
-    shortest: seconds of the shortest clip that is kept where a file or its rest has no more; None is `seconds`.
-    `say` hears which files are taken for one track because their sound is equal.
+    shortest: of a clip at the end of a file, in seconds; None is `seconds`. log: gets a line for each group of files
+    that are treated as one track because their audio is equal.
     """
     entries, table = _entries(folder, reject), table_path(folder)
-    through = [entry.path for entry in entries if needs_ffmpeg(entry.path)]
-    if through:
-        ffmpeg.require(str(through[0]))
-    tracks = _tracks(table, entries, say)
+    by_ffmpeg = [entry.path for entry in entries if needs_ffmpeg(entry.path)]
+    if by_ffmpeg:
+        ffmpeg.require(str(by_ffmpeg[0]))
+    tracks = _tracks(table, entries, log)
     splits = _splits(table, entries, tracks, validation_fraction, test_fraction)
     for entry in entries:
         name, whole = entry.row.get(NAME), tracks[entry.track]

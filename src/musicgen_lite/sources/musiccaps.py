@@ -23,12 +23,12 @@ from musicgen_lite.sources.tables import Reject
 FILE = "musiccaps-public.csv"
 REQUIRED = ("ytid", "start_s", "end_s", "caption", "is_audioset_eval")
 HUB_TIMEOUT_S = 5.0
-TRUTH = {"true": True, "1": True, "false": False, "0": False}
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable row of the table."""
+    """A valid row of the table."""
 
     place: str
     window: Window
@@ -51,10 +51,10 @@ def hub_table(dataset: str, revision: str) -> Path:
 
     try:
         return Path(hf_hub_download(dataset, FILE, repo_type="dataset", revision=revision, local_files_only=True))
-    except Exception:  # not there yet: the hub's client raises many types
+    except Exception:  # not cached: the hub's client raises many types
         pass
     try:
-        # Asked first because it neither repeats nor waits where there is no network.
+        # First, because without a network it fails at once, without retries.
         HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S)
         return Path(hf_hub_download(dataset, FILE, repo_type="dataset", revision=revision))
     except Exception as error:
@@ -65,7 +65,7 @@ def hub_table(dataset: str, revision: str) -> Path:
 
 
 def digest(table: Path) -> str:
-    """A digest of the table: equal means nothing to import again."""
+    """Over the table: an equal digest means no import is due."""
     if not table.is_file():
         raise UserError(
             f"data.musiccaps.csv: {table}: no such file; name the MusicCaps table, or leave it empty for the hub"
@@ -74,14 +74,14 @@ def digest(table: Path) -> str:
 
 
 def read(table: Path, reject: Reject) -> list[Entry]:
-    """The usable rows of the table; `reject(id, reason)` hears of the rest."""
+    """The valid rows of the table; `reject(id, reason)` is called for the others."""
     entries: list[Entry] = []
     seen: dict[Window, str] = {}
     for row in tables.read(table, REQUIRED, reject):
         ytid, place = row.get("ytid"), f"{row.place} ({row.get('ytid')[:20]})"
         reason = None if re.fullmatch(r"[\w-]{1,64}", ytid, re.ASCII) else f"id: {ytid[:80]!r} is not a video's"
-        reason = reason or tables.caption_fault(row)
-        held_out = TRUTH.get(row.get("is_audioset_eval").lower())
+        reason = reason or tables.invalid_caption(row)
+        held_out = BOOLEANS.get(row.get("is_audioset_eval").lower())
         if reason is None and held_out is None:
             reason = f"split: is_audioset_eval is {row.get('is_audioset_eval')!r}, True or False are allowed"
         try:
@@ -102,18 +102,18 @@ def read(table: Path, reject: Reject) -> list[Entry]:
 
 
 def splits(entries: Sequence[Entry], validation_fraction: float, seed: int) -> dict[str, str]:
-    """The split of each video: test where a row of it is one of AudioSet's evaluation set, else by a seeded hash.
+    """The split of each video: test if one of its rows is in AudioSet's evaluation set, else by a seeded hash of its id.
 
-    Each video is drawn for itself, so that one that goes never moves another one.
+    A video that disappears therefore never moves another one.
     """
     held_out = {entry.window.ytid for entry in entries if entry.held_out}
 
-    def drawn(ytid: str) -> bool:
+    def is_validation(ytid: str) -> bool:
         value = int.from_bytes(hashlib.sha256(f"{seed}/{ytid}".encode()).digest()[:6], "big")
         return value < validation_fraction * 2**48
 
     return {
-        ytid: "test" if ytid in held_out else "validation" if drawn(ytid) else "train"
+        ytid: "test" if ytid in held_out else "validation" if is_validation(ytid) else "train"
         for ytid in (entry.window.ytid for entry in entries)
     }
 
@@ -128,7 +128,7 @@ def clips(
     reject: Reject,
     shortest: float | None = None,
 ) -> Iterator[Clip]:
-    """Clips of exactly `seconds` at `rate` Hz mono, in the table's order; `reject(id, reason)` hears of the rest.
+    """Clips of exactly `seconds` at `rate` Hz mono, in the table's order; `reject(id, reason)` is called for the others.
 
     shortest: as of `folder.clips`.
     """

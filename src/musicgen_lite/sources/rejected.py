@@ -1,4 +1,4 @@
-"""What a source left out: counted by kind, shown with the first reasons, and what a user can do about it."""
+"""Clips that a source rejected: counts by kind, the first reasons, and advice."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,18 +8,18 @@ Rejected = Sequence[dict[str, str]]  # `id` and `reason` of each
 
 
 def kinds(rejected: Rejected) -> Counter[str]:
-    """How many were rejected for which kind of reason: what stands before the colon."""
+    """Number of rejected clips by kind of reason, the text before its colon."""
     return Counter(row["reason"].split(":")[0] for row in rejected)
 
 
-def lines(rejected: Rejected, kept: str) -> Iterator[str]:
-    """The counts by kind, the first of the rejected, and where (`kept`) all of them are listed."""
+def lines(rejected: Rejected, listed_in: str) -> Iterator[str]:
+    """The counts by kind, the first rejected clips, and the file `listed_in` that lists all."""
     for kind, count in kinds(rejected).most_common():
         yield f"  rejected, {kind}: {count}"
     for row in rejected[:SHOWN]:
         yield f"  rejected {row['id']}: {row['reason']}"
     if len(rejected) > SHOWN:
-        yield f"  and {len(rejected) - SHOWN} more in {kept}"
+        yield f"  and {len(rejected) - SHOWN} more in {listed_in}"
     if kinds(rejected).keys() & {"not fetched", "not tried"}:
         yield (
             "  what was not fetched may be there later: `dvc repro --force --single-item download` tries only that again"
@@ -27,7 +27,7 @@ def lines(rejected: Rejected, kept: str) -> Iterator[str]:
 
 
 def advice(source: str, rejected: Rejected, url: str) -> str:
-    """What to do where too few clips of a `source` are left; `url` is where videos were looked for."""
+    """What to do if a `source` has too few valid clips; `url`: the address of videos."""
     match source:
         case "synthetic":
             return "Raise data.synthetic.train, validation and test, or lower data.min_available"

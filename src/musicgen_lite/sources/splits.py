@@ -1,7 +1,7 @@
-"""The parts of a corpus that a model is evaluated on: which test clips are the reference, and which are generated for.
+"""The evaluation sets of a corpus: which test clips are the reference, and which ones give prompts.
 
-The split is seeded by a constant, not by a parameter: all results of one corpus are measured against the same reference, so that
-two of them can be compared in pairs.
+The split has a constant seed: all results of one corpus are scored against the same reference, so that they can be compared
+in pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FEW_TRACKS = 10
 
 
 def halves(clips: ClipStore, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Test clips that are the reference of distances, and at most `limit` of the others, which are generated for.
+    """Test clips that are the reference of distances, and at most `limit` of the others, which give prompts.
 
     Both in stored order; no track is in both. The others are spread over their tracks: one of each, then a second of
     each, and so on.
@@ -41,7 +41,7 @@ def check_tests(tracks: Sequence[str]) -> None:
 
 
 def few_tracks(reference: pd.DataFrame, others: pd.DataFrame) -> str:
-    """What is wrong with distances between halves of few tracks, "" where there are enough."""
+    """A warning about distances between halves of few tracks; "" where there are enough."""
     counts = [rows["track_id"].nunique() for rows in (reference, others)]
     if min(counts) >= FEW_TRACKS:
         return ""
@@ -53,7 +53,7 @@ def few_tracks(reference: pd.DataFrame, others: pd.DataFrame) -> str:
 
 
 def few_genres(clips: ClipStore, ids: list[str]) -> tuple[dict[str, str], str]:
-    """Training clips of a quarter of the genres to stand for `ids`; or none, and why not."""
+    """For each of `ids` a training clip out of a quarter of the genres; or none, and why not."""
     train = clips.split("train")
     if GENRE not in train or train[GENRE].isna().any():
         return {}, "the source does not name every clip's genre"
@@ -73,7 +73,7 @@ def some_training_clips(clips: ClipStore, limit: int) -> list[str]:
 def split_halves(tracks: Sequence[str], seed: int) -> np.ndarray:
     """Which clips `[n]` (True) are the reference half, given each clip's track: tracks are never divided.
 
-    Tracks are drawn in a seeded order until half of the clips are taken; each half has a third of the tracks at least,
+    Tracks are taken in a seeded order until they have half of the clips; each half has at least a third of the tracks,
     however long one of them is. The order of the clips does not matter. Raises UserError for fewer than two tracks.
     """
     labels = np.array([str(track) for track in tracks])

@@ -1,6 +1,6 @@
-"""Tables of captioned audio as CSV or JSON lines: their rows, and what the columns that sources share may hold.
+"""Tables of captioned audio as CSV or JSON lines: their rows, and the columns that sources share.
 
-A table that cannot be read is a UserError naming the file; a row that cannot is rejected with its reason.
+An invalid table raises a UserError naming the file; an invalid row is rejected with its reason.
 """
 
 import ast
@@ -15,14 +15,14 @@ from pathlib import Path
 from musicgen_lite.errors import UserError
 
 MAX_CAPTION = 2_000
-# Python's own limit on a cell is 131,072 characters and would stop the table; the cell is rejected instead.
+# Python's default limit of 131,072 characters would fail the table; instead the row of a longer cell is rejected.
 MAX_CELL = 2**24
 Reject = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it stands (`metadata.csv row 3`, the header being row 1), and its cells as text, '' where empty."""
+    """One row: its place (`metadata.csv row 3`, the header is row 1), and its cells as text, '' where empty."""
 
     place: str
     cells: dict[str, str]
@@ -88,13 +88,13 @@ def _json_rows(path: Path, text: str, reject: Reject) -> Iterator[Row]:
 
 
 def captions(path: Path, required: Sequence[str]) -> list[str]:
-    """The captions of a table that can be used as far as they go, without a word of the others; see `read`."""
+    """The valid captions of a table; see `read`."""
     rows = read(path, required, reject=lambda place, reason: None)
-    return [row.get("caption") for row in rows if not caption_fault(row)]
+    return [row.get("caption") for row in rows if not invalid_caption(row)]
 
 
-def caption_fault(row: Row) -> str | None:
-    """Why a row's caption cannot be used, or None."""
+def invalid_caption(row: Row) -> str | None:
+    """Why a row's caption cannot be used; None for a valid one."""
     caption = row.get("caption")
     if not caption:
         return "caption: empty"

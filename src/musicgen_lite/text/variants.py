@@ -1,8 +1,8 @@
-"""What a clip can be described by: its caption, its list of aspects, both, or the list in another order.
+"""Text variants of a clip: its caption, its list of aspects, both, or the list in another order.
 
-Training draws one each time that it sees a clip; their vectors are made once and kept. The merging of captions with tags
-follows MusicGen (Copet et al. 2023, arXiv:2306.05284), which also drops words at random: cached vectors rule that out,
-several orders of the list stand in for it.
+Training samples one each time that it sees a clip; their embeddings are computed once and cached. The merging of captions with tags
+follows MusicGen (Copet et al. 2023, arXiv:2306.05284), which also drops words at random: cached
+embeddings rule that out, several orders of the list replace it.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 SHUFFLES = 4
-# What follows the clip's id in the keys of a variant's vectors. The caption is kept under the id itself.
+# Suffixes of the clip's id in the keys of a variant's embeddings. The caption's key is the id itself.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "caption": ("",),
     "aspects": ("/aspects",),
@@ -20,16 +20,16 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Wording:
-    """One text of a clip: which `variant` it is, and the key that its vectors are kept under."""
+class TextVariant:
+    """One text of a clip: which `variant` it is, and the key of its embeddings."""
 
     key: str
     variant: str
     text: str
 
 
-def wordings(clip_id: str, caption: str, aspects: Sequence[str], variants: Iterable[str]) -> Iterator[Wording]:
-    """The texts of one clip. A clip without aspects has nothing but its caption to say, whatever the variant."""
+def text_variants(clip_id: str, caption: str, aspects: Sequence[str], variants: Iterable[str]) -> Iterator[TextVariant]:
+    """The texts of one clip. Of a clip without aspects every variant is the caption."""
     for variant in variants:
         for number, suffix in enumerate(SUFFIXES[variant]):
             words = list(aspects)
@@ -37,4 +37,4 @@ def wordings(clip_id: str, caption: str, aspects: Sequence[str], variants: Itera
                 random.Random(f"{clip_id} {number}").shuffle(words)
             listed = ", ".join(words)
             text = {"caption": caption, "both": f"{caption} {listed}"}.get(variant, listed) if words else caption
-            yield Wording(clip_id + suffix, variant, text)
+            yield TextVariant(clip_id + suffix, variant, text)

@@ -1,4 +1,4 @@
-"""Where the rows live, and a connection to that place that is made once, quickly and quietly, or refused by name."""
+"""The tracking server or database, and a connection to it that fails within seconds where it does not answer."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 OTHER_SCHEMA = "out-of-date database schema"  # MLflow's words
 NO_ANSWER = (OSError, ValueError, HTTPException)
 
-# Read by MLflow when it is imported. A dead server is given up after seconds; the default is minutes.
+# Environment variables that MLflow reads at import. With them a dead server fails after seconds; by default, minutes.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -47,7 +47,7 @@ def warn(message: object) -> None:
 
 
 class Unreachable(UserError):
-    """Tracking fails for a reason outside the project; `tracking.required: false` makes it a warning."""
+    """Tracking failed for a reason outside the project; `tracking.required: false` turns this into a warning."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,17 @@ class Place:
 
     @property
     def artifacts(self) -> str | None:
-        """Where artifacts go. A server decides that itself."""
+        """The folder of the artifacts; None for a server, which decides itself."""
         if self.is_server:
             return None
         return str((self.database.parent if self.database else self.root) / ARTIFACTS)
 
     def lock(self) -> FileLock:
-        """Held while the database is set up and while a row is claimed: processes of one repository take turns."""
+        """The lock that processes of one repository hold while they set up the database or claim a run."""
         return FileLock(self.root / f"{DATABASE}.lock")
 
     def link(self, experiment_id: str, run_id: str) -> str:
-        """Where a person finds the row."""
+        """The address of a run in MLflow's pages."""
         if self.uri.startswith("http"):
             return f"{self.uri}/#/experiments/{experiment_id}/runs/{run_id}"
         return f"make ui, then /#/experiments/{experiment_id}/runs/{run_id}"
@@ -116,12 +116,12 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
 def _sentence(place: Place, what: str) -> str:
     return (
         f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri, or set tracking.required "
-        "to false to go on without it (the row is then written by a later `dvc repro`)"
+        "to false to go on without it (a later `dvc repro` then logs the run)"
     )
 
 
 def _other_schema(place: Place) -> str:
-    """What to do where another version of MLflow made the database."""
+    """The message for a database that another version of MLflow made."""
     from mlflow.version import VERSION
 
     uri, database = place.uri.partition("?")[0], place.database
@@ -137,7 +137,7 @@ def _other_schema(place: Place) -> str:
 
 
 @contextlib.contextmanager
-def faults_named(place: Place) -> Iterator[None]:
+def errors_as_unreachable(place: Place) -> Iterator[None]:
     """Turn what MLflow, its database or the network raise into an Unreachable that names the place."""
     try:
         yield
@@ -153,12 +153,12 @@ def faults_named(place: Place) -> Iterator[None]:
 
 
 def _check(place: Place) -> None:
-    """Find in seconds what MLflow itself would try again for minutes."""
+    """Check within seconds what MLflow itself would retry for minutes."""
     if place.uri.startswith("http"):
         try:
-            urllib.request.urlopen(f"{place.uri}/health", timeout=PATIENCE_S).close()
+            urllib.request.urlopen(f"{place.uri}/health", timeout=TIMEOUT_S).close()
         except urllib.error.HTTPError:
-            pass  # Something answers; whether it is MLflow shows next.
+            pass  # Something answers; the next request shows whether it is MLflow.
         except NO_ANSWER as error:
             raise Unreachable(_sentence(place, f"no MLflow server answers ({first_line(error)})")) from None
     elif place.database:
@@ -179,18 +179,18 @@ def _check(place: Place) -> None:
                 ) from None
 
 
-def _settle(place: Place) -> None:
-    """See to it that what is written from here on stays beside the database, wherever it was made."""
+def _relocate(place: Place) -> None:
+    """Keep artifacts beside the database, even where it was copied from another place."""
     if place.database and place.artifacts and (found := relocate(place.database, Path(place.artifacts))):
-        lies = f"; {found.left} have theirs there still: copy them, where they are to stay" if found.left else ""
+        rest = f"; {found.left} still have theirs there: copy them to keep them" if found.left else ""
         warn(
             f"{place.database} was made elsewhere, with artifacts in {' and '.join(found.old)}; its "
-            f"experiments and {found.moved} of its rows now have them in {place.artifacts}{lies}"
+            f"experiments and {found.moved} of its runs now have them in {place.artifacts}{rest}"
         )
 
 
 def connect(place: Place) -> Connection:
-    """Connect, and make the database and the experiment where they do not exist.
+    """Connect, and create the database and the experiment where they do not exist.
 
     Raises Unreachable, or UserError for an experiment that was deleted.
     """
@@ -199,13 +199,13 @@ def connect(place: Place) -> Connection:
     _check(place)
     client_of = require("mlflow", extra="pipeline", purpose="tracking").MlflowClient
 
-    # A fresh SQLite file is ruined by two processes that set it up at once.
-    with faults_named(place), place.lock():
+    # Two processes that set up a fresh SQLite file at once ruin it.
+    with errors_as_unreachable(place), place.lock():
         client = client_of(place.uri)
         found = client.get_experiment_by_name(place.experiment)
         if found is None:
             return Connection(place, client, client.create_experiment(place.experiment, place.artifacts))
-        _settle(place)
+        _relocate(place)
     if found.lifecycle_stage != "active":
         raise UserError(
             f"tracking.experiment: {place.experiment!r} was deleted in MLflow; restore it there "

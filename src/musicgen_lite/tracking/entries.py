@@ -1,4 +1,4 @@
-"""Reading and writing parts of one row so that writing them twice changes nothing."""
+"""Logging to a run so that logging twice changes nothing."""
 
 import io
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.entities import Run as MlflowRun
 
-# What MLflow takes in one request.
+# MLflow's limits for one request.
 PARAMS_PER_BATCH = 100
 TAGS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000
@@ -43,7 +43,7 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def metric(key: str, value: float, milliseconds: int, step: int) -> "Metric":
-    """One point of a curve; characters that MLflow refuses in a name become `_`."""
+    """A metric's value at `step`; characters that MLflow refuses in a name become `_`."""
     from mlflow.entities import Metric
 
     return Metric(re.sub(r"[^\w/. -]", "_", key), float(value), milliseconds, step)
@@ -64,7 +64,7 @@ def active_run(connection: Connection, run_id: str) -> "MlflowRun | None":
 
 
 def log_parameters(connection: Connection, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-    """Log parameters and set tags. MLflow refuses to change a parameter; equal values are fine."""
+    """Log parameters and set tags. MLflow refuses to change a parameter, but accepts an equal value."""
     from mlflow.entities import Param, RunTag
 
     for batch in _batches(params.items(), PARAMS_PER_BATCH):
@@ -74,7 +74,7 @@ def log_parameters(connection: Connection, run_id: str, params: Mapping[str, str
 
 
 def log_curves(connection: Connection, run_id: str, curves: Iterable[Mapping[str, Any]]) -> None:
-    """Add those points of the curves that the run lacks. Each entry has a `step` and numbers by name."""
+    """Log those points of the curves that the run lacks. Each entry has a `step` and numbers by name."""
     now = int(time.time() * 1000)
     points = [
         metric(key, value, now, int(entry["step"]))
@@ -92,7 +92,7 @@ def log_curves(connection: Connection, run_id: str, curves: Iterable[Mapping[str
 
 
 def log_scores(connection: Connection, run: "MlflowRun", scores: Mapping[str, float]) -> None:
-    """Log each score that the run does not hold with this value."""
+    """Log each score whose value the run lacks."""
     now = int(time.time() * 1000)
     points = [metric(key, value, now, 0) for key, value in scores.items()]
     for batch in _batches((p for p in points if run.data.metrics.get(p.key) != p.value), METRICS_PER_BATCH):
@@ -114,9 +114,7 @@ def log_files(
             _new(stage, path).write_bytes(content)
         for path, source in files.items():
             if not source.is_file():
-                raise UserError(
-                    f"{source}: this file belongs to the row and is missing; run `dvc repro`, which makes it"
-                )
+                raise UserError(f"{source}: this artifact of the run is missing; run `dvc repro` to make it")
             _new(stage, path).symlink_to(source.resolve())
         for name, path in names.items():
             # The layout of MlflowClient.log_table, which itself appends to a table that is there already.

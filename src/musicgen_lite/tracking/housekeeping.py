@@ -1,4 +1,4 @@
-"""Artifacts on disk that no row needs any more: of rows that were deleted, and of rows that no database knows."""
+"""Artifacts on disk that no run needs: of deleted runs, and of runs that are in no database."""
 
 import contextlib
 import os
@@ -20,10 +20,10 @@ RUN_ID = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Leftovers:
-    """`folder`: where the artifacts of a local database lie, None for a server, which keeps its own.
+    """`folder`: the artifacts of a local database, None for a server, which keeps its own.
 
-    `deleted`: ids of rows that were deleted in MLflow, which can still restore them; `unknown`: folders of rows that
-    stand in no database beside `folder`.
+    `deleted`: ids of runs that were deleted in MLflow, which can still restore them; `unknown`: folders of runs that are
+    in no database beside `folder`.
     """
 
     folder: Path | None
@@ -37,41 +37,41 @@ class Leftovers:
 
 
 def leftovers(tracking: TrackingParams, root: str | Path, seconds: float) -> Leftovers:
-    """What lies there for nothing, and did so for `seconds`. Nothing is said to be unknown where there is no database."""
+    """Artifacts that no run needs and nobody wrote to for `seconds`; none where there is no database."""
     place = locate(tracking, root)
     if place.database is None:
         return Leftovers(None, [], [])
     folder = place.database.parent / ARTIFACTS
-    # Folders before rows: what a run makes in between is then known.
+    # Folders first: a run that starts in between is then in the database.
     found = [path for path in sorted(folder.glob("*")) if path.is_dir() and RUN_ID.fullmatch(path.name)]
     old = [path for path in found if time.time() - path.stat().st_mtime > seconds]
     if not place.database.exists():
         return Leftovers(folder, [], [])
-    known = {row for database in sorted(folder.parent.glob("*.db")) for row in _rows(database)}
+    known = {run for database in sorted(folder.parent.glob("*.db")) for run in _run_ids(database)}
     before = (time.time() - seconds) * 1000
     query = "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'deleted' AND deleted_time <= ?"
-    return Leftovers(folder, _ask(place.database, query, before), [path for path in old if path.name not in known])
+    return Leftovers(folder, _query(place.database, query, before), [path for path in old if path.name not in known])
 
 
-def _rows(database: Path) -> list[str]:
-    """Ids of all rows, deleted ones too; none of a database that is not MLflow's."""
+def _run_ids(database: Path) -> list[str]:
+    """Ids of all runs, deleted ones included; none for a database that is not MLflow's."""
     try:
-        return _ask(database, "SELECT run_uuid FROM runs")
+        return _query(database, "SELECT run_uuid FROM runs")
     except sqlite3.OperationalError:
         return []
 
 
-def _ask(database: Path, query: str, *values: float) -> list[str]:
+def _query(database: Path, query: str, *values: float) -> list[str]:
     with contextlib.closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as opened:
-        return [row for (row,) in opened.execute(query, values)]
+        return [run for (run,) in opened.execute(query, values)]
 
 
 def discard(tracking: TrackingParams, root: str | Path, found: Leftovers) -> None:
-    """Remove leftovers for good: `mlflow gc` the deleted rows with what they hold, and the folders that no row has."""
+    """Remove leftovers for good: deleted runs by `mlflow gc`, and the folders of unknown ones."""
     if found.deleted:
-        place = connect(locate(tracking, root)).place  # rows of a copied repository no longer point to the original
+        place = connect(locate(tracking, root)).place  # runs of a copied repository no longer point to the original
         _gc(place, found.deleted)
-    for folder in filter(Path.exists, found.folders):  # mlflow gc leaves the folder itself
+    for folder in filter(Path.exists, found.folders):  # mlflow gc leaves the empty folder
         shutil.rmtree(folder)
 
 

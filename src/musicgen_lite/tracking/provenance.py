@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, experiment, environment and the digests that DVC recorded."""
+"""Where a result comes from: commit, experiment, environment and the digests in dvc.lock."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from musicgen_lite.io.hashing import SHORT, file_sha256
 
-# What DVC writes itself, or what a row holds as parameters: a change here leaves the code of a result unchanged.
+# What DVC writes itself, and parameters, which a run has anyway: changes here do not change a result's code.
 WRITTEN_BY_DVC = ("dvc.lock", "params.yaml", "data/", "metrics/")
 
 

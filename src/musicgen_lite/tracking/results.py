@@ -1,4 +1,4 @@
-"""Finished rows read back, with everything that a comparison shows: scores, curves, tables by prompt, sounds."""
+"""Finished runs, loaded with everything that a comparison shows: scores, curves, tables by prompt, sounds."""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import pandas as pd
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import read_json
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import DATABASE, Connection, Place, connect, faults_named, locate
+from musicgen_lite.tracking.connection import DATABASE, Connection, Place, connect, errors_as_unreachable, locate
 from musicgen_lite.tracking.runs import COMPLETE
 
 if TYPE_CHECKING:
@@ -22,17 +22,16 @@ CURVES = ("train_loss", "val_loss")
 SCORES = ("nll", "reference", "audio")
 SOUNDS = "sounds.parquet"
 DRAWS = "draws.parquet"
-NAMED = 8  # rows that a message names
+LISTED = 8  # runs that a message lists
 
 
 @dataclass(frozen=True)
 class Result:
-    """One finished row.
+    """One finished run.
 
-    `scores` holds the details of the stages by name (nll, reference, audio), `tables` one table a score with a row a
-    clip, `draws` a column of bootstrap resamples for each distance, `curves` one mapping a step with `step` and losses,
-    `sounds` a row a sound (prompt, caption, fixed, kind, sound: encoded bytes), or None where the row was written before
-    rows kept their sounds.
+    scores: details of the stages by name (nll, reference, audio); tables: one per score, with one row per clip
+    draws: one column of bootstrap resamples per distance; curves: one mapping per step, with `step` and losses
+    sounds: one row per sound (prompt, caption, fixed, kind, sound: encoded bytes), or None for an older run without them
     """
 
     run_id: str
@@ -49,10 +48,10 @@ class Result:
 
 
 def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ()) -> list[Result]:
-    """The finished rows that `wanted` names, in that order; without names the newest of each model type.
+    """The finished runs that `wanted` names, in that order; without names the newest of each model type.
 
-    A row is named by its name, its id, or the beginning of its id that no other row has. Raises UserError, naming
-    candidates, where a name is unknown or stands for several rows, and Unreachable where tracking does not answer.
+    A run is named by its name, its id, or the beginning of its id that no other run has. Raises UserError, naming
+    candidates, where a name is unknown or ambiguous, and Unreachable where tracking does not answer.
     """
     place = locate(tracking, root)
     if place.database and not place.database.exists():
@@ -61,12 +60,12 @@ def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ())
             "server of tracking.uri with --tracking"
         )
     connection = connect(place)
-    with faults_named(place):
+    with errors_as_unreachable(place):
         return [_load(connection, run) for run in choose(_finished(connection), wanted)]
 
 
 def _finished(connection: Connection) -> "list[MlflowRun]":
-    """Every complete row, newest first."""
+    """Every complete run, newest first."""
     condition, found, token = f"attributes.status = 'FINISHED' and tags.{COMPLETE} = 'true'", [], None
     while True:
         page = connection.client.search_runs(
@@ -78,48 +77,48 @@ def _finished(connection: Connection) -> "list[MlflowRun]":
             return found
 
 
-def choose(rows: "Sequence[MlflowRun]", wanted: Sequence[str]) -> "list[MlflowRun]":
-    """The rows that `wanted` names among `rows`, which are given newest first; see `read`."""
-    if not rows:
-        raise UserError("no finished row to compare yet: `dvc repro` writes the first")
+def choose(runs: "Sequence[MlflowRun]", wanted: Sequence[str]) -> "list[MlflowRun]":
+    """The runs that `wanted` names among `runs`, which are given newest first; see `read`."""
+    if not runs:
+        raise UserError("no finished run to compare yet: `dvc repro` logs the first")
     if not wanted:
-        newest = list({row.data.params.get("model.type"): row for row in reversed(rows)}.values())
-        newest = newest if len(newest) > 1 else list(rows[:2])
-        return sorted(newest, key=lambda row: row.info.start_time)
-    chosen = [_named(rows, name) for name in wanted]
-    ids = [row.info.run_id for row in chosen]
+        newest = list({run.data.params.get("model.type"): run for run in reversed(runs)}.values())
+        newest = newest if len(newest) > 1 else list(runs[:2])
+        return sorted(newest, key=lambda run: run.info.start_time)
+    chosen = [_named(runs, name) for name in wanted]
+    ids = [run.info.run_id for run in chosen]
     for name, run_id in zip(wanted, ids, strict=True):
         if ids.count(run_id) > 1:
-            raise UserError(f"{name!r}: the row {run_id[:8]} is named twice; a run is compared with others")
+            raise UserError(f"{name!r}: the run {run_id[:8]} is named twice; a run is compared with others")
     return chosen
 
 
-def _named(rows: "Sequence[MlflowRun]", name: str) -> "MlflowRun":
-    same_id = [row for row in rows if row.info.run_id == name]
-    same_name = [row for row in rows if row.info.run_name == name]
-    found = same_id or same_name or [row for row in rows if name and row.info.run_id.startswith(name.lower())]
+def _named(runs: "Sequence[MlflowRun]", name: str) -> "MlflowRun":
+    same_id = [run for run in runs if run.info.run_id == name]
+    same_name = [run for run in runs if run.info.run_name == name]
+    found = same_id or same_name or [run for run in runs if name and run.info.run_id.startswith(name.lower())]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{name!r}: {len(found)} rows are meant by it, give more of an id: {_listed(found)}")
-    raise UserError(f"{name!r}: no finished row has this name or id; the newest are {_listed(rows)}")
+        raise UserError(f"{name!r}: {len(found)} runs have this name or id, give more of an id: {_listed(found)}")
+    raise UserError(f"{name!r}: no finished run has this name or id; the newest are {_listed(runs)}")
 
 
-def _listed(rows: "Sequence[MlflowRun]") -> str:
+def _listed(runs: "Sequence[MlflowRun]") -> str:
     parts = [
-        f"{row.info.run_name} ({row.info.run_id[:8]}, model {row.data.params.get('model.type', '?')}, "
-        f"{_started(row):%Y-%m-%d %H:%M})"
-        for row in rows[:NAMED]
+        f"{run.info.run_name} ({run.info.run_id[:8]}, model {run.data.params.get('model.type', '?')}, "
+        f"{_started(run):%Y-%m-%d %H:%M})"
+        for run in runs[:LISTED]
     ]
-    return ", ".join(parts) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+    return ", ".join(parts) + (f" and {len(runs) - LISTED} more" if len(runs) > LISTED else "")
 
 
-def _started(row: "MlflowRun") -> datetime:
-    return datetime.fromtimestamp(row.info.start_time / 1000).astimezone()
+def _started(run: "MlflowRun") -> datetime:
+    return datetime.fromtimestamp(run.info.start_time / 1000).astimezone()
 
 
-def _load(connection: Connection, row: "MlflowRun") -> Result:
-    client, run_id = connection.client, row.info.run_id
+def _load(connection: Connection, run: "MlflowRun") -> Result:
+    client, run_id = connection.client, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
 
         def fetched(path: str) -> Path:
@@ -128,32 +127,32 @@ def _load(connection: Connection, row: "MlflowRun") -> Result:
         present = {item.path for item in client.list_artifacts(run_id)}
         if not {"scores", "tables"} <= present:
             raise UserError(
-                f"row {row.info.run_name} ({run_id[:8]}): {_lacking(connection.place, row.info.artifact_uri)}"
+                f"run {run.info.run_name} ({run_id[:8]}): {_lacking(connection.place, run.info.artifact_uri)}"
             )
         scores, tables = fetched("scores"), fetched("tables")
         draws = scores / DRAWS
         return Result(
             run_id=run_id,
-            name=row.info.run_name,
-            started=_started(row),
-            params=dict(row.data.params),
-            tags=dict(row.data.tags),
-            metrics=dict(row.data.metrics),
+            name=run.info.run_name,
+            started=_started(run),
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=dict(run.data.metrics),
             scores={name: read_json(scores / f"{name}.json") for name in SCORES},
             tables={file.stem: _table(file) for file in sorted(tables.glob("*.json"))},
             draws=pd.read_parquet(draws) if draws.exists() else pd.DataFrame(),
             curves=_curves(connection, run_id),
-            # Earlier rows kept FLAC, under that name.
+            # Older runs have FLAC, under that name.
             sounds=pd.read_parquet(fetched(SOUNDS)).rename(columns={"flac": "sound"}) if SOUNDS in present else None,
         )
 
 
 def _lacking(place: Place, uri: str) -> str:
-    """What to do about a row whose artifacts hold no scores or no tables."""
+    """What to do about a run whose artifacts hold no scores or no tables."""
     if place.artifacts and uri.startswith("/") and not uri.startswith(f"{place.artifacts}/"):
         return f"its artifacts are not in {uri}, where it was written; copy them to {place.artifacts}, where they belong now"
     return (
-        f"its artifacts ({uri}) hold no scores or no tables; delete the row in MLflow, and `dvc repro` on its commit writes "
+        f"its artifacts ({uri}) hold no scores or no tables; delete the run in MLflow, and `dvc repro` on its commit logs "
         "it again"
     )
 

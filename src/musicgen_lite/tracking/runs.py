@@ -1,8 +1,8 @@
-"""The row of one result: found, claimed or made, and filled from files.
+"""The MLflow run of one result: found, claimed or created, and filled from files.
 
-A result is a training together with one way of sampling and scoring it. The first result of a training takes the row
-that the training opened; every other result gets a row of its own, which repeats the training's parameters and curve.
-MLflow parameters are written once: writing `score.key` is therefore a claim that only one process can win.
+A result is a training together with one way of sampling and scoring it. The first result of a training takes the run
+that the training opened; every other result gets a run of its own, which repeats the training's parameters and curves.
+MLflow lets a parameter be written once: writing `score.key` is therefore a claim that only one process can win.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking import entries, provenance
 from musicgen_lite.tracking.connection import (
     NO_ANSWER,
-    PATIENCE_S,
+    TIMEOUT_S,
     Connection,
     Place,
     Unreachable,
     connect,
-    faults_named,
+    errors_as_unreachable,
     locate,
 )
 from musicgen_lite.tracking.training import TRAINED_BY, warn
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 KEY = "score.key"
 COMPLETE = "complete"
-# A claim is lost to another result, or the row is gone. Any other error is an error.
+# Error codes of a lost claim: another result has it, or the run is gone. Other codes are errors.
 LOST = ("INVALID_PARAMETER_VALUE", entries.ABSENT)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row in MLflow; `run_id` is None where it could not be written this time. `link` tells where to look."""
+class RunRef:
+    """Where a run is: `run_id`, None if it could not be logged this time; `link`, for a person; `created`, by this call."""
 
     run_id: str | None
     name: str
@@ -61,10 +61,10 @@ def find(
     run_record: Mapping[str, Any],
     scoring_params: Mapping[str, Any],
     key_parts: Sequence[str],
-) -> Row | None:
-    """The complete row of this result, in milliseconds and without loading MLflow.
+) -> RunRef | None:
+    """The complete run of this result, in milliseconds and without loading MLflow.
 
-    None means "not known to be there": `close` then finds out, and does nothing twice.
+    None: not known to exist; `close` then looks again, and does nothing twice.
     """
     place, key = locate(tracking, root), _key(scoring_params, key_parts)
     with contextlib.suppress(sqlite3.Error, KeyError, *NO_ANSWER):
@@ -75,7 +75,7 @@ def find(
     return None
 
 
-def _find_in_sqlite(place: Place, database: Path, trained_by: str, key: str) -> Row | None:
+def _find_in_sqlite(place: Place, database: Path, trained_by: str, key: str) -> RunRef | None:
     query = """
         SELECT runs.run_uuid, runs.name, runs.experiment_id FROM runs
         JOIN experiments ON experiments.experiment_id = runs.experiment_id AND experiments.name = ?
@@ -86,9 +86,9 @@ def _find_in_sqlite(place: Place, database: Path, trained_by: str, key: str) -> 
     """
     values = (place.experiment, KEY, key, TRAINED_BY, trained_by, COMPLETE)
     address = f"file:{urllib.parse.quote(str(database))}?mode=ro"
-    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S)) as connection:
+    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=TIMEOUT_S)) as connection:
         found = connection.execute(query, values).fetchone()
-    return Row(found[0], found[1], place.link(str(found[2]), found[0]), created=False) if found else None
+    return RunRef(found[0], found[1], place.link(str(found[2]), found[0]), created=False) if found else None
 
 
 def _ask(place: Place, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -96,18 +96,18 @@ def _ask(place: Place, path: str, body: Mapping[str, Any] | None = None) -> Any:
     request = urllib.request.Request(
         f"{place.uri}/api/2.0/mlflow/{path}", data, headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
         return json.load(answer)
 
 
-def _find_on_server(place: Place, trained_by: str, key: str) -> Row | None:
+def _find_on_server(place: Place, trained_by: str, key: str) -> RunRef | None:
     name = urllib.parse.quote(place.experiment)
     experiment_id = _ask(place, f"experiments/get-by-name?experiment_name={name}")["experiment"]["experiment_id"]
     condition = f"{_condition(trained_by, key)} and tags.{COMPLETE} = 'true'"
     answer = _ask(place, "runs/search", {"experiment_ids": [experiment_id], "filter": condition, "max_results": 1})
     for run in answer.get("runs", []):
         info = run["info"]
-        return Row(info["run_id"], info["run_name"], place.link(experiment_id, info["run_id"]), created=False)
+        return RunRef(info["run_id"], info["run_name"], place.link(experiment_id, info["run_id"]), created=False)
     return None
 
 
@@ -129,25 +129,25 @@ def close(
     images: Mapping[str, bytes],
     files: Mapping[str, Path],
     tags: Mapping[str, str],
-) -> Row:
-    """Write the row of a result, wherever an earlier attempt stopped; a second call changes nothing.
+) -> RunRef:
+    """Log a result to its run, from where an earlier attempt stopped; a second call changes nothing.
 
-    run_record: what `begin` gave (run.json).
-    curves: one mapping per validation with `step` and numbers; points that the row holds already are not repeated.
+    run_record: the record that `begin` gave (run.json).
+    curves: one mapping per validation with `step` and numbers; points that the run has are not repeated.
     scoring_params: nested parameters of sampling and scoring; with `key_parts` (digests of samples and of the scoring
-    code) they tell one result of a training from another.
+    code) they identify a result of the training.
     tables, audio, images, files: artifacts by path.
-    The row becomes FINISHED, and is tagged complete, when everything is in it. Raises Unreachable (a UserError) where the server
-    cannot be reached and `tracking.required` is true; otherwise that is a warning and the row's `run_id` is None.
+    The run becomes FINISHED, and is tagged complete, once it has everything. Where the server cannot be reached, raises
+    Unreachable (a UserError) if `tracking.required` is true; else prints a warning, and `run_id` is None.
     """
     place, key = locate(tracking, root), _key(scoring_params, key_parts)
     try:
         connection = connect(place)
-        with faults_named(place), place.lock():
+        with errors_as_unreachable(place), place.lock():
             run_id, created = _obtain(connection, run_record, key)
             run = connection.client.get_run(run_id)
             if run.data.tags.get(COMPLETE) == "true":
-                return Row(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created=False)
+                return RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created=False)
             params = {**run_record["params"], **entries.flatten(scoring_params), KEY: key}
             entries.log_parameters(connection, run_id, params, {**_tags(run_record), KEY: key, **tags})
             entries.log_curves(connection, run_id, curves)
@@ -159,8 +159,8 @@ def close(
         if tracking.required:
             raise
         warn(error)
-        return Row(None, run_record["name"], "not written yet: `dvc repro` writes it when tracking answers", False)
-    return Row(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created)
+        return RunRef(None, run_record["name"], "not logged yet: `dvc repro` logs it when tracking answers", False)
+    return RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created)
 
 
 def _tags(run_record: Mapping[str, Any]) -> dict[str, str]:
@@ -174,12 +174,12 @@ def _tags(run_record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _obtain(connection: Connection, run_record: Mapping[str, Any], key: str) -> tuple[str, bool]:
-    """The row for this result: the training's own, one that was made before, or a new one. Also whether it is new."""
+    """The id of this result's run (the training's own, an earlier one, or a new one), and whether it is new."""
     own = run_record["run_id"]
-    row = entries.active_run(connection, own) if own else None
-    if row is not None and _claim(connection, own, key):
-        if row.data.tags.get(COMPLETE) != "true" and provenance.experiment_name():
-            # Another experiment may have trained for this one; it makes a row of its own, and is to find its name free.
+    run = entries.active_run(connection, own) if own else None
+    if run is not None and _claim(connection, own, key):
+        if run.data.tags.get(COMPLETE) != "true" and provenance.experiment_name():
+            # Another experiment may have done this training: its own run must find its name free.
             connection.client.update_run(own, name=provenance.experiment_name())
         return own, False
     client, experiments = connection.client, [connection.experiment_id]
@@ -195,7 +195,7 @@ def _obtain(connection: Connection, run_record: Mapping[str, Any], key: str) -> 
 
 
 def _claim(connection: Connection, run_id: str, key: str) -> bool:
-    """Whether this result owns the row: the first to write the key does, and keeps it."""
+    """Whether this result owns the run: the first to write the key keeps it."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,4 +1,4 @@
-"""The row while a model trains: opened before, fed during, left open for the scores after."""
+"""The MLflow run of a training: opened before it, logged to during it, left open for the scores."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from musicgen_lite.errors import first_line
 from musicgen_lite.io.files import read_json, write_json
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking import provenance
-from musicgen_lite.tracking.connection import Connection, Unreachable, connect, faults_named, locate, warn
+from musicgen_lite.tracking.connection import Connection, Unreachable, connect, errors_as_unreachable, locate, warn
 from musicgen_lite.tracking.entries import flatten, log_parameters, metric
 
 TRAINED_BY = "trained_by"
 
 
 class Run:
-    """A training's row. Use it as a context manager around the training.
+    """The run of a training, as a context manager around it.
 
-    While it is open, system metrics are logged. A failure marks the row FAILED, and the same row is taken up again;
-    success leaves it RUNNING, because its scores are still to come. Once the training has begun, a server that dies
-    is reported once and otherwise ignored: what is missing is written by the last stage.
+    While it is open, system metrics are logged. A failure marks the run FAILED, and a resumed training reopens it;
+    success leaves it RUNNING, because its scores follow. If the server fails during the training, that is reported once:
+    the last stage logs what is missing.
 
-    `record` is what `run.json` keeps: id (of the training), run_id (of its row, or None), name, started (ISO 8601),
+    `record` is the content of `run.json`: id (of the training), run_id (of its run, or None), name, started (ISO 8601),
     params (flat), tags.
     """
 
@@ -38,15 +38,15 @@ class Run:
 
     @property
     def loggers(self) -> list[Any]:
-        """Lightning loggers that feed the row; none where there is no connection."""
+        """Lightning loggers of the run; none without a connection."""
         if self._connection is None:
             return []
-        from musicgen_lite.tracking.lightning import RowLogger
+        from musicgen_lite.tracking.lightning import RunLogger
 
-        return [RowLogger(self._connection.place, self.record["run_id"], self.log)]
+        return [RunLogger(self._connection.place, self.record["run_id"], self.log)]
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Add one point to the curve of each metric. Never raises for a fault of the server."""
+        """Log a value of each metric at `step`. Never raises for an error of the server."""
         if self._connection is not None:
             now = int(time.time() * 1000)
             try:
@@ -57,7 +57,7 @@ class Run:
                 self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        warn(f"MLflow failed ({first_line(error)}); training goes on, and the last stage writes what the row lacks")
+        warn(f"MLflow failed ({first_line(error)}); training goes on, and the last stage logs what is missing")
         self._connection = None
 
     def __enter__(self) -> "Run":
@@ -80,8 +80,8 @@ class Run:
         if kind is not None and self._connection is not None:
             try:
                 self._connection.client.set_terminated(self.record["run_id"], "FAILED")
-            except Exception as fault:
-                self._give_up(fault)
+            except Exception as failure:
+                self._give_up(failure)
 
 
 def _new_record(params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
@@ -98,33 +98,32 @@ def _new_record(params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that reports, of the several that a training on many devices may have."""
+    """Whether this is the process of rank 0, which alone logs."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
     return int(rank) == 0
 
 
 def begin(tracking: TrackingParams, root: str | Path, params: Mapping[str, Any], kept: str | Path) -> Run:
-    """Open the row of a training, or take up the row of an interrupted one.
+    """Open the run of a training, or reopen that of an interrupted one.
 
     params: nested parameters that the training depends on; logged flat (`train.steps`).
-    kept: the file that keeps the record beside the checkpoints; where it exists, the training was interrupted. It is
-    written before the row is opened, and the row is found again by the training's id, which is one of its tags: so
-    there is no moment at which a kill leaves a row that nobody takes up.
-    Raises Unreachable (a UserError) within seconds where the tracking server cannot be reached and `tracking.required` is true;
-    otherwise that is a warning, the record's `run_id` stays None, and `close` writes the row later.
+    kept: the file of the record beside the checkpoints; it exists where the training was interrupted. It is written
+    before the run is opened, and the run is found by the training's id, one of its tags: no kill leaves an orphaned run.
+    Where the server cannot be reached, raises Unreachable (a UserError) within seconds if `tracking.required` is true;
+    else prints a warning, the record's `run_id` stays None, and `close` logs the run later.
     """
     tags = provenance.tags("train")
     kept = Path(kept)
     record = {**read_json(kept), "tags": tags} if kept.exists() else _new_record(flatten(params), tags)
-    # The first experiment failed, and its name with it; the row takes the name of the one that carries on.
+    # A run that another experiment began takes the name of the one that goes on with it.
     record["name"] = provenance.experiment_name() or record["name"]
     if not is_first_process():
         return Run(record, None)
     write_json(kept, record)
     try:
         connection = connect(locate(tracking, root))
-        with faults_named(connection.place):
-            _open_row(connection, record)
+        with errors_as_unreachable(connection.place):
+            _open_run(connection, record)
     except Unreachable as error:
         if tracking.required:
             raise
@@ -133,8 +132,8 @@ def begin(tracking: TrackingParams, root: str | Path, params: Mapping[str, Any],
     return Run(record, connection)
 
 
-def _open_row(connection: Connection, record: dict[str, Any]) -> None:
-    """Make the training's row RUNNING, or create it where it does not exist (any more); its id goes into the record."""
+def _open_run(connection: Connection, record: dict[str, Any]) -> None:
+    """Set the training's run to RUNNING, or create it; put its id into the record."""
     client = connection.client
     opened = client.search_runs([connection.experiment_id], f"tags.{TRAINED_BY} = '{record['id']}'")
     if opened:

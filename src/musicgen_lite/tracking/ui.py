@@ -1,4 +1,4 @@
-"""MLflow's own pages, started lightly and opened at the comparison of all rows."""
+"""MLflow's own pages, opened at the comparison of all runs."""
 
 import json
 import os
@@ -19,9 +19,9 @@ METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel"
 
 
 def _view() -> str:
-    """The view as MLflow itself stores one that is shared: the columns that matter, newest row first.
+    """A shared view in MLflow's own format: the columns that matter, newest run first.
 
-    Columns are chosen per browser and cannot stand in a link, but a view that is kept with the experiment can.
+    A link cannot name columns, but it can name a view that is stored with the experiment.
     """
     columns = [f"params.`{name}`" for name in PARAMS] + [f"metrics.`{name}`" for name in METRICS]
     state = {"selectedColumns": ["attributes.`Created`", *columns], "columnOrder": []}
@@ -29,7 +29,7 @@ def _view() -> str:
 
 
 def share_view(connection: Connection) -> bool:
-    """Keep the view with the experiment; False where the server does not let us, and its own columns are shown."""
+    """Store the view with the experiment; False where the server refuses, and shows its default columns."""
     from mlflow.exceptions import MlflowException
 
     tag, view = f"mlflow.sharedViewState.{VIEW}", _view()
@@ -44,7 +44,7 @@ def share_view(connection: Connection) -> bool:
 
 
 def comparison(address: str, connection: Connection, mode: Literal["TABLE", "CHART"], shared: bool = True) -> str:
-    """The link to all rows side by side. MLflow would otherwise open its pages for language models."""
+    """The link to all runs side by side. MLflow would otherwise open its pages for language models."""
     view = f"workflowType=machine_learning&compareRunsMode={mode}" + (f"&viewStateShareKey={VIEW}" if shared else "")
     return f"{address}/#/experiments/{connection.experiment_id}/runs?{view}"
 
@@ -52,7 +52,7 @@ def comparison(address: str, connection: Connection, mode: Literal["TABLE", "CHA
 def _links(address: str, connection: Connection) -> str:
     shared = share_view(connection)
     table, charts = (comparison(address, connection, mode, shared) for mode in ("TABLE", "CHART"))
-    return f"compare all rows:   {table}\nthe same as charts: {charts}"
+    return f"compare all runs:   {table}\nthe same as charts: {charts}"
 
 
 def _free_port() -> int:
@@ -68,13 +68,13 @@ def _free_port() -> int:
 
 
 def ui(tracking: TrackingParams, root: str | Path) -> None:
-    """Print the link to the comparison of all rows; for a local database become MLflow's server, until Ctrl-C.
+    """Print the link to the comparison of all runs; for a local database become MLflow's server, until Ctrl-C.
 
-    Raises UserError where no row was ever written, or no port is free.
+    Raises UserError where there is no run yet, or no port is free.
     """
     place = locate(tracking, root)
     if place.database and not place.database.exists():
-        raise UserError(f"{place.database}: no {DATABASE} yet; `dvc repro` writes the first row")
+        raise UserError(f"{place.database}: no {DATABASE} yet; `dvc repro` logs the first run")
     print("starting MLflow …", flush=True)
     connection = connect(place)
     if place.is_server:

@@ -1,29 +1,29 @@
-"""Files by the names that a table has for them, which another system or a spreadsheet may have spelt in another way."""
+"""Finds the files that a table names, even where another system or a spreadsheet changed the spelling."""
 
 import difflib
 import os
 import unicodedata
 from pathlib import Path
 
-NEAR = 0.8
-HINTS = 50  # names that are missed and compared with those that are there
+SIMILARITY = 0.8  # of a name that a hint suggests
+MAX_HINTS = 50  # missing names that get a hint: finding one takes time
 
 
-def spelt(name: str) -> str:
-    """A name without what cannot be seen: letters with their accents in one (NFC), no space around it."""
+def normalize(name: str) -> str:
+    """A name in Unicode's composed form (NFC), without surrounding space."""
     return unicodedata.normalize("NFC", name).strip()
 
 
-class Names:
-    """Finds files in `folder`; what a folder holds is read once."""
+class FileLookup:
+    """Finds files in `folder`; each folder is listed once."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._listings, self._hints = folder, dict[Path, list[str]](), HINTS
+        self.folder, self._listings, self._hints = folder, dict[Path, list[str]](), MAX_HINTS
 
     def find(self, cell: str) -> tuple[Path, str] | str:
-        """The file that a table's cell names and its name on disk, relative to the folder; or why none may be read.
+        """The file that a table's cell names and its name on disk, relative to the folder; or the reason to reject it.
 
-        The name as it stands comes first, then without space around it, then whatever is spelt alike.
+        Tried in order: the cell as it is, without surrounding space, and the one file with an equal normalized name.
         """
         name = cell.strip()
         if not name:
@@ -31,13 +31,13 @@ class Names:
         for given in dict.fromkeys((cell, name)):
             if found := self._file(given):
                 return found if isinstance(found, str) else (found, given)
-        alike = self._alike(name)
-        if alike and isinstance(path := self._file(alike), Path):
-            return path, alike
+        match = self._normalized_match(name)
+        if match and isinstance(path := self._file(match), Path):
+            return path, match
         return f"file: no such file{self._hint(name)}"
 
     def _file(self, name: str) -> Path | str | None:
-        """The file of exactly this name, or why it may not be read; None where there is none."""
+        """The file of exactly this name, or the reason to reject it; None where there is none."""
         try:
             path = (self.folder / name).resolve()
             if Path(name).is_absolute() or not path.is_relative_to(self.folder.resolve()):
@@ -46,11 +46,11 @@ class Names:
         except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL byte, a loop of links
             return f"file: file_name cannot be a file's ({error})"
 
-    def _alike(self, name: str) -> str | None:
-        """The one name on disk that is spelt as this one, part by part."""
+    def _normalized_match(self, name: str) -> str | None:
+        """The one path on disk whose normalized name equals this one, part by part."""
         found = Path()
         for part in Path(name).parts:
-            hits = [one for one in self._listing(self.folder / found) if spelt(one) == spelt(part)]
+            hits = [one for one in self._listing(self.folder / found) if normalize(one) == normalize(part)]
             if part in hits:
                 hits = [part]
             if len(hits) != 1:
@@ -67,11 +67,11 @@ class Names:
         return self._listings[folder]
 
     def _hint(self, name: str) -> str:
-        """The nearest name in the same folder, if any; only of the first that are missed, since it takes its time."""
+        """The most similar name in the same folder, if any, for the first `MAX_HINTS` missing names."""
         self._hints -= 1
         if self._hints < 0:
             return ""
         folder = Path(name).parent
-        there = {spelt(one).casefold(): one for one in self._listing(self.folder / folder)}
-        near = difflib.get_close_matches(spelt(Path(name).name).casefold(), there, n=1, cutoff=NEAR)
-        return f"; {str(folder / there[near[0]])!r} is near it" if near else ""
+        there = {normalize(one).casefold(): one for one in self._listing(self.folder / folder)}
+        near = difflib.get_close_matches(normalize(Path(name).name).casefold(), there, n=1, cutoff=SIMILARITY)
+        return f"; {str(folder / there[near[0]])!r} is similar" if near else ""

@@ -216,3 +216,26 @@ def test_imports_run_one_way(area: str) -> None:
             top = found.relative_to(PACKAGE).parts[0].removesuffix(".py")
             allowed = LAYERS[area] | BASE | {area} | (PREVIEW if file.name == "preview.py" else set())
             assert top in allowed, f"{file.relative_to(PACKAGE)} imports {top}"
+
+
+def invalidated_beyond_need() -> dict[str, str]:
+    """Stages of a run of model A that depend on a module and do not import it, by module, as docs/invalidation.md has it."""
+    found = {}
+    for module in sorted(
+        file.relative_to(ROOT).as_posix() for file in [*PACKAGE.rglob("*.py"), *ROOT.glob("stages/*.py")]
+    ):
+        deps = {stage: [dep.replace("${model.type}", "a") for dep in declared(stage)] for stage in CACHED}
+        stages = {stage for stage in CACHED if any(covers(dep, module) for dep in deps[stage])}
+        unused = {
+            stage for stage in stages if module not in {name.replace("${model.type}", "a") for name in closure(stage)}
+        }
+        if unused:
+            found[module] = ", ".join(sorted(unused))
+    return found
+
+
+def test_docs_list_what_runs_again_beyond_need() -> None:
+    text = (ROOT / "docs" / "invalidation.md").read_text()
+    expected = "\n".join(f"| `{module}` | {stages} |" for module, stages in invalidated_beyond_need().items())
+    assert expected in text, f"the table of docs/invalidation.md should be:\n{expected}"
+    assert len(re.findall(r"^\| `", text, re.MULTILINE)) == len(expected.splitlines())

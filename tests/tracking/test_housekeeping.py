@@ -12,7 +12,7 @@ RUN_ID = "0123456789abcdef" * 2
 
 
 @pytest.mark.slow
-def test_deleted_and_unknown_rows_leave_with_their_files_and_others_stay(tmp_path: Path) -> None:
+def test_deleted_and_unknown_runs_leave_with_their_files_and_others_stay(tmp_path: Path) -> None:
     ids = [begin(tmp_path, kept=name).record["run_id"] for name in ("kept", "deleted")]
     mlflow = client(tmp_path)
     (tmp_path / "sound.flac").write_bytes(b"fLaC")
@@ -34,7 +34,7 @@ def test_deleted_and_unknown_rows_leave_with_their_files_and_others_stay(tmp_pat
     assert mlflow.get_run(ids[0]).info.lifecycle_stage == "active"
 
 
-def test_without_a_database_nothing_is_unknown_and_rows_of_another_one_are_known(tmp_path: Path) -> None:
+def test_without_a_database_nothing_is_unknown_and_runs_of_another_one_are_known(tmp_path: Path) -> None:
     (tmp_path / "mlartifacts" / RUN_ID).mkdir(parents=True)
     assert tracking.leftovers(settings(), tmp_path, 0).folders == []
     assert tracking.leftovers(settings(uri="http://localhost:1"), tmp_path, 0).folder is None

@@ -40,7 +40,7 @@ def test_without_names_the_newest_of_each_model_type_older_first() -> None:
     assert [one.info.run_id for one in choose(same, [])] == ["cd12", "ab12"]
 
 
-def test_rows_are_named_by_name_id_or_beginning_in_the_order_given() -> None:
+def test_runs_are_named_by_name_id_or_beginning_in_the_order_given() -> None:
     assert [one.info.run_id for one in choose(ROWS, ["late-b", "cd12", "e"])] == ["ab34", "cd12", "ef12"]
 
 
@@ -74,7 +74,7 @@ def test_mistakes_on_the_command_line_are_named_at_once(tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_row_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     details = {"estimates": {}, "columns": {}, "notes": {"x": 1}}
     files = {"sounds.parquet": tmp_path / "sounds.parquet"}
     for name in ("nll", "reference", "audio"):

@@ -99,7 +99,7 @@ def test_a_server_that_accepts_and_never_answers_is_named_within_seconds(tmp_pat
             begin(tmp_path, uri=f"http://127.0.0.1:{mute.getsockname()[1]}")
 
 
-def test_without_a_required_server_training_goes_on_without_a_row(
+def test_without_a_required_server_training_goes_on_without_a_run(
     dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with begin(tmp_path, uri=dead, required=False) as run:
@@ -114,7 +114,7 @@ def test_without_a_required_server_training_goes_on_without_a_row(
         tracking.close(settings(dead), tmp_path, run.record, **content())
 
 
-def test_only_the_first_process_of_a_parallel_training_opens_a_row(
+def test_only_the_first_process_of_a_parallel_training_opens_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -123,7 +123,7 @@ def test_only_the_first_process_of_a_parallel_training_opens_a_row(
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_row_is_named_after_the_experiment_or_after_model_and_parameters(
+def test_a_run_is_named_after_the_experiment_or_after_model_and_parameters(
     dead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def name(params: dict[str, Any], kept: str) -> str:
@@ -192,7 +192,7 @@ def begun(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.slow
-def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
+def test_a_failed_training_resumes_into_its_run_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), begin(tmp_path) as first:
         first.log({"val_loss": 4.0}, 1)
         raise RuntimeError
@@ -223,7 +223,7 @@ def test_a_failed_training_resumes_into_its_row_and_closing_twice_changes_nothin
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_while_it_opens_its_row_takes_that_row_up_again(
+def test_a_training_that_is_killed_while_it_opens_its_run_takes_that_run_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
@@ -263,8 +263,8 @@ def test_a_close_that_is_cut_short_is_completed_by_the_next(
 
 
 @pytest.mark.slow
-def test_a_missing_file_is_named_and_leaves_the_row_open(begun: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"page\.html: this file"):
+def test_a_missing_file_is_named_and_leaves_the_run_open(begun: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"page\.html: this artifact"):
         tracking.close(
             settings(required=False), tmp_path, begun.record, **content(files={"page.html": tmp_path / "page.html"})
         )
@@ -272,7 +272,7 @@ def test_a_missing_file_is_named_and_leaves_the_row_open(begun: Run, tmp_path: P
 
 
 @pytest.mark.slow
-def test_results_that_race_for_a_row_get_one_each_and_equal_ones_share_it(begun: Run, tmp_path: Path) -> None:
+def test_results_that_race_for_a_run_get_one_each_and_equal_ones_share_it(begun: Run, tmp_path: Path) -> None:
     parts = ["p", "q", "r", "r", "q", "p"]
     refs: dict[int, tracking.RunRef] = {}
 
@@ -295,7 +295,7 @@ def test_results_that_race_for_a_row_get_one_each_and_equal_ones_share_it(begun:
 
 
 @pytest.mark.slow
-def test_a_training_without_a_row_gets_one_when_tracking_answers_again(dead: str, tmp_path: Path) -> None:
+def test_a_training_without_a_run_gets_one_when_tracking_answers_again(dead: str, tmp_path: Path) -> None:
     record = begin(tmp_path, uri=dead, required=False).record
     ref = tracking.close(settings(), tmp_path, record, **content())
     assert (ref.created, ref.name) == (True, record["name"])
@@ -306,7 +306,7 @@ def test_a_training_without_a_row_gets_one_when_tracking_answers_again(dead: str
 
 
 @pytest.mark.slow
-def test_another_experiment_gets_rows_of_its_own(begun: Run, tmp_path: Path) -> None:
+def test_another_experiment_gets_runs_of_its_own(begun: Run, tmp_path: Path) -> None:
     tracking.close(settings(), tmp_path, begun.record, **content())
     other = tracking.close(settings(experiment="second"), tmp_path, begun.record, **content())
     assert other.created
@@ -330,7 +330,7 @@ def test_system_metrics_are_logged_while_a_training_runs(tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
-def test_processes_that_meet_at_a_fresh_database_all_get_their_row(tmp_path: Path) -> None:
+def test_processes_that_meet_at_a_fresh_database_all_get_their_run(tmp_path: Path) -> None:
     script = (
         "import sys; from musicgen_lite import tracking; from musicgen_lite.params import TrackingParams\n"
         "settings = TrackingParams(uri='', experiment='test', required=True)\n"
@@ -347,7 +347,7 @@ def test_processes_that_meet_at_a_fresh_database_all_get_their_row(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_lightning_feeds_the_row_without_ending_it_and_survives_a_fault(
+def test_lightning_feeds_the_run_without_ending_it_and_survives_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from lightning.pytorch import Trainer
@@ -381,7 +381,7 @@ def test_lightning_feeds_the_row_without_ending_it_and_survives_a_fault(
 
 
 @pytest.mark.slow
-def test_the_row_of_a_training_has_the_name_of_the_experiment_whose_result_it_holds(
+def test_the_run_of_a_training_has_the_name_of_the_experiment_whose_result_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two experiments share a training; the one that waited for it is scored first."""

@@ -27,7 +27,7 @@ SCRIPT = (
 )
 
 
-def test_without_a_row_there_is_nothing_to_show(tmp_path: Path) -> None:
+def test_without_a_run_there_is_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mlflow\.db: no mlflow\.db yet; `dvc repro` logs the first run"):
         tracking.ui(HERE, tmp_path)
 

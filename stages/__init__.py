@@ -37,7 +37,7 @@ def leave_at_once(number: int, frame: FrameType | None) -> None:
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, leave_at_once)
 
-# Lightning stands for its extra: importing it would take seconds, and not every stage needs it.
+# Lightning represents its extra; it is only looked up, since importing it takes seconds.
 if find_spec("lightning") is None:
     from musicgen_lite.errors import UserError, require
 

@@ -171,8 +171,8 @@ def test_the_command_writes_a_file_and_says_how_fast(
         (["-o", "keep.wav"], "keep.wav: there is a folder of this name, which is left alone"),
         (["-o", "/proc/x.wav"], "/proc/x.wav: nothing can be written here"),
         (["-o", "notes.txt/x.wav"], "notes.txt/x.wav: not the name of a file"),
-        (["--continue", "song.wav", "-o", "song.wav"], "song.wav: it is read as well"),
-        (["--audio", "./song.wav", "-o", "song.wav"], "song.wav: it is read as well"),
+        (["--continue", "song.wav", "-o", "song.wav"], "song.wav: it is an input as well"),
+        (["--audio", "./song.wav", "-o", "song.wav"], "song.wav: it is an input as well"),
     ],
 )
 def test_where_nothing_can_be_written_is_named_before_a_model_is_loaded(

@@ -100,7 +100,7 @@ def test_a_place_is_asked_before_the_work(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 300 + ".wav")
     for path, expected in (
         (tmp_path / "folder.wav", "folder of this name"), (tmp_path / "song.wav" / "a.wav", "not the name of a file"),
-        (long, "not the name of a file"), (tmp_path / "link.wav", "read as well"), ("/proc/no/x.wav", "nothing can be"),
+        (long, "not the name of a file"), (tmp_path / "link.wav", "an input as well"), ("/proc/no/x.wav", "nothing can be"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=expected) as error:
             files.check_place(path, None, tmp_path / "song.wav", tmp_path / "gone.wav")

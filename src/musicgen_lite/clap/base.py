@@ -21,7 +21,7 @@ class Clap(Protocol):
     origin: dict[str, str]
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Captions as float32 `[N, D]` of length 1; what lies beyond 77 tokens is cut."""
+        """Captions as float32 `[N, D]` of length 1, truncated at 77 tokens."""
         ...
 
     def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:

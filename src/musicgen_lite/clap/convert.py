@@ -1,7 +1,7 @@
-"""A CLAP checkpoint of LAION's as a directory of transformers' ClapModel: safetensors, and no laion-clap to run it.
+"""Converts a LAION CLAP checkpoint to a directory of transformers' ClapModel, in safetensors, which needs no laion-clap.
 
-Both hold the same two networks under different names; HTSAT's keys, queries and values are one matrix there and three here.
-Configurations are read from the tensors' shapes, RoBERTa's from roberta-base, where laion-clap takes it from as well.
+Both have the same two networks under different names; HTSAT's queries, keys and values are one matrix there and three here.
+Configurations are read from the tensors' shapes, that of RoBERTa from roberta-base, as in laion-clap.
 """
 
 import re
@@ -47,35 +47,35 @@ RENAMED = (
     (r"\.mlp\.fc2\.", ".output.dense."),
 )
 QKV, PARTS = ".attn.qkv.", ("query", "key", "value")
-# What embeddings have no use for: the spectrogram's own constants, tables of positions and masks, which are made anew, the
-# head for AudioSet's classes, and the layers behind the embeddings that only a loss of the training read.
+# Tensors that embeddings do not need: the spectrogram's constants, position tables and masks, which are rebuilt, the head for
+# AudioSet's classes, and layers that only a training loss used.
 UNUSED = re.compile(
     r"^audio_branch\.(spectrogram_extractor|logmel_extractor|tscam_conv|head)\."
     r"|\.attn_mask$|\.relative_position_index$|^(audio|text)_transform\."
 )
-# Buffers that ClapModel makes itself.
-MADE = ("position_ids", "token_type_ids", "relative_position_index")
+# Buffers that ClapModel builds itself.
+BUILT = ("position_ids", "token_type_ids", "relative_position_index")
 TEXT_KEYS = (
     "attention_probs_dropout_prob", "bos_token_id", "eos_token_id", "hidden_act", "hidden_dropout_prob", "hidden_size",
     "intermediate_size", "layer_norm_eps", "max_position_embeddings", "num_attention_heads", "num_hidden_layers",
     "pad_token_id", "type_vocab_size", "vocab_size",
 )  # fmt: skip
-# The same in every configuration of laion_clap's; no tensor says them, but the filters do, which `extractor_of` compares.
+# Equal in all configurations of laion_clap and in no tensor; `extractor_of` checks them by the mel filters.
 RATE, WINDOW_S, HOP, FREQUENCIES = 48_000, 10, 480, (50, 14_000)
 
 
 def convert(
     checkpoint: str | Path, directory: str | Path, trusted: Collection[str] = (), roberta: str = ROBERTA
 ) -> str:
-    """Write the checkpoint of LAION's as a directory that `clap.load` takes; gives its fingerprint.
+    """Write a LAION checkpoint as a directory that `clap.load` takes; gives its fingerprint.
 
     trusted: sha256 of checkpoints beside the known ones; roberta: a directory or hub name with the configuration and
     the tokenizer of roberta-base. Raises UserError where the directory is there already, the checkpoint is refused (see
-    `read_checkpoint`), or holds anything else than the CLAP that its shapes speak of.
+    `read_checkpoint`), or has other tensors than the architecture of its shapes.
     """
     directory = Path(directory)
     if directory.exists():
-        raise UserError(f"{directory}: it is there already; name a new directory")
+        raise UserError(f"{directory}: exists already; name a new directory")
     check_place(directory)
     found = read_checkpoint(Path(checkpoint), "checkpoint", trusted, "--sha256")
     source = locate(roberta, "--roberta", {}, small=True)
@@ -100,7 +100,7 @@ def convert(
 
 
 def config_of(checkpoint: LaionCheckpoint, text: dict[str, Any]) -> "ClapConfig":
-    """ClapModel's configuration by the shapes of a checkpoint, `text` being RoBERTa's."""
+    """ClapModel's configuration from the shapes of a checkpoint; text: RoBERTa's configuration."""
     from transformers import ClapConfig
 
     tensors = checkpoint.tensors
@@ -122,14 +122,14 @@ def config_of(checkpoint: LaionCheckpoint, text: dict[str, Any]) -> "ClapConfig"
         "enable_fusion": checkpoint.fusion,
         "fusion_type": "aff_2d" if checkpoint.fusion else None,
     }
-    noted = {CONVERTED: checkpoint.sha256}
-    return ClapConfig(text_config={**text, "projection_dim": dim}, audio_config=audio, projection_dim=dim, **noted)
+    origin = {CONVERTED: checkpoint.sha256}
+    return ClapConfig(text_config={**text, "projection_dim": dim}, audio_config=audio, projection_dim=dim, **origin)
 
 
 def extractor_of(checkpoint: LaionCheckpoint) -> "ClapFeatureExtractor":
-    """The feature extractor that gives the spectrograms a checkpoint was trained on.
+    """The feature extractor with the spectrograms that a checkpoint was trained on.
 
-    Raises UserError where its mel filters are not those that the checkpoint holds.
+    Raises UserError where its mel filters differ from those of the checkpoint.
     """
     from transformers import ClapFeatureExtractor
 
@@ -144,13 +144,13 @@ def extractor_of(checkpoint: LaionCheckpoint) -> "ClapFeatureExtractor":
     if made.shape != held.shape or not np.allclose(made, held, atol=1e-6):
         raise UserError(
             f"{checkpoint.path}: {MEL} holds other filters than {held.shape[1]} mel bands of {low} to {high} Hz at {RATE} Hz, "
-            "which all checkpoints of LAION's have; no feature extractor of transformers is known to fit it"
+            "which all LAION checkpoints have; no feature extractor of transformers is known to fit it"
         )
     return extractor
 
 
 def fill(model: Any, checkpoint: LaionCheckpoint) -> None:
-    """Put the weights of a checkpoint into a ClapModel. Raises UserError for a tensor that is left over, missing, or of another shape."""
+    """Load the weights of a checkpoint into a ClapModel. Raises UserError for extra, missing or misshapen tensors."""
     state: dict[str, torch.Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         if UNUSED.search(name):
@@ -167,12 +167,12 @@ def fill(model: Any, checkpoint: LaionCheckpoint) -> None:
             state[new] = tensor
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # says which shapes differ
-        raise UserError(f"{checkpoint.path}: not the CLAP that its shapes speak of: {error}") from error
-    missing = [name for name in missing if not name.endswith(MADE)]
+    except RuntimeError as error:  # names the shapes that differ
+        raise UserError(f"{checkpoint.path}: not the architecture of its shapes: {error}") from error
+    missing = [name for name in missing if not name.endswith(BUILT)]
     if missing or unexpected:
-        first = f"no {missing[0]}" if missing else f"{unexpected[0]} too much"
+        first = f"no {missing[0]}" if missing else f"{unexpected[0]} in addition"
         raise UserError(
-            f"{checkpoint.path}: no checkpoint of a known CLAP of LAION's, it has {first} "
-            f"({len(missing)} tensors are missing, {len(unexpected)} left over)"
+            f"{checkpoint.path}: no known LAION CLAP, it has {first} "
+            f"({len(missing)} tensors are missing, {len(unexpected)} are extra)"
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 EMBEDDED = {"embedded": "clap", "judge": "clap_judge"}
-# What of the feature extractor changes its output, and of the model beside its weights.
+# What of the feature extractor's and the model's configuration changes the output, beside weights.
 EXTRACTOR_KEYS = (
     "feature_size", "fft_window_size", "frequency_max", "frequency_min", "hop_length", "max_length_s", "padding",
     "sampling_rate", "top_db", "truncation",
@@ -25,7 +25,7 @@ AUDIO_KEYS = (
 TEXT_KEYS = (
     "hidden_act", "layer_norm_eps", "num_attention_heads", "num_hidden_layers", "pad_token_id", "projection_hidden_act"
 )  # fmt: skip
-# What `clap.convert` notes in a configuration: the sha256 of the checkpoint that was converted.
+# The configuration key in which `clap.convert` records the sha256 of the converted checkpoint.
 CONVERTED = "laion_checkpoint_sha256"
 
 
@@ -52,7 +52,7 @@ def load(name: str, *, device: "str | torch.device", trusted: Collection[str], p
 
 
 class TransformersClap(ClapScorer):
-    """A ClapModel with its feature extractor and tokenizer, on the device it is on."""
+    """A ClapModel with its feature extractor and tokenizer, on the model's device."""
 
     def __init__(self, model: Any, extractor: Any, tokenizer: Any, origin: dict[str, str] | None = None) -> None:
         self._model, self._extractor, self._tokenizer = model, extractor, tokenizer
@@ -83,7 +83,7 @@ class TransformersClap(ClapScorer):
 
         batch = [np.asarray(window, dtype=np.float64) for window in windows]
         mels = self._extractor(batch, sampling_rate=self.rate, return_tensors="pt").input_features.float()
-        # Left to itself, a fusion extractor marks a random item as longer than the window; none is.
+        # By default a fusion extractor marks a random item as longer than the window; none is.
         longer = torch.zeros(len(batch), 1, dtype=torch.bool)
         output = self._model.get_audio_features(input_features=mels.to(self._model.device), is_longer=longer)
         features: torch.Tensor = output.pooler_output

@@ -1,8 +1,8 @@
-"""LAION's own implementation of CLAP, the package laion-clap: what audiocraft and most papers measure with.
+"""CLAP in LAION's own package laion-clap, with which audiocraft and most papers score.
 
-Imported where a checkpoint of LAION's is named, and only there: it takes seconds. At import it asks the hub for three
-tokenizers, each file of which it waits 23 s for where there is no network; it needs one, RoBERTa's, beside RoBERTa's configuration
-and weights, so these are looked for first, and the import happens offline.
+The package is imported only where a LAION checkpoint is named, since that takes seconds. At import it requests three
+tokenizers from the hub, and without a network waits 23 s for each file. It needs only RoBERTa's tokenizer, configuration and
+weights: these are located first, and the import happens offline.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from musicgen_lite.pretrained import load_tokenizer, locate, tokenizer_digest
 if TYPE_CHECKING:
     import torch
 
-# What of RoBERTa changes its output beside its weights.
+# What of RoBERTa's configuration changes its output, beside its weights.
 TEXT_KEYS = ("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id")
 SUFFIX = ".pt"  # of a checkpoint's name
 
@@ -54,7 +54,7 @@ def load(name: str, *, device: "str | torch.device", trusted: Collection[str], p
 
 @contextlib.contextmanager
 def offline_and_quiet() -> Iterator[None]:
-    """The hub's client asks for nothing that is not in its cache, and nobody prints."""
+    """Let the hub's client use only its cache, and silence warnings and progress bars."""
     from huggingface_hub import constants
     from transformers.utils import logging
 
@@ -69,7 +69,7 @@ def offline_and_quiet() -> Iterator[None]:
 
 
 class LaionClap(ClapScorer):
-    """A CLAP_Module of laion-clap. Audio is not rounded to 16 bits first, as only the package's example does."""
+    """A CLAP_Module of laion-clap. Audio is not rounded to 16 bits first: only the package's example does so."""
 
     def __init__(self, module: Any, origin: dict[str, str]) -> None:
         self._module = module
@@ -100,6 +100,6 @@ class LaionClap(ClapScorer):
 
         waves = [torch.from_numpy(np.ascontiguousarray(window, np.float32)) for window in windows]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchaudio's, for each clip, of an argument that the package passes
+            warnings.simplefilter("ignore")  # of torchaudio, for each clip, about an argument that the package passes
             features: torch.Tensor = self._module.get_audio_embedding_from_data(waves, use_tensor=True)
         return features

@@ -18,9 +18,9 @@ class ArrayWriter:
     """Collects arrays `[T, D]` of one dtype into `.npy` shards with a Parquet index and a `meta.json`.
 
     A shard is written once it has `arrays_per_shard` arrays or `bytes_per_shard` bytes, so that memory does not grow with
-    their number. In a directory where an earlier writer of the same arrays was stopped it goes on behind the last whole
-    shard: add what is not yet `in` it, in the same order. The writer itself does not rename: give it a directory
-    within one of `atomic_dir` or `resumable_dir`.
+    their number. In the directory of an earlier writer of the same arrays that was stopped, it resumes after the last
+    whole shard: add what is not yet `in` it, in the same order. The writer does not rename: give it a directory within
+    one of `atomic_dir` or `resumable_dir`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ArrayWriter:
             self._shards += 1
 
     def _rows_of(self, shard: int) -> Path:
-        """The index of one shard, written after it: where this lies, the shard is whole."""
+        """The index of one shard, written after it: if it exists, the shard is whole."""
         return self.directory / f"rows-{shard:05d}.parquet"
 
     def __contains__(self, key: object) -> bool:

@@ -26,13 +26,13 @@ MAX_NAME = 200  # bytes of a name; most file systems allow 255
 
 
 def explain(error: Exception, path: str | Path | None = None) -> Exception:
-    """Turn the write errors a user can mend into a UserError; give every other error back as it is.
+    """Turn a write error that a user can fix into a UserError; give every other error back unchanged.
 
-    path: what was being written, by default what the error itself names.
+    path: of the file or folder that was written; by default the one that the error names.
     """
     number = getattr(error, "errno", None)
     place = path or getattr(error, "filename", None) or "writing a file"
-    # safetensors gives the system's error as text, and torch's writer only that it stands elsewhere than it should.
+    # safetensors has the system's error only as text, and torch's writer reports an unexpected position.
     torn = "inline_container" in str(error) and "unexpected pos" in str(error)
     if number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error) or torn:
         return UserError(
@@ -48,9 +48,9 @@ def explain(error: Exception, path: str | Path | None = None) -> Exception:
 
 
 def check_place(path: str | Path, *inputs: str | Path | None) -> None:
-    """Raise UserError where no file can be written at `path`: for a command to ask before the work that is to end there.
+    """Raise UserError where no file can be written at `path`: for a command to check before its work.
 
-    inputs: files that are read for it, which it must not replace.
+    inputs: files that the command reads, which it must not replace.
     """
     path = Path(path)
     _check_kind(path, directory=False)
@@ -58,7 +58,7 @@ def check_place(path: str | Path, *inputs: str | Path | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             path.stat()
             if any(given is not None and Path(given).exists() and path.samefile(given) for given in inputs):
-                raise UserError(f"{path}: it is read as well, and would be replaced; name another file")
+                raise UserError(f"{path}: it is an input as well, and would be replaced; name another file")
         probe = _beside(next(folder for folder in path.absolute().parents if folder.exists()) / path.name)
         probe.touch()
         probe.unlink()
@@ -70,17 +70,15 @@ def _check_kind(path: Path, directory: bool) -> None:
     """Raise UserError where a folder would replace a file, or a file a folder."""
     try:
         found = path.stat()
-    except OSError:  # nothing there; or no place for anything, which writing will show
+    except OSError:  # nothing there; or an invalid place, which writing will show
         return
     if stat.S_ISDIR(found.st_mode) != directory:
         there, wanted = ("a file", "folder") if directory else ("a folder", "file")
-        raise UserError(
-            f"{path}: there is {there} of this name, which is left alone; name another {wanted}, or move it"
-        )
+        raise UserError(f"{path}: there is {there} of this name, which is kept; name another {wanted}, or move it")
 
 
 def _unwritable(error: OSError, path: Path) -> Exception:
-    """Why nothing can be written at `path`."""
+    """The error for a `path` where nothing can be written."""
     explained = explain(error, path)
     if isinstance(explained, UserError):
         return explained
@@ -88,11 +86,11 @@ def _unwritable(error: OSError, path: Path) -> Exception:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{_mark(path)}{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    return path.with_name(f"{_prefix(path)}{uuid.uuid4().hex[:8]}.part{path.suffix}")
 
 
-def _mark(path: Path) -> str:
-    """How the names begin of what is written beside `path`; a name as long as names may be leaves no room for more."""
+def _prefix(path: Path) -> str:
+    """The prefix of temporary names beside `path`; a very long name is hashed, since names are limited."""
     name = path.name if len(os.fsencode(path.name)) <= MAX_NAME else hashlib.sha256(os.fsencode(path.name)).hexdigest()
     return f".{name}."
 
@@ -104,24 +102,24 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sign_of_life(part: Path) -> Path:
+def _lock_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.lock")
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed earlier writers of the same `path` left beside it, and nothing that a living one writes."""
-    parts = f"{glob.escape(_mark(path))}*.part{glob.escape(path.suffix)}"
+    """Remove what earlier writers of the same `path` that were killed left beside it, but nothing of living ones."""
+    parts = f"{glob.escape(_prefix(path))}*.part{glob.escape(path.suffix)}"
     for leftover in path.parent.glob(parts):
-        if not is_locked(_sign_of_life(leftover)):
+        if not is_locked(_lock_of(leftover)):
             _remove(leftover)
-    for sign in path.parent.glob(f"{parts}.lock"):
-        is_locked(sign)
+    for lock in path.parent.glob(f"{parts}.lock"):
+        is_locked(lock)  # removes it unless it is held
 
 
 def _replace(part: Path, path: Path) -> None:
-    """Rename `part` to `path`. A folder cannot be replaced at once, and is long in being removed: it steps aside first."""
+    """Rename `part` to `path`. A folder cannot be replaced atomically, and removing it takes long: it is renamed first."""
     old = _beside(path)
-    with locked(_sign_of_life(old)):
+    with locked(_lock_of(old)):
         if path.is_dir() and part.is_dir():
             os.replace(path, old)
         try:
@@ -141,7 +139,7 @@ def _written_beside(path: Path, directory: bool) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep(path)
             part = _beside(path)
-            stack.enter_context(locked(_sign_of_life(part)))
+            stack.enter_context(locked(_lock_of(part)))
             if directory:
                 part.mkdir()
         except OSError as error:

@@ -1,17 +1,17 @@
-"""MP3s that do not say how long they are: libsndfile estimates it by the first frame, and reads no further than that.
+"""MP3s without a valid length: libsndfile estimates one from the first frame, and reads no further.
 
-Where the first frame has no header of Xing's, or one that speaks of a part of the file only, libsndfile is told that the
-file never ends; it then reads what is there.
+Where the first frame has no Xing header, or one that covers only a part of the file, libsndfile gets a stream that pretends to
+be endless, and reads to its end.
 """
 
 import io
 from typing import BinaryIO
 
-HEAD = 4096  # bytes behind the tags of ID3, in which the first frame lies
-ID3 = 10  # bytes of the header of a tag, whose last four hold its length in 7 bits each
+HEAD = 4096  # bytes after the ID3 tags, which hold the first frame
+ID3 = 10  # bytes of a tag's header; the last four hold its length, 7 bits each
 NAMES = (b"Xing", b"Info")
-FRAMES, BYTES = 1, 2  # flags of what such a header states
-JOINED = 0.9  # a header that states less of the file's bytes is that of the first of several files, joined
+FRAMES, BYTES = 1, 2  # flags of the fields of such a header
+JOINED = 0.9  # a header with a smaller share of the file's bytes belongs to the first of several joined files
 ENDLESS = 2**62
 
 
@@ -38,7 +38,7 @@ class Endless:
 
 
 def endless(stream: BinaryIO) -> Endless | None:
-    """How an MP3 that does not state its length is to be read; None for one that does."""
+    """The stream for an MP3 without a valid length; None for one that has it."""
     size, first = stream.seek(0, io.SEEK_END), _behind_tags(stream)
     stream.seek(first)
     head = stream.read(HEAD)
@@ -53,7 +53,7 @@ def endless(stream: BinaryIO) -> Endless | None:
 
 
 def _behind_tags(stream: BinaryIO) -> int:
-    """Where the sound begins."""
+    """The offset of the first frame."""
     place = 0
     while True:
         stream.seek(place)

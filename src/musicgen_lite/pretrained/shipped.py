@@ -1,8 +1,8 @@
-"""The shipped models' files, and the check that they are whole.
+"""The shipped models' files, and the check that they are complete.
 
 In `musicgen_lite/weights`, `MANIFEST.json` records the sha256 of each model's weights, configuration and tokenizer, and
 `RELEASES.json` the fingerprints of the codec and the text encoder that each version of the project shipped, since a model
-goes with no others. `python -m pretraining.manifest` writes both anew after a model was trained.
+fits no others. `python -m pretraining.manifest` rewrites both after a training.
 """
 
 import functools
@@ -14,7 +14,7 @@ from musicgen_lite.io.hashing import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent / "weights"
 MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
-_MEND = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
+_REMEDY = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
 
 
 @functools.cache
@@ -27,16 +27,16 @@ def path(name: str, root: Path = ROOT) -> Path:
     if (root / MANIFEST).is_file():
         manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     else:
-        raise UserError(f"{root / MANIFEST}: this file is missing; {_MEND}")
+        raise UserError(f"{root / MANIFEST}: this file is missing; {_REMEDY}")
     if name not in manifest:
         raise UserError(f"{root / MANIFEST}: no shipped model {name!r}; there are {', '.join(sorted(manifest))}")
     for file, expected in manifest[name].items():
         place = root / name / file
         if not place.is_file():
-            raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_MEND}")
+            raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_REMEDY}")
         found = file_sha256(place)
         if found != expected:
-            raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_MEND}")
+            raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_REMEDY}")
     return root / name
 
 

@@ -198,8 +198,8 @@ def test_an_old_name_gives_the_new_one(old: str, new: str) -> None:
     with pytest.raises(UserError, match=re.escape(expected)):
         params.parse(change(old, 1))
     with pytest.raises(UserError, match=re.escape(expected)):
-        params.check_renamed(change(old, 1), "params.yaml")
-    params.check_renamed(tree(), "params.yaml")
+        presets.check_renamed(change(old, 1), "params.yaml")
+    presets.check_renamed(tree(), "params.yaml")
 
 
 def test_every_name_that_ever_was_is_known_or_renamed() -> None:

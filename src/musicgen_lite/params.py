@@ -4,9 +4,7 @@ Everything is checked here, before anything runs: an unknown key is named with t
 with what is allowed.
 """
 
-import difflib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML, YAMLError
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.params_errors import describe
 
 Fraction = Field(ge=0.0, lt=1.0)
 Count = Field(ge=1, le=10_000_000)
@@ -28,7 +27,6 @@ RENAMED = {
     "data.folder.min_clips": "data.min_available",
     "sample.rows": "sample.batch_size",
 }
-KEY_PREFIX = re.compile(r"\w+: ")  # begins a validator's message that concerns one parameter of its section
 MIN_TEST_CLIPS = 4  # two in each half: an interval needs two
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
@@ -358,50 +356,6 @@ class Params(Section):
         return self
 
 
-def check_renamed(tree: Any, source: str) -> None:
-    """Raise UserError that lists the old names of parameters in a nested mapping with their new ones."""
-    lines = [f"  {old}: renamed to {new}; move its value there" for old, new in RENAMED.items() if _has(tree, old)]
-    if lines:
-        raise UserError("\n".join([f"{source}:", *lines]))
-
-
-def _has(tree: Any, name: str) -> bool:
-    for key in name.split("."):
-        if not isinstance(tree, Mapping) or key not in tree:
-            return False
-        tree = tree[key]
-    return True
-
-
-def _allowed(where: tuple[str | int, ...]) -> list[str]:
-    """The keys that are allowed in the section at `where`."""
-    section: Any = Params
-    for key in where:
-        section = section.model_fields[str(key)].annotation
-    return list(section.model_fields)
-
-
-def _line(error: Any) -> str:
-    """One line for one of pydantic's errors: which parameter, what was found, what is allowed."""
-    where = tuple(error["loc"])
-    name = ".".join(str(part) for part in where)
-    match error["type"]:
-        case "extra_forbidden":
-            if name in RENAMED:
-                return f"{name}: renamed to {RENAMED[name]}; move its value there, and remove {name}"
-            allowed = _allowed(where[:-1])
-            near = difflib.get_close_matches(str(where[-1]), allowed, n=1, cutoff=0.5)
-            hint = f"did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
-            return f"{name}: unknown parameter; {hint}allowed here: {', '.join(allowed)}"
-        case "missing":
-            return f"{name}: missing; it must be given (the repository's params.yaml holds every parameter)"
-        case "value_error":
-            message = str(error["ctx"]["error"])
-            return f"{name}{'.' if KEY_PREFIX.match(message) else ': '}{message}" if name else message
-        case _:
-            return f"{name}: found {error['input']!r:.200}; {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
 def parse(tree: Any, source: str = "params.yaml") -> Params:
     """Check a nested mapping; UserError lists every wrong key and value at once."""
     if not isinstance(tree, dict):
@@ -409,7 +363,7 @@ def parse(tree: Any, source: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        lines = "\n".join(f"  {_line(one)}" for one in error.errors())
+        lines = "\n".join(f"  {describe(one, Params, RENAMED)}" for one in error.errors())
         raise UserError(f"{source}:\n{lines}") from None
 
 

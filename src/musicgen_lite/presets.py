@@ -34,7 +34,7 @@ def write(name: str, presets: Path, file: Path) -> dict[str, tuple[Any, Any]]:
             f"preset {name!r}: there is none of that name; {hint}known: {', '.join(known) or 'none'}{where}"
         )
     preset, tree = _read(presets / f"{name}.yaml"), _read(file)
-    params.check_renamed(tree, str(file))
+    check_renamed(tree, str(file))
     column = _comment_column(tree)
     changed = {}
     for keys, new in leaves(preset):
@@ -53,6 +53,23 @@ def write(name: str, presets: Path, file: Path) -> dict[str, tuple[Any, Any]]:
     params.parse(YAML(typ="safe").load(buffer.getvalue()), f"{file} with the preset {name}")
     write_text(file, buffer.getvalue())
     return changed
+
+
+def check_renamed(tree: Any, source: str) -> None:
+    """Raise UserError that lists the old names of parameters in a nested mapping with their new ones."""
+    lines = [
+        f"  {old}: renamed to {new}; move its value there" for old, new in params.RENAMED.items() if _has(tree, old)
+    ]
+    if lines:
+        raise UserError("\n".join([f"{source}:", *lines]))
+
+
+def _has(tree: Any, name: str) -> bool:
+    for key in name.split("."):
+        if not isinstance(tree, Mapping) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 def leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

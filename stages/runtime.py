@@ -118,10 +118,10 @@ def set_up_torch(compute: ComputeParams) -> str:
     """Set threads and pick the device: `cpu` or `cuda`."""
     import torch
 
+    from musicgen_lite.device import choose_device
+
     torch.set_num_threads(compute.threads or os.cpu_count() or 1)
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("compute.device: found 'cuda', but torch sees no GPU here; set it to auto or cpu")
-    return "cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return choose_device(compute.device, "compute.device")
 
 
 def work_dir(stage: str, params: Params, *facts: str) -> Path:

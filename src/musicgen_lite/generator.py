@@ -17,6 +17,7 @@ from musicgen_lite import codec, models, published, text
 from musicgen_lite.clap.base import ClapScorer
 from musicgen_lite.clap.hub import load_clap
 from musicgen_lite.codec.base import Codec
+from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
 from musicgen_lite.io import audio
@@ -75,13 +76,13 @@ def load(
     Raises UserError for a file that is no whole model of this project, or whose codec or encoder is not the one found
     under its name.
     """
-    place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
+    device = choose_device(device, "device")
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
-        parts = _trained(path, place, trusted_pickles)
+        parts = _trained(path, device, trusted_pickles)
     else:
-        found = published.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
+        found = published.load(str(path), device=device, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
-    scorer = load_clap(clap, trusted_pickles, device=place, parameter="clap") if clap else None
+    scorer = load_clap(clap, trusted_pickles, device=device, parameter="clap") if clap else None
     return Generator(*parts, scorer, weights)
 
 

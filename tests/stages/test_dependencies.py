@@ -5,6 +5,7 @@ Exempt, each for a reason:
 - errors.py: the exception and the words for a missing extra change no result;
 - params.py: DVC tracks the values themselves as params;
 - the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
+- device.py: it says where results are computed, as the section `compute` does;
 - tracking: it records results and never changes them;
 - training/preview.py, and what only it imports: previews during training are a by-product;
 - published.py, and what only it imports: it finds and reads a published model. What is made of it is models/musicgen.py, and its
@@ -23,7 +24,7 @@ from musicgen_lite.models.core.config import TYPES
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "musicgen_lite"
-EXEMPT = ("errors.py", "params.py", "__init__.py", "tracking")
+EXEMPT = ("errors.py", "params.py", "device.py", "__init__.py", "tracking")
 NOT_FOLLOWED = ("src/musicgen_lite/training/preview.py", "src/musicgen_lite/published.py")
 STAGES: dict[str, dict] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CACHED = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
@@ -206,7 +207,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"scoring"},
 }  # fmt: skip
 PREVIEW = {"generation", "text", "codec", "pretrained"}  # training/preview.py alone
-BASE = {"errors", "params", "io", "__init__"}
+BASE = {"errors", "params", "device", "io", "__init__"}
 
 
 @pytest.mark.parametrize("area", LAYERS)

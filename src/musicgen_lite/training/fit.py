@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from musicgen_lite import models
+from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.store import fingerprint, write_json
@@ -93,10 +94,7 @@ def _multiplies_bf16() -> bool:
 
 def hardware(params: Params) -> tuple[str, str]:
     """Accelerator and precision in Lightning's words; UserError where the machine lacks them."""
-    cuda = torch.cuda.is_available()
-    if params.compute.device == "cuda" and not cuda:
-        raise UserError("compute.device: found cuda, but torch sees no GPU here; set it to auto or cpu")
-    accelerator = "cuda" if cuda and params.compute.device != "cpu" else "cpu"
+    accelerator = choose_device(params.compute.device, "compute.device")
     precision: str = params.train.precision
     if precision == "auto":
         precision = "16-mixed" if accelerator == "cuda" else "bf16-mixed" if _multiplies_bf16() else "32"

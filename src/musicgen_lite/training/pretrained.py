@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from musicgen_lite import models, published
+from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
@@ -22,7 +23,7 @@ def import_peer(
     UserError where the codec of the tokens or the encoder of the texts is not the one it was trained with.
     """
     corpus = Corpus(tokens_dir, text_dir)
-    device = torch.device("cuda" if params.compute.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device(choose_device(params.compute.device, "compute.device"))
     found = published.load(name, corpus.max_text, device, params.trusted_pickles)
     config = found.model.config
     for what, folder, has, needs, remedy in (

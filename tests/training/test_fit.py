@@ -14,10 +14,10 @@ from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.store import read_json
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
 from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
+from musicgen_lite.training.schedule import ema_decay
 from tests.support.corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 

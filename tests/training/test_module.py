@@ -1,4 +1,4 @@
-"""The arithmetic of training: schedule, decay groups, losses over masks."""
+"""The arithmetic of training: decay groups, losses over masks."""
 
 import dataclasses
 import math
@@ -11,10 +11,9 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.io.store import ArrayStore
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.callbacks import ema_decay
 from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
 from musicgen_lite.training.fit import boundaries, model_config
-from musicgen_lite.training.module import codebook_nll, evaluate, learning_rate_factor, parameter_groups
+from musicgen_lite.training.module import codebook_nll, evaluate, parameter_groups
 from tests.support.corpora import (
     CODEC,
     FRAMES,
@@ -27,25 +26,10 @@ from tests.support.corpora import (
 )
 
 
-def test_the_schedule_warms_up_linearly_and_falls_as_a_cosine() -> None:
-    factors = [learning_rate_factor(step, 100, 0.1, 0.05) for step in range(100)]
-    assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
-    for step in range(10, 100):
-        angle = math.pi * (step - 9) / 90
-        assert factors[step] == pytest.approx(0.05 + 0.95 * (1 + math.cos(angle)) / 2)
-    assert factors[-1] == pytest.approx(0.05)
-    assert factors[9] == 1.0
-    assert learning_rate_factor(0, 1, 0.1, 0.05) == pytest.approx(0.05)  # no warmup, and the first step is the last
-
-
 def test_validations_are_evenly_spaced_and_the_last_is_the_end() -> None:
     assert boundaries(600, 8) == [75, 150, 225, 300, 375, 450, 525, 600]
     assert boundaries(10, 3) == [3, 7, 10]
     assert boundaries(2, 8) == [1, 2]
-
-
-def test_the_decay_of_the_average_warms_up() -> None:
-    assert [ema_decay(n, 0.9) for n in (1, 8, 1000)] == pytest.approx([2 / 11, 9 / 18, 0.9])
 
 
 def build(type: str, corpus: Corpus) -> LanguageModel:

@@ -15,13 +15,9 @@ from tqdm import tqdm
 
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.data import Batch
+from musicgen_lite.training.schedule import ema_decay
 
 Preview = Callable[[LanguageModel, int], None]
-
-
-def ema_decay(updates: int, decay: float) -> float:
-    """Decay of the average after `updates` of them: short at first, so that the random start is soon forgotten."""
-    return min(decay, (1 + updates) / (10 + updates))
 
 
 class Averaging(WeightAveraging):

@@ -15,19 +15,7 @@ from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import TrainParams
 from musicgen_lite.training.data import Batch, ClipLoader, Order, Share, StepLoader, TokenDataset, hashed
-
-
-def learning_rate_factor(step: int, steps: int, warmup_fraction: float, min_ratio: float) -> float:
-    """Share of the peak learning rate at optimizer step `step` (0-based) of `steps`.
-
-    Linear up to 1, reached with the last warmup step, then a half cosine down to `min_ratio`, reached with the last
-    step.
-    """
-    warmup = round(warmup_fraction * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step + 1 - warmup) / (steps - warmup))
-    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+from musicgen_lite.training.schedule import learning_rate_factor
 
 
 def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:

@@ -25,9 +25,11 @@ from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.store import ArrayWriter
 from musicgen_lite.models import Conditions
 from musicgen_lite.training.batch_size import ON_CPU
-from musicgen_lite.training.data import Corpus, Order, StepLoader, TokenDataset
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.fit import AUTOCAST, fit, hardware, model_config
 from musicgen_lite.training.module import codebook_nll, parameter_groups
+from musicgen_lite.training.sampler import EpochSampler, StepLoader
 
 CLIPS, FRAMES = 4, 250
 
@@ -139,8 +141,8 @@ def bare(given: params.Params, tokens: Path, text: Path) -> float:
     config = model_config(given, corpus)
     data = TokenDataset(corpus, config.max_frames, given.seed, given.model.dropout_text)
     train, size = given.train, ON_CPU
-    order = Order(corpus.clips("train"), given.seed)
-    batches = list(StepLoader(data, order, size, train.effective_batch_size, first=0, start=0, stop=train.steps))
+    sampler = EpochSampler(corpus.clips("train"), given.seed)
+    batches = list(StepLoader(data, sampler, size, train.effective_batch_size, first=0, start=0, stop=train.steps))
     model = models.build(config)
     optimizer = torch.optim.AdamW(parameter_groups(model, train.weight_decay), lr=1e-3, betas=train.betas, fused=True)
     dtype = AUTOCAST[hardware(given)[1]]

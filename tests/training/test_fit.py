@@ -14,9 +14,11 @@ from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.store import read_json
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
+from musicgen_lite.training.sampler import ClipLoader
 from musicgen_lite.training.schedule import ema_decay
 from tests.support.corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
@@ -203,7 +205,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from musicgen_lite.training.fit import fit
-from training.corpora import tiny_params
+from tests.support.corpora import tiny_params
 here, tokens, text = map(Path, sys.argv[1:4])
 params = tiny_params("b", dropout=0.0, steps=2, validations=2, devices=2, strategy="ddp", batch_size=1)
 fit(params, tokens, text, here / "checkpoints", here / "model.safetensors", here / "curves.json", here / "timings.json")
@@ -217,7 +219,7 @@ def test_two_processes_equal_one(tmp_path: Path, stores: tuple[Path, Path]) -> N
     script.write_text(TWO_PROCESSES)
     tests = Path(__file__).parents[1]
     command = [sys.executable, str(script), str(tmp_path / "two"), *map(str, stores)]  # Lightning starts the second one
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     rows = read_json(tmp_path / "two" / "curves.json")

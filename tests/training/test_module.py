@@ -11,9 +11,11 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.io.store import ArrayStore
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import SampleRef, TokenDataset
 from musicgen_lite.training.fit import boundaries, model_config
 from musicgen_lite.training.module import codebook_nll, evaluate, parameter_groups
+from musicgen_lite.training.sampler import ClipLoader
 from tests.support.corpora import (
     CODEC,
     FRAMES,
@@ -56,7 +58,7 @@ def test_another_text_of_the_clip_changes_its_loss(tmp_path: Path, type: str) ->
     model = build(type, corpus).eval()
     data = TokenDataset(corpus, FRAMES, 0, 0.0, dropout_audio=0.0 if type == "b" else None)
     # The clip is too short to be cropped, so that nothing but its text changes from one pass to the next.
-    batches = [data.batch([Visit("t00", epoch)]) for epoch in range(30)]
+    batches = [data.batch([SampleRef("t00", epoch)]) for epoch in range(30)]
     losses = {codebook_nll(model, batch).sum().item() for batch in batches}
     texts = {tuple(batch.conditions.text.flatten().tolist()) for batch in batches}
     assert len(losses) == len(texts) == 4
@@ -70,15 +72,15 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
     clips = corpus.clips("train")
     expected = torch.zeros(2)
     for clip in clips:
-        batch = data.batch([Visit(clip)])
+        batch = data.batch([SampleRef(clip)])
         assert batch.mask.all()  # alone, a clip needs no padding
         logits = model(batch.codes, batch.conditions)
         expected += -logits.log_softmax(-1).gather(-1, batch.codes[..., None])[0, ..., 0].sum(dim=1).detach()
-    together = codebook_nll(model, data.batch([Visit(clip) for clip in clips]))
+    together = codebook_nll(model, data.batch([SampleRef(clip) for clip in clips]))
     assert together.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
     scores = evaluate(model, ClipLoader(data, clips, batch_size=3), 10.0, torch.device("cpu"))
-    cells = data.cells([Visit(clip) for clip in clips])
+    cells = data.cells([SampleRef(clip) for clip in clips])
     if type == "a":
         assert scores["val_loss"] == pytest.approx(float(expected.sum()) / cells, rel=1e-5)
         assert scores["val_loss_q1"] == pytest.approx(float(expected[1]) / (cells / 2), rel=1e-5)
@@ -99,14 +101,14 @@ def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(t
     assert corpus.prompt_frames == 4
     data = TokenDataset(corpus, FRAMES, 0, 0.0, 0.0)
     model = build("b", corpus).eval()
-    visits = [Visit(clip) for clip in corpus.clips("train")]
-    batch = data.batch(visits)
+    samples = [SampleRef(clip) for clip in corpus.clips("train")]
+    batch = data.batch(samples)
     prompt = batch.conditions.prompt
     assert prompt is not None
     filled = (prompt == SIZE).all(dim=1).sum(dim=1).tolist()
-    assert filled == [4 - lengths[visit.clip] for visit in visits]
+    assert filled == [4 - lengths[sample.clip] for sample in samples]
     with torch.no_grad():
-        alone = torch.stack([codebook_nll(model, data.batch([visit])) for visit in visits]).sum(dim=0)
+        alone = torch.stack([codebook_nll(model, data.batch([sample])) for sample in samples]).sum(dim=0)
         torch.testing.assert_close(codebook_nll(model, batch), alone, rtol=1e-5, atol=1e-4)
         longer = torch.where(
             prompt == SIZE, torch.zeros_like(prompt), prompt

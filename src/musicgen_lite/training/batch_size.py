@@ -10,7 +10,7 @@ import torch
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.params import TrainParams
-from musicgen_lite.training.data import TokenDataset, Visit
+from musicgen_lite.training.dataset import SampleRef, TokenDataset
 from musicgen_lite.training.module import codebook_nll, parameter_groups
 
 ON_CPU = 8  # memory is no limit there, and more rows are no faster
@@ -59,7 +59,7 @@ def optimizer_step(
     """What a training needs at most: a step on `size` of the longest clips with the longest text, and an average beside."""
     tried, average = (copy.deepcopy(model).to(device) for _ in range(2))
     index = dataset.corpus.targets.index
-    longest = Visit(str(index["key"].iloc[index["length"].argmax()]))
+    longest = SampleRef(str(index["key"].iloc[index["length"].argmax()]))
     batch = dataset.batch([longest] * size)
     batch = dataclasses.replace(batch, conditions=batch.conditions.pad_text(model.config.max_text)).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(tried, 0.1))

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.data import Batch
+from musicgen_lite.training.dataset import Batch
 from musicgen_lite.training.schedule import ema_decay
 
 Preview = Callable[[LanguageModel, int], None]

@@ -24,8 +24,11 @@ from musicgen_lite.params import BParams, Params, TrainParams
 from musicgen_lite.training import checkpoints
 from musicgen_lite.training.batch_size import resolve
 from musicgen_lite.training.callbacks import Averaging, Curves, Patience, Preview, Previews, Progress
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
-from musicgen_lite.training.module import TokenData, TrainingModule, evaluate
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.datamodule import TokenData
+from musicgen_lite.training.dataset import TokenDataset
+from musicgen_lite.training.module import TrainingModule, evaluate
+from musicgen_lite.training.sampler import ClipLoader
 
 CHECKPOINT_SECONDS = 30.0
 AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32": None}

@@ -1,4 +1,4 @@
-"""What Lightning trains: loss, optimizer and validation of a language model, and the data that go with it."""
+"""What Lightning trains: loss, optimizer and validation of a language model."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,8 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import TrainParams
-from musicgen_lite.training.data import Batch, ClipLoader, Order, Share, StepLoader, TokenDataset, hashed
+from musicgen_lite.training.dataset import Batch
+from musicgen_lite.training.keyed_random import stable_hash
 from musicgen_lite.training.schedule import learning_rate_factor
 
 
@@ -130,7 +131,7 @@ class TrainingModule(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout depends on the place in the run alone: neither a resumed run nor a preview changes it.
         place = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
-        seed = hashed(self.seed, *place, "dropout")
+        seed = stable_hash(self.seed, *place, "dropout")
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -177,52 +178,3 @@ def not_finite(step: int, learning_rate: float) -> UserError:
         f"training step {step + 1}: loss and gradients are no finite numbers any more; lower train.learning_rate (now "
         f"{learning_rate:g}) or train.clip_norm, or set train.precision to 32. The checkpoints of earlier steps are kept"
     )
-
-
-class TokenData(L.LightningDataModule):
-    """Batches for Lightning, whose epochs are here the stretches between two validations.
-
-    `boundaries` are the optimizer steps after which the model is validated; the last one ends the training. Passes over
-    the data are counted by `order` and have nothing to do with them.
-    """
-
-    def __init__(
-        self,
-        training: TokenDataset,
-        validation: TokenDataset,
-        clips: tuple[list[str], list[str]],
-        params: TrainParams,
-        batch_size: int,
-        boundaries: list[int],
-    ) -> None:
-        super().__init__()
-        self.training = training
-        self.validation = validation
-        self.order = Order(clips[0], training.seed)
-        self.validation_clips = clips[1]
-        self.params = params
-        self.batch_size = batch_size
-        self.boundaries = boundaries
-
-    def _share(self) -> Share:
-        assert self.trainer is not None
-        return Share(self.trainer.global_rank, self.trainer.world_size)
-
-    def train_dataloader(self) -> StepLoader:
-        """The stretch that is under way, entered at the step to which the training has come."""
-        assert self.trainer is not None
-        # A resumed training that was complete asks for data, too, before it sees that it needs none.
-        stretch = min(self.trainer.current_epoch, len(self.boundaries) - 1)
-        return StepLoader(
-            self.training,
-            self.order,
-            self.batch_size,
-            self.params.effective_batch_size,
-            first=([0, *self.boundaries])[stretch],
-            start=self.trainer.global_step,
-            stop=self.boundaries[stretch],
-            share=self._share(),
-        )
-
-    def val_dataloader(self) -> ClipLoader:
-        return ClipLoader(self.validation, self.validation_clips, self.batch_size, self._share())

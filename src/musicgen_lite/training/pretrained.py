@@ -8,9 +8,11 @@ from musicgen_lite import models, published
 from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.fit import TrainingResult, crop_frames
 from musicgen_lite.training.module import evaluate
+from musicgen_lite.training.sampler import ClipLoader
 
 BATCH = 8  # clips of validation at once; it changes nothing
 

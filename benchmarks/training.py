@@ -27,9 +27,10 @@ from musicgen_lite.models import Conditions
 from musicgen_lite.training.batch_size import ON_CPU
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.dataset import TokenDataset
-from musicgen_lite.training.fit import AUTOCAST, fit, hardware, model_config
+from musicgen_lite.training.fit import TrainingPaths, fit
 from musicgen_lite.training.module import codebook_nll, parameter_groups
 from musicgen_lite.training.sampler import EpochSampler, StepLoader
+from musicgen_lite.training.setup import choose_hardware, model_config
 
 CLIPS, FRAMES = 4, 250
 
@@ -128,9 +129,8 @@ def overhead(steps: int, repeats: int) -> None:
 
 
 def in_fit(given: params.Params, tokens: Path, text: Path, folder: Path) -> float:
-    result = fit(
-        given, tokens, text, folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json"
-    )
+    paths = TrainingPaths(folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json")
+    result = fit(given, Corpus(tokens, text), paths)
     assert result is not None
     return sum(row["seconds"] for row in result.timings)
 
@@ -145,7 +145,7 @@ def bare(given: params.Params, tokens: Path, text: Path) -> float:
     batches = list(StepLoader(data, sampler, size, train.effective_batch_size, first=0, start=0, stop=train.steps))
     model = models.build(config)
     optimizer = torch.optim.AdamW(parameter_groups(model, train.weight_decay), lr=1e-3, betas=train.betas, fused=True)
-    dtype = AUTOCAST[hardware(given)[1]]
+    dtype = choose_hardware(given).autocast
     start = time.perf_counter()
     for number, batch in enumerate(batches, 1):
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):

@@ -19,7 +19,7 @@ from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import Conditions
-from musicgen_lite.published import Peer
+from musicgen_lite.published import PretrainedMusicGen
 from tests.support import peers
 
 pytestmark = pytest.mark.slow
@@ -45,11 +45,11 @@ def theirs(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ours(folder: Path) -> Peer:
+def ours(folder: Path) -> PretrainedMusicGen:
     return published.load(str(folder), max_text=64)
 
 
-def told(ours: Peer, captions: list[str]) -> Conditions:
+def told(ours: PretrainedMusicGen, captions: list[str]) -> Conditions:
     return Conditions.from_texts([torch.from_numpy(states) for states in ours.text.encode(captions, 64)])
 
 
@@ -61,7 +61,9 @@ def words(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_same_logits_for_captions_of_different_lengths_and_for_none(ours: Peer, theirs: Any, folder: Path) -> None:
+def test_same_logits_for_captions_of_different_lengths_and_for_none(
+    ours: PretrainedMusicGen, theirs: Any, folder: Path
+) -> None:
     config = ours.model.config
     codes = torch.randint(0, config.codebook_size, (3, 4, FRAMES), generator=torch.Generator().manual_seed(0))
     layout = ours.model.pattern.layout(FRAMES, 4)
@@ -81,7 +83,7 @@ def test_same_logits_for_captions_of_different_lengths_and_for_none(ours: Peer, 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_same_greedy_codes(
-    ours: Peer, theirs: Any, folder: Path, guidance: float, monkeypatch: pytest.MonkeyPatch
+    ours: PretrainedMusicGen, theirs: Any, folder: Path, guidance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(theirs.audio_encoder, "decode", lambda codes, audio_scales: SimpleNamespace(audio_values=codes))
@@ -99,7 +101,9 @@ def test_the_parts_of_a_checkpoint_are_found_by_its_name(folder: Path) -> None:
     assert text.load(str(folder)).fingerprint == text.load("embedded").fingerprint
 
 
-def test_shards_half_precision_and_a_trusted_pickle_are_read(ours: Peer, folder: Path, tmp_path: Path) -> None:
+def test_shards_half_precision_and_a_trusted_pickle_are_read(
+    ours: PretrainedMusicGen, folder: Path, tmp_path: Path
+) -> None:
     whole = ours.model.state_dict()
     shards = peers.save(tmp_path / "shards", peers.build(), max_shard_size="300KB")
     assert len(list(shards.glob("model-*.safetensors"))) > 3
@@ -121,7 +125,7 @@ def test_shards_half_precision_and_a_trusted_pickle_are_read(ours: Peer, folder:
     assert trusted.codec.fingerprint == ours.codec.fingerprint
 
 
-def test_names_of_older_checkpoints_are_read(ours: Peer, folder: Path, tmp_path: Path) -> None:
+def test_names_of_older_checkpoints_are_read(ours: PretrainedMusicGen, folder: Path, tmp_path: Path) -> None:
     """Published ones are of 2023: weight norm had other names, and positions were saved."""
     old = shutil.copytree(folder, tmp_path / "old")
     norms = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}

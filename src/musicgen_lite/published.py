@@ -23,7 +23,7 @@ MAX_TEXT = 256  # tokens of a caption; MusicGen itself has no limit
 
 
 @dataclass(frozen=True)
-class Peer:
+class PretrainedMusicGen:
     """A checkpoint's three parts, and where they were found."""
 
     model: LanguageModel
@@ -38,7 +38,7 @@ def load(
     device: str | torch.device = "cpu",
     trusted: Collection[str] = (),
     parameter: str = PARAMETER,
-) -> Peer:
+) -> PretrainedMusicGen:
     """The MusicGen called `name`, a directory or a model of the hub, for captions of up to `max_text` tokens.
 
     See `pretrained.locate` for names and `trusted`. Raises UserError for what is no MusicGen, is a kind of it that is
@@ -59,7 +59,7 @@ def load(
         raise UserError(f"{source}: its weights lack {error}; fetch its files again") from error
     except RuntimeError as error:
         raise damaged(error, source) from error
-    return Peer(model.to(device), coder, encoder, source)
+    return PretrainedMusicGen(model.to(device), coder, encoder, source)
 
 
 def _decoder(source: Source) -> dict[str, Any]:

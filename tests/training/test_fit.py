@@ -16,10 +16,10 @@ from musicgen_lite.io.store import read_json
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.dataset import TokenDataset
-from musicgen_lite.training.fit import hardware
 from musicgen_lite.training.module import TrainingModule, evaluate
 from musicgen_lite.training.sampler import ClipLoader
 from musicgen_lite.training.schedule import ema_decay
+from musicgen_lite.training.setup import Hardware, choose_hardware
 from tests.support.corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 
@@ -46,7 +46,7 @@ def test_a_cpu_trains_in_bfloat16_where_it_has_instructions_for_it(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert hardware(tiny_params(precision="auto")) == ("cpu", precision)
+    assert choose_hardware(tiny_params(precision="auto")) == Hardware("cpu", precision)
 
 
 @pytest.mark.parametrize("type", ["a", "b"])
@@ -167,7 +167,7 @@ def test_the_console_shows_one_line_per_validation(
     run(tmp_path, tiny_params(), stores)
     output = capfd.readouterr()
     lines = output.err.splitlines()
-    assert output.out == "train: on cpu, precision 32, 2 clips a pass\n"
+    assert output.out == "train: on cpu, precision 32, 2 clips per micro-batch\n"
     assert [line.split("  ")[0] for line in lines] == [f"train: step {step}/7" for step in (2, 5, 7)]
     assert all("validation loss" in line and "tokens/s" in line for line in lines)
 
@@ -205,10 +205,11 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from musicgen_lite.training.fit import fit
-from tests.support.corpora import tiny_params
+from musicgen_lite.training.corpus import Corpus
+from tests.support.corpora import paths, tiny_params
 here, tokens, text = map(Path, sys.argv[1:4])
 params = tiny_params("b", dropout=0.0, steps=2, validations=2, devices=2, strategy="ddp", batch_size=1)
-fit(params, tokens, text, here / "checkpoints", here / "model.safetensors", here / "curves.json", here / "timings.json")
+fit(params, Corpus(tokens, text), paths(here))
 """
 
 

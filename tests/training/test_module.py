@@ -13,9 +13,9 @@ from musicgen_lite.io.store import ArrayStore
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.dataset import SampleRef, TokenDataset
-from musicgen_lite.training.fit import boundaries, model_config
 from musicgen_lite.training.module import codebook_nll, evaluate, parameter_groups
 from musicgen_lite.training.sampler import ClipLoader
+from musicgen_lite.training.setup import model_config, validation_steps
 from tests.support.corpora import (
     CODEC,
     FRAMES,
@@ -29,9 +29,9 @@ from tests.support.corpora import (
 
 
 def test_validations_are_evenly_spaced_and_the_last_is_the_end() -> None:
-    assert boundaries(600, 8) == [75, 150, 225, 300, 375, 450, 525, 600]
-    assert boundaries(10, 3) == [3, 7, 10]
-    assert boundaries(2, 8) == [1, 2]
+    assert validation_steps(600, 8) == [75, 150, 225, 300, 375, 450, 525, 600]
+    assert validation_steps(10, 3) == [3, 7, 10]
+    assert validation_steps(2, 8) == [1, 2]
 
 
 def build(type: str, corpus: Corpus) -> LanguageModel:

@@ -2,35 +2,20 @@
 
 import lightning.pytorch as L
 
-from musicgen_lite.params import TrainParams
-from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.sampler import ClipLoader, EpochSampler, RankShard, StepLoader
+from musicgen_lite.training.setup import TrainingSetup
 
 
 class TokenData(L.LightningDataModule):
     """Batches for Lightning, whose epochs are here the intervals between two validations.
 
-    `boundaries` are the optimizer steps after which the model is validated; the last one ends the training. Passes over
-    the data are counted by the sampler and are independent of these intervals.
+    Passes over the data are counted by the sampler and are independent of these intervals.
     """
 
-    def __init__(
-        self,
-        training: TokenDataset,
-        validation: TokenDataset,
-        clips: tuple[list[str], list[str]],
-        params: TrainParams,
-        batch_size: int,
-        boundaries: list[int],
-    ) -> None:
+    def __init__(self, setup: TrainingSetup) -> None:
         super().__init__()
-        self.training = training
-        self.validation = validation
-        self.sampler = EpochSampler(clips[0], training.seed)
-        self.validation_clips = clips[1]
-        self.params = params
-        self.batch_size = batch_size
-        self.boundaries = boundaries
+        self.parts = setup  # not `setup`, which is a hook of Lightning's
+        self.sampler = EpochSampler(setup.train_clips, setup.params.seed)
 
     def _shard(self) -> RankShard:
         assert self.trainer is not None
@@ -39,18 +24,20 @@ class TokenData(L.LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """The batches from the present step to the next validation."""
         assert self.trainer is not None
+        parts, validations = self.parts, self.parts.validation_steps
         # Resuming a complete training asks for data, too, before Lightning sees that no step is left.
-        interval = min(self.trainer.current_epoch, len(self.boundaries) - 1)
+        interval = min(self.trainer.current_epoch, len(validations) - 1)
         return StepLoader(
-            self.training,
+            parts.dataset,
             self.sampler,
-            self.batch_size,
-            self.params.effective_batch_size,
-            first=([0, *self.boundaries])[interval],
+            parts.batch_size,
+            parts.params.train.effective_batch_size,
+            first=([0, *validations])[interval],
             start=self.trainer.global_step,
-            stop=self.boundaries[interval],
+            stop=validations[interval],
             shard=self._shard(),
         )
 
     def val_dataloader(self) -> ClipLoader:
-        return ClipLoader(self.validation, self.validation_clips, self.batch_size, self._shard())
+        parts = self.parts
+        return ClipLoader(parts.dataset, parts.validation_clips, parts.batch_size, self._shard())

@@ -16,6 +16,7 @@ from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.store import ArrayStore, atomic_dir
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
+from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
 from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
@@ -64,7 +65,7 @@ def main(params: Params) -> None:
         resolve_model_path(params.codec.name), params.codec.num_codebooks, device, params.trusted_pickles
     )
     encoder = text.load(resolve_model_path(params.text.name), params.trusted_pickles, device)
-    model.config.check_parts(MODEL, decoder.fingerprint, encoder.fingerprint)
+    check_parts(MODEL, model.config, decoder.fingerprint, encoder.fingerprint)
     clap = load_clap(resolve_model_path(params.score.clap), params.trusted_pickles, device)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)

@@ -22,6 +22,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
 from musicgen_lite.io import audio
 from musicgen_lite.models import Conditions, LanguageModel
+from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
@@ -92,7 +93,7 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
     names = extra.get("names", {})
     coder = codec.load(names.get("codec", "embedded"), model.config.num_codebooks, device, trusted)
     encoder = text.load(names.get("text", "embedded"), trusted, device)
-    model.config.check_parts(path, coder.fingerprint, encoder.fingerprint)
+    check_parts(path, model.config, coder.fingerprint, encoder.fingerprint)
     return model, coder, encoder
 
 

@@ -71,12 +71,12 @@ def theirs(model: Any, words: dict[str, torch.Tensor], frames: int, **options: A
 
 
 def ours(
-    found: PretrainedMusicGen, captions: tuple[str, ...], frames: int, top_k: int, stored: str | Decoder = "float32"
+    found: PretrainedMusicGen, captions: tuple[str, ...], frames: int, top_k: int, decoder: Decoder | None = None
 ) -> torch.Tensor:
     """Codes `[B, N_q, frames]`."""
-    told = Conditions.from_texts([torch.from_numpy(states) for states in found.text.encode(captions, 64)])
+    conditions = Conditions.from_texts([torch.from_numpy(states) for states in found.text.encode(captions, 64)])
     sampling = Sampling(top_k=top_k, guidance=3.0)
-    return generate(found.model, told, frames, sampling, range(len(captions)), weights=stored)
+    return generate(found.model, conditions, frames, sampling, range(len(captions)), decoder=decoder)
 
 
 def main() -> None:

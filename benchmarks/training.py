@@ -54,16 +54,16 @@ def side_by_side(dtype: torch.dtype | None, repeats: int) -> None:
     ours = build("delay", FRAMES).train()
     theirs = peer.decoder(ours).train()
     text = torch.randn(TOKENS, 64)
-    told = Conditions.from_texts([text] * CLIPS)
+    conditions = Conditions.from_texts([text] * CLIPS)
     codes = torch.randint(0, 2048, (CLIPS, 4, FRAMES))
     layout = ours.pattern.layout(FRAMES, 4)
     inputs = layout.inputs(codes, 2048).transpose(1, 2).flatten(0, 1)  # [B * N_q, S], as theirs are
     labels = layout.build(codes, -100)  # [B, S, N_q]; empty slots are ignored
     with torch.no_grad():
-        memory = ours.context(told).memory
+        memory = ours.context(conditions).memory
 
     def mine() -> Tensor:
-        logits = ours(codes, told)
+        logits = ours(codes, conditions)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
 
     def other() -> Tensor:

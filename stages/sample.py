@@ -79,7 +79,7 @@ def main(params: Params) -> None:
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
             told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", weights=steps)
+            codes = generate(model, told, frames, sampling, seeds, cfg.rows, f"sample {kind}", decoder=steps)
             decoded = (wave for chunk in codes.split(cfg.rows) for wave in decoder.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
             fit = partial(clap.fit, [item.caption for item in group], decoder.rate)

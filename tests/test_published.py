@@ -49,7 +49,7 @@ def ours(folder: Path) -> PretrainedMusicGen:
     return published.load(str(folder), max_text=64)
 
 
-def told(ours: PretrainedMusicGen, captions: list[str]) -> Conditions:
+def caption_conditions(ours: PretrainedMusicGen, captions: list[str]) -> Conditions:
     return Conditions.from_texts([torch.from_numpy(states) for states in ours.text.encode(captions, 64)])
 
 
@@ -70,7 +70,7 @@ def test_same_logits_for_captions_of_different_lengths_and_for_none(
     inputs = layout.inputs(codes, config.codebook_size).transpose(1, 2).flatten(0, 1)
     captioned = words(folder)
     silent = {"attention_mask": torch.zeros(3, 1), "encoder_outputs": (torch.zeros(3, 1, ours.text.dim),)}
-    given = told(ours, CAPTIONS)
+    given = caption_conditions(ours, CAPTIONS)
     found = []
     for conditions, their_conditions in ((given, captioned), (given.without_text(), silent)):
         logits = theirs(decoder_input_ids=inputs, **their_conditions).logits
@@ -78,7 +78,7 @@ def test_same_logits_for_captions_of_different_lengths_and_for_none(
         found.append(ours.model(codes, conditions))
         assert expected.std() > 0.3
         torch.testing.assert_close(found[-1], expected, atol=2e-4, rtol=0)
-    assert (found[0] - found[1]).abs().mean() > 0.1  # the captions are heard
+    assert (found[0] - found[1]).abs().mean() > 0.1  # captions have an effect
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -90,7 +90,9 @@ def test_same_greedy_codes(
         expected = theirs.generate(
             **words(folder), do_sample=False, guidance_scale=guidance, max_length=FRAMES + 4
         )[0, :, :, -FRAMES:]  # fmt: skip
-    codes = generate(ours.model, told(ours, CAPTIONS), FRAMES, Sampling(top_k=1, guidance=guidance), range(3))
+    codes = generate(
+        ours.model, caption_conditions(ours, CAPTIONS), FRAMES, Sampling(top_k=1, guidance=guidance), range(3)
+    )
     assert min(len(row.unique()) for row in codes) > 8
     assert torch.equal(codes, expected)
 
@@ -145,7 +147,7 @@ def test_a_text_encoder_as_wide_as_the_decoder_is_read_as_it_is(tmp_path: Path) 
     wide = peers.build(hidden_size=128, ffn_dim=512)
     assert not hasattr(wide, "enc_to_dec_proj")
     found = published.load(str(peers.save(tmp_path, wide)))
-    memory = found.model.context(told(found, CAPTIONS[:1])).memory
+    memory = found.model.context(caption_conditions(found, CAPTIONS[:1])).memory
     assert memory is not None
     assert torch.equal(memory[0, 1:], torch.from_numpy(found.text.encode(CAPTIONS[:1], 64)[0]))
 
@@ -266,7 +268,7 @@ def test_music_is_made_by_the_directory_itself(folder: Path, tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     samples, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(samples), rate) == (8000, 16000)
-    told_it = ["--audio", str(tmp_path / "out.wav"), "-o", str(tmp_path / "no.wav")]
-    done = CliRunner().invoke(app, ["generate", CAPTIONS[0], "--model", str(folder), *told_it])
+    arguments = ["--audio", str(tmp_path / "out.wav"), "-o", str(tmp_path / "no.wav")]
+    done = CliRunner().invoke(app, ["generate", CAPTIONS[0], "--model", str(folder), *arguments])
     assert done.exit_code == 2
     assert "this model takes no audio prompt" in done.stderr

@@ -1,7 +1,6 @@
 """MusicGen's published checkpoints (transformers' MusicgenForConditionalGeneration) as models of this project.
 
-They are the best known system to compare with. A checkpoint holds a language model, and the codec and the text encoder that
-it belongs to.
+A checkpoint holds a language model with its codec and its text encoder.
 """
 
 from collections.abc import Collection
@@ -24,7 +23,7 @@ MAX_TEXT = 256  # tokens of a caption; MusicGen itself has no limit
 
 @dataclass(frozen=True)
 class PretrainedMusicGen:
-    """A checkpoint's three parts, and where they were found."""
+    """The three parts of a checkpoint, and where they were found."""
 
     model: LanguageModel
     codec: Codec
@@ -41,8 +40,8 @@ def load(
 ) -> PretrainedMusicGen:
     """The MusicGen called `name`, a directory or a model of the hub, for captions of up to `max_text` tokens.
 
-    See `pretrained.locate` for names and `trusted`. Raises UserError for what is no MusicGen, is a kind of it that is
-    not supported (melody, stereo), or is damaged.
+    See `pretrained.locate` for names and `trusted`. UserError for a checkpoint that is no MusicGen, is of an unsupported kind
+    (melody, stereo), or is damaged.
     """
     source = locate(name, parameter, {}, trusted)
     check_type(source, MUSICGEN)
@@ -63,7 +62,7 @@ def load(
 
 
 def _decoder(source: Source) -> dict[str, Any]:
-    """What a MusicgenDecoderConfig says, with its defaults."""
+    """The fields of the checkpoint's MusicgenDecoderConfig, defaults included."""
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
     found = read_config(source, "decoder")

@@ -27,9 +27,9 @@ class ModelConfig:
     heads: int
     max_frames: int  # the longest clip the model is trained on
     max_text: int  # the longest caption in tokens
-    max_prompt_frames: int  # the longest audio prompt; Model B only
-    frame_rate: float  # frames a second
-    rate: int  # samples a second of the codec's audio
+    max_prompt_frames: int  # the longest audio prompt; read by Model B alone
+    frame_rate: float  # frames per second
+    rate: int  # samples per second of the codec's audio
     codec: str  # fingerprint
     text: str  # fingerprint
     dropout: float = 0.0

@@ -4,7 +4,6 @@ Nothing here decides a result.
 """
 
 import hashlib
-import json
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from ruamel.yaml import YAML
 
 from musicgen_lite import params
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.store import explain
+from musicgen_lite.io.store import explain, fingerprint
 from musicgen_lite.params import ComputeParams, Params
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
@@ -129,16 +128,15 @@ def work_dir(stage: str, params: Params, *facts: str) -> Path:
 
     Its name hashes what dvc.yaml declares for the stage, values of parameters and contents of files, and the `facts` that
     it does not know (fingerprints of models from outside, the device): a changed input never resumes what another began.
+    A training's checkpoints carry an identity besides, made by the same function, for those who name a folder themselves.
     """
     declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))
     tree = params.model_dump(mode="json")
     values = {name: _value(tree, name) for name in names}
-    digest = hashlib.sha256(json.dumps([stage, values, facts], sort_keys=True).encode())
-    for file in _files(deps):
-        with file.open("rb") as content:
-            digest.update(file.as_posix().encode() + hashlib.file_digest(content, "sha256").digest())
-    return root() / "checkpoints" / digest.hexdigest()[:16]
+    contents = {file.as_posix(): _sha256(file) for file in _files(deps)}
+    name = fingerprint(None, {"stage": stage, "params": values, "facts": facts, "files": contents})
+    return root() / "checkpoints" / name
 
 
 def _interpolate(declared: list[str], params: Params) -> list[str]:
@@ -149,6 +147,11 @@ def _value(tree: Any, name: str) -> Any:
     for key in name.split("."):
         tree = tree[key]
     return tree
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _files(deps: list[str]) -> Iterator[Path]:

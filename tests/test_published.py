@@ -20,7 +20,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import Conditions
 from musicgen_lite.published import PretrainedMusicGen
-from tests.support import peers
+from tests.support import musicgen_checkpoint
 
 pytestmark = pytest.mark.slow
 FRAMES = 70
@@ -33,7 +33,7 @@ CAPTIONS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return peers.save(tmp_path_factory.mktemp("musicgen"), peers.build())
+    return musicgen_checkpoint.save(tmp_path_factory.mktemp("musicgen"), musicgen_checkpoint.build())
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +107,15 @@ def test_shards_half_precision_and_a_trusted_pickle_are_read(
     ours: PretrainedMusicGen, folder: Path, tmp_path: Path
 ) -> None:
     whole = ours.model.state_dict()
-    shards = peers.save(tmp_path / "shards", peers.build(), max_shard_size="300KB")
+    shards = musicgen_checkpoint.save(tmp_path / "shards", musicgen_checkpoint.build(), max_shard_size="300KB")
     assert len(list(shards.glob("model-*.safetensors"))) > 3
     found = published.load(str(shards))
     assert all(torch.equal(tensor, whole[name]) for name, tensor in found.model.state_dict().items())
     assert (found.codec.fingerprint, found.text.fingerprint) == (ours.codec.fingerprint, ours.text.fingerprint)
 
-    half = published.load(str(peers.save(tmp_path / "half", peers.build().half()))).model.state_dict()
+    half = published.load(
+        str(musicgen_checkpoint.save(tmp_path / "half", musicgen_checkpoint.build().half()))
+    ).model.state_dict()
     assert all(torch.equal(half[name], tensor.half().float()) for name, tensor in whole.items())
 
     pickled = shutil.copytree(folder, tmp_path / "pickled")
@@ -144,9 +146,9 @@ def test_names_of_older_checkpoints_are_read(ours: PretrainedMusicGen, folder: P
 
 @torch.no_grad()
 def test_a_text_encoder_as_wide_as_the_decoder_is_read_as_it_is(tmp_path: Path) -> None:
-    wide = peers.build(hidden_size=128, ffn_dim=512)
+    wide = musicgen_checkpoint.build(hidden_size=128, ffn_dim=512)
     assert not hasattr(wide, "enc_to_dec_proj")
-    found = published.load(str(peers.save(tmp_path, wide)))
+    found = published.load(str(musicgen_checkpoint.save(tmp_path, wide)))
     memory = found.model.context(caption_conditions(found, CAPTIONS[:1])).memory
     assert memory is not None
     assert torch.equal(memory[0, 1:], torch.from_numpy(found.text.encode(CAPTIONS[:1], 64)[0]))

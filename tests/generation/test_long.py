@@ -47,9 +47,15 @@ def test_windows_draw_from_seeds_of_their_own() -> None:
 
 
 def test_weights_are_packed_once_for_all_windows_and_a_decoder_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, given, packed = tiny("b", "delay", scale=3.0), conditions(2, "b"), []
+    model, given = tiny("b", "delay", scale=3.0), conditions(2, "b")
+    packed: list[str] = []
     pack = cpu.pack
-    monkeypatch.setattr(cpu, "pack", lambda weight, stored: packed.append(stored) or pack(weight, stored))
+
+    def counted(weight: torch.Tensor, stored: str) -> cpu.Linear:
+        packed.append(stored)
+        return pack(weight, stored)
+
+    monkeypatch.setattr(cpu, "pack", counted)
     decoder = prepare(model, "float32")
     matrices = len(packed)
     codes = generate_long(model, given, 27, Sampling(), [0, 1])

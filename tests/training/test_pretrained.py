@@ -13,7 +13,7 @@ from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import Params
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.pretrained import import_pretrained
-from tests.support import peers
+from tests.support import musicgen_checkpoint
 from tests.support.corpora import tiny_params, write_store
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ CAPTIONS = {"t0": "Slow.", "v0": "A fast techno beat.", "v1": "A relaxing piano 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return peers.save(tmp_path_factory.mktemp("musicgen"), peers.build())
+    return musicgen_checkpoint.save(tmp_path_factory.mktemp("musicgen"), musicgen_checkpoint.build())
 
 
 def params(name: Path, crop_seconds: float = 1.0) -> Params:

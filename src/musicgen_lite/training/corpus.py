@@ -21,7 +21,7 @@ class Corpus:
     """The stores of one corpus (target tokens, prompt tokens, text), opened and checked against each other.
 
     `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
-    `variants`: the texts that training draws from, for each variant what follows a clip's id in the keys of its texts;
+    `variants`: the kinds of text that training samples from, each with the suffixes of a clip's id in the text store;
     `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, and where two codecs or a
     code outside the codebook show up.
     """
@@ -48,7 +48,7 @@ class Corpus:
         self.variants = dict(sorted(variants.items()))
         self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
         self._check_clips()
-        self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter
+        self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter and padded
 
     def _check_clips(self) -> None:
         clips, index = self.targets.keys, self.targets.index
@@ -88,7 +88,7 @@ class Corpus:
         return ids
 
     def facts(self) -> dict[str, Any]:
-        """What the corpus is, for provenance and to tell one training from another."""
+        """What identifies the corpus, for provenance and for the identity of a training."""
         index = self.targets.index.sort_values("key")
         rows = repr(index[["key", "split", "length"]].values.tolist())
         return {

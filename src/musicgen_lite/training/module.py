@@ -39,7 +39,7 @@ def codebook_nll(model: LanguageModel, batch: Batch) -> Tensor:
 def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """What one batch adds to a validation: float64 `[2, N_q + 1]`, rows text only and text with prompt.
 
-    The columns are the sums of NLL of each codebook, and the frames they were taken over. Without prompts the second
+    The columns are the sum of NLL of each codebook, and the number of frames. Without prompts the second
     row stays 0.
     """
     batches = [dataclasses.replace(batch, conditions=batch.conditions.without_prompt())]
@@ -55,8 +55,8 @@ def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
 def validation_scores(sums: Tensor, frame_rate: float) -> dict[str, float]:
     """Scores from the `validation_sums` of all batches together.
 
-    `val_loss` (nats a cell, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
-    `val_loss_prompt`, given the audio prompt as well, for models that take one.
+    `val_loss` (nats per token, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
+    `val_loss_prompt`, given the audio prompt as well, for models that read one.
     """
     nll, frames = sums[:, :-1].cpu(), sums[:, -1].cpu()
     num_codebooks = nll.shape[1]
@@ -75,7 +75,7 @@ def evaluate(
     device: torch.device,
     dtype: torch.dtype | None = None,
 ) -> dict[str, float]:
-    """The scores of validation for any weights, outside of a training; `dtype` turns autocast on."""
+    """The validation scores of a model, outside of a training; `dtype` turns autocast on."""
     was_training = model.training
     model.to(device).eval()
     autocast = torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
@@ -90,8 +90,8 @@ class TrainingModule(L.LightningModule):
     """A language model in training.
 
     The loss is the sum of NLL over the number of valid cells of the whole optimizer step, over all micro-batches and
-    devices: clips of unequal length weigh by their cells, however the step is cut up. `identity` goes into every
-    checkpoint and tells one training from another.
+    devices: clips weigh by their cells, however a step is divided. `identity` is stored in every checkpoint and tells one
+    training from another.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class TrainingModule(L.LightningModule):
             parameter_groups(self.model, params.weight_decay),
             lr=params.learning_rate,
             betas=params.betas,
-            # A fused optimizer takes scaled gradients as they are, and they could not be clipped.
+            # A fused optimizer unscales gradients itself, after they would have been clipped.
             fused=self._scaler() is None,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -129,16 +129,16 @@ class TrainingModule(L.LightningModule):
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout depends on the place in the run alone: neither a resumed run nor a preview changes it.
-        place = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
-        seed = stable_hash(self.seed, *place, "dropout")
+        # Dropout depends on step, micro-batch and rank alone: neither resuming nor a preview changes it.
+        position = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
+        seed = stable_hash(self.seed, *position, "dropout")
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         nll = codebook_nll(self.model, batch)
-        # Lightning divides by the micro-batches, and the average over devices by their number.
+        # Lightning divides the loss by the number of micro-batches, and averages gradients over the devices.
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
         self._nll = nll.detach().double()
         return {"loss": nll.sum() * (parts / batch.step_cells), "nll": self._nll}
@@ -151,7 +151,7 @@ class TrainingModule(L.LightningModule):
     ) -> None:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
         self.grad_norm = float(norm)
-        # Gradients that overflow are part of the game where a scaler is: it skips the step. The loss must never.
+        # With a gradient scaler gradients may overflow, and it skips the step; the loss must stay finite.
         watched = self.grad_norm if self._scaler() is None else float(self._nll.sum())
         if not math.isfinite(watched):
             raise not_finite(self.global_step, self.params.learning_rate)

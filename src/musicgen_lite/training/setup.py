@@ -42,7 +42,8 @@ class TrainingSetup:
 
     `train_clips`, `validation_clips`: ids; `batch_size`: clips of a micro-batch; `accumulation`: micro-batches of an
     optimizer step on one device; `validation_steps`: the optimizer steps after which the model is validated, the last one
-    at the end; `identity`: a digest of parameters and data, equal for the parts of a training that was interrupted.
+    at the end; `identity`: a fingerprint of parameters and data, which every checkpoint holds: a training resumes none of
+    another, also where the caller names the folder of the checkpoints.
     """
 
     params: Params

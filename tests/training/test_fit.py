@@ -135,19 +135,19 @@ def test_both_models_see_the_same_clips_in_the_same_order(
 def test_previews_get_the_averaged_weights_and_leave_the_training_alone(
     tmp_path: Path, stores: tuple[Path, Path]
 ) -> None:
-    heard: list[tuple[int, dict[str, torch.Tensor]]] = []
+    previews: list[tuple[int, dict[str, torch.Tensor]]] = []
 
     def preview(model: LanguageModel, step: int) -> None:
         assert not model.training
         torch.rand(7)
-        heard.append((step, {name: value.clone() for name, value in model.state_dict().items()}))
+        previews.append((step, {name: value.clone() for name, value in model.state_dict().items()}))
 
     params = tiny_params(validations=4, steps=8, preview_every=2)
     run(tmp_path / "with", params, stores, preview=preview)
     run(tmp_path / "without", params, stores)
-    assert [step for step, _ in heard] == [4, 8]
+    assert [step for step, _ in previews] == [4, 8]
     last = state(tmp_path / "with")
-    assert all(torch.equal(value, last[f"state_dict/model.{name}"]) for name, value in heard[-1][1].items())
+    assert all(torch.equal(value, last[f"state_dict/model.{name}"]) for name, value in previews[-1][1].items())
     for file in ("model.safetensors", "curves.json"):
         assert (tmp_path / "with" / file).read_bytes() == (tmp_path / "without" / file).read_bytes()
 

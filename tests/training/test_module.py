@@ -91,7 +91,7 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
     assert scores["bits_per_second"] == pytest.approx(scores["val_loss"] / math.log(2) * 2 * 10)
 
 
-def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(tmp_path: Path) -> None:
+def test_the_prompts_of_short_clips_are_padded_and_the_padding_is_masked(tmp_path: Path) -> None:
     tokens, text = write_corpus(tmp_path, short=True)
     lengths = {key: 1 + number % 4 for number, key in enumerate(ArrayStore(tokens / "prompt").keys)}
     shutil.rmtree(tokens / "prompt")
@@ -112,6 +112,6 @@ def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(t
         torch.testing.assert_close(codebook_nll(model, batch), alone, rtol=1e-5, atol=1e-4)
         longer = torch.where(
             prompt == SIZE, torch.zeros_like(prompt), prompt
-        )  # codes in place of the filling are heard
-        heard = dataclasses.replace(batch, conditions=dataclasses.replace(batch.conditions, prompt=longer))
-        assert not torch.allclose(codebook_nll(model, heard), alone, rtol=1e-5, atol=1e-4)
+        )  # codes in place of the padding have an effect
+        unmasked = dataclasses.replace(batch, conditions=dataclasses.replace(batch.conditions, prompt=longer))
+        assert not torch.allclose(codebook_nll(model, unmasked), alone, rtol=1e-5, atol=1e-4)

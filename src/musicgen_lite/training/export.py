@@ -1,4 +1,4 @@
-"""What a training leaves behind: a model file with the best averaged weights, and what is known of them."""
+"""The outcome of a training: a model file with the best averaged weights, and its scores."""
 
 from dataclasses import dataclass
 from pathlib import Path

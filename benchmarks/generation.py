@@ -67,9 +67,9 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ours(model: LanguageModel, items: int, frames: int, weights: str | Decoder) -> object:
-    told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(items)
-    return generate(model, told, frames, SAMPLING, range(items), weights=weights)
+def ours(model: LanguageModel, items: int, frames: int, decoder: Decoder) -> object:
+    conditions = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(items)
+    return generate(model, conditions, frames, SAMPLING, range(items), decoder=decoder)
 
 
 def theirs(model: Any, items: int, frames: int) -> object:
@@ -102,7 +102,10 @@ def _memory(weights: str, items: int, frames: int, answer: Any) -> None:
         run = partial(theirs, peer.whole(model, getattr(torch, weights.removeprefix("theirs "))), items, frames)
         del model
     else:
-        run = partial(ours, model, items, frames, weights)
+
+        def run() -> object:
+            return ours(model, items, frames, prepare(model, weights))
+
     before = process_memory("VmRSS")
     run()
     answer.put((before, process_memory("VmHWM")))
@@ -138,11 +141,11 @@ def show_patterns(frames: int) -> None:
 def show_length(last: int) -> None:
     """Time of a step with few and with many frames behind it."""
     model = build("delay", last + 10)
-    told = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(2)
+    conditions = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(2)
     for weights in ("float32", "int8"):
         decoder = CpuDecoder(model, weights)
         with torch.no_grad():
-            state = model.start(told, last + 10)
+            state = model.start(conditions, last + 10)
         for cache in state.caches:
             cache.keys.normal_(), cache.values.normal_()
         cells, median = torch.zeros(2, 4, dtype=torch.int64), {}

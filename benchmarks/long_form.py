@@ -1,4 +1,4 @@
-"""Whether the joins of clips longer than the model's window can be heard: sample steps and spectral flux at the joins.
+"""Whether the joins of clips longer than the model's window are audible: sample steps and spectral flux at the joins.
 
 `python -m benchmarks.long_form` takes about 3 minutes on a trained model. For each place in a clip: the largest step from one
 sample to the next within 30 ms, and the spectral flux (rise of the log-magnitude spectrum, summed), each as its rank among all
@@ -48,13 +48,13 @@ def ranks(values: np.ndarray, places: np.ndarray, reach: int = 1) -> np.ndarray:
     return np.array([(near < near[place]).mean() + (near == near[place]).mean() / 2 for place in places])
 
 
-def joins(frames: int, window: int, begun: int) -> np.ndarray:
-    """The frames at which a new window begins to be drawn, of a clip whose first `begun` frames were given."""
+def joins(frames: int, window: int, prefix_frames: int) -> np.ndarray:
+    """The frames at which a new window starts, in a clip whose first `prefix_frames` frames were given."""
     kept = max(1, round(window * OVERLAP))
-    found, done = [begun] if begun else [], begun
+    found, done = [prefix_frames] if prefix_frames else [], prefix_frames
     while done < frames:
-        heard = min(done, kept) if done >= window else done
-        done += min(window, heard + frames - done) - heard
+        overlap = min(done, kept) if done >= window else done
+        done += min(window, overlap + frames - done) - overlap
         found.append(done)
     return np.array(found[:-1])
 
@@ -116,8 +116,8 @@ def _continued(generator: Generator, clips: int, hop: int) -> None:
             audio.write(path, clip.samples, clip.rate)
             music = generator.generate(clip.caption, seconds=4.0, continued=path, candidates=1, seed=number)
             waves.append(music.samples)
-    begun = round(3.0 * generator.codec.frame_rate)
-    places = joins(len(waves[0]) // hop, window, begun)[:1]
+    prefix_frames = round(3.0 * generator.codec.frame_rate)
+    places = joins(len(waves[0]) // hop, window, prefix_frames)[:1]
     show("a clip continued", waves, places, hop)
 
 

@@ -22,7 +22,7 @@ from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions
 from musicgen_lite.pretrained import shipped
-from musicgen_lite.published import Peer
+from musicgen_lite.published import PretrainedMusicGen
 
 CAPTIONS = (
     "A fast techno beat with a synth lead.",
@@ -71,12 +71,12 @@ def theirs(model: Any, words: dict[str, torch.Tensor], frames: int, **options: A
 
 
 def ours(
-    found: Peer, captions: tuple[str, ...], frames: int, top_k: int, stored: str | Decoder = "float32"
+    found: PretrainedMusicGen, captions: tuple[str, ...], frames: int, top_k: int, decoder: Decoder | None = None
 ) -> torch.Tensor:
     """Codes `[B, N_q, frames]`."""
-    told = Conditions.from_texts([torch.from_numpy(states) for states in found.text.encode(captions, 64)])
+    conditions = Conditions.from_texts([torch.from_numpy(states) for states in found.text.encode(captions, 64)])
     sampling = Sampling(top_k=top_k, guidance=3.0)
-    return generate(found.model, told, frames, sampling, range(len(captions)), weights=stored)
+    return generate(found.model, conditions, frames, sampling, range(len(captions)), decoder=decoder)
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
 def measure(name: str, frames: int, repeats: int) -> None:
     from transformers import AutoTokenizer, MusicgenForConditionalGeneration
 
-    found: list[Peer] = []
+    found: list[PretrainedMusicGen] = []
     seconds = timed(lambda: found.append(published.load(name, max_text=64)))
     own, folder = found[0], found[0].source.folder
     print(f"loaded in {seconds:.1f} s")

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from musicgen_lite import models
 from musicgen_lite.generation.cpu import WEIGHTS, pack
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.module import evaluate
+from musicgen_lite.training.sampler import ClipLoader
 
 
 def rounded(weight: Tensor, stored: str) -> Tensor:

@@ -25,9 +25,12 @@ from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.models import Conditions
 from musicgen_lite.training.batch_size import ON_CPU
-from musicgen_lite.training.data import Corpus, Order, StepLoader, TokenDataset
-from musicgen_lite.training.fit import AUTOCAST, fit, hardware, model_config
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
+from musicgen_lite.training.fit import TrainingPaths, fit
 from musicgen_lite.training.module import codebook_nll, parameter_groups
+from musicgen_lite.training.sampler import EpochSampler, StepLoader
+from musicgen_lite.training.setup import choose_hardware, model_config
 
 CLIPS, FRAMES = 4, 250
 
@@ -51,16 +54,16 @@ def side_by_side(dtype: torch.dtype | None, repeats: int) -> None:
     ours = build("delay", FRAMES).train()
     theirs = peer.decoder(ours).train()
     text = torch.randn(TOKENS, 64)
-    told = Conditions.from_texts([text] * CLIPS)
+    conditions = Conditions.from_texts([text] * CLIPS)
     codes = torch.randint(0, 2048, (CLIPS, 4, FRAMES))
     layout = ours.pattern.layout(FRAMES, 4)
     inputs = layout.inputs(codes, 2048).transpose(1, 2).flatten(0, 1)  # [B * N_q, S], as theirs are
     labels = layout.build(codes, -100)  # [B, S, N_q]; empty slots are ignored
     with torch.no_grad():
-        memory = ours.context(told).memory
+        memory = ours.context(conditions).memory
 
     def mine() -> Tensor:
-        logits = ours(codes, told)
+        logits = ours(codes, conditions)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
 
     def other() -> Tensor:
@@ -126,9 +129,8 @@ def overhead(steps: int, repeats: int) -> None:
 
 
 def in_fit(given: params.Params, tokens: Path, text: Path, folder: Path) -> float:
-    result = fit(
-        given, tokens, text, folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json"
-    )
+    paths = TrainingPaths(folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json")
+    result = fit(given, Corpus(tokens, text), paths)
     assert result is not None
     return sum(row["seconds"] for row in result.timings)
 
@@ -139,11 +141,11 @@ def bare(given: params.Params, tokens: Path, text: Path) -> float:
     config = model_config(given, corpus)
     data = TokenDataset(corpus, config.max_frames, given.seed, given.model.dropout_text)
     train, size = given.train, ON_CPU
-    order = Order(corpus.clips("train"), given.seed)
-    batches = list(StepLoader(data, order, size, train.effective_batch_size, first=0, start=0, stop=train.steps))
+    sampler = EpochSampler(corpus.clips("train"), given.seed)
+    batches = list(StepLoader(data, sampler, size, train.effective_batch_size, first=0, start=0, stop=train.steps))
     model = models.build(config)
     optimizer = torch.optim.AdamW(parameter_groups(model, train.weight_decay), lr=1e-3, betas=train.betas, fused=True)
-    dtype = AUTOCAST[hardware(given)[1]]
+    dtype = choose_hardware(given).autocast
     start = time.perf_counter()
     for number, batch in enumerate(batches, 1):
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):

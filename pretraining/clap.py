@@ -23,6 +23,7 @@ from musicgen_lite.clap.scorer import MAX_TOKENS, ClapScorer
 from musicgen_lite.io.files import write_json
 from musicgen_lite.io.progress import track
 from musicgen_lite.sources import synthetic
+from musicgen_lite.training.schedule import ema_decay, update_ema
 from pretraining import attributes, clap_card, corpus, shipping, tokenizer
 from pretraining.clap_features import HERE, extractor, parser, read_params, through, waves
 from pretraining.schedule import learning_rate
@@ -130,14 +131,16 @@ def train(params: dict[str, Any], clips: Clips, pieces: Any) -> Any:
         rows, mels, captions = sampler(step)
         tokens = pieces(captions, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=params["precision"] == "bf16"):
-            heard = model.audio_model(input_features=mels).pooler_output
-            said = model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
-            audio, text = model.audio_projection(heard), model.text_projection(said)
+            audio_features = model.audio_model(input_features=mels).pooler_output
+            text_features = model.text_model(
+                input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
+            ).pooler_output
+            audio, text = model.audio_projection(audio_features), model.text_projection(text_features)
         scale = model.logit_scale_a.exp().clamp(max=MAX_SCALE)
         parts = {
             "matching": matching_loss(F.normalize(text.float()), F.normalize(audio.float()), scale),
-            "audio": attributes.loss(heads[0](heard.float()), clips.targets[rows]),
-            "text": attributes.loss(heads[1](said.float()), clips.targets[rows]),
+            "audio": attributes.loss(heads[0](audio_features.float()), clips.targets[rows]),
+            "text": attributes.loss(heads[1](text_features.float()), clips.targets[rows]),
         }
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, params)
@@ -145,7 +148,7 @@ def train(params: dict[str, Any], clips: Clips, pieces: Any) -> Any:
         (parts["matching"] + params["attribute_weight"] * (parts["audio"] + parts["text"])).backward()
         nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
-        follow(average, model, min(params["ema_decay"], (1 + step) / (10 + step)))
+        update_ema(average, model, ema_decay(step, params["ema_decay"]))
         for name, part in parts.items():
             sums[name] += float(part.detach()) / 50
         if (step + 1) % 50 == 0:
@@ -155,14 +158,6 @@ def train(params: dict[str, Any], clips: Clips, pieces: Any) -> Any:
     with torch.no_grad():
         average.logit_scale_t.copy_(average.logit_scale_a)
     return average
-
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the model's; statistics of batch normalisation are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
-    for old, new in zip(average.buffers(), model.buffers(), strict=True):
-        old.copy_(new)
 
 
 def retrieval(similarity: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec import modeling_encodec
 
+from musicgen_lite.training.schedule import ema_decay, linear_warmup, update_ema
 from pretraining import losses
 from pretraining.quantiser import EmaQuantiser
 from pretraining.widen import widen
@@ -139,7 +140,7 @@ class Training:
     def learning_rate(self) -> float:
         """Linear warmup from each start of the optimizer, constant, and linear down to `final_lr_ratio` of it."""
         p = self.params
-        ramp = min(1.0, (self.step - self.resumed + 1) / p["warmup_steps"])
+        ramp = linear_warmup(self.step - self.resumed, p["warmup_steps"])
         decayed = max(0.0, (self.step - p["stable_steps"]) / p["decay_steps"])
         return float(p["learning_rate"] * ramp * (1.0 - (1.0 - p["final_lr_ratio"]) * decayed))
 
@@ -194,18 +195,10 @@ class Training:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), p["clip_norm"])
         self.optimizer.step()
-        self._follow()
+        # Codebooks are buffers, and copied.
+        update_ema(self.average, self.model, ema_decay(self.step, p["ema_decay"]))
         self.step += 1
         return {name: float(part.detach()) for name, part in parts.items()} | {"loss": float(loss.detach())}
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the averaged weights towards the present ones (faster at first); codebooks are copied."""
-        decay = min(self.params["ema_decay"], (1 + self.step) / (10 + self.step))
-        ours = list(self.average.parameters())
-        torch._foreach_lerp_(ours, list(self.model.parameters()), 1.0 - decay)
-        for old, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            old.copy_(new)
 
     def run(self) -> Iterator[dict[str, float]]:
         """Train to the end, yielding the loss parts after each step; `seconds` counts the thread's time."""

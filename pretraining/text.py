@@ -93,8 +93,8 @@ def draw(rng: random.Random, tokens: list[list[list[int]]], size: int) -> tuple[
 def train(params: dict[str, Any], corpus: Corpus, pieces: Any) -> tuple[Any, list[dict[str, float]]]:
     """Train on `corpus` with the tokenizer `pieces`; the model in evaluation mode and the losses along the way."""
     model = build(params, len(pieces))
-    teller = nn.Linear(params["d_model"], attributes.WIDTH)
-    learned = [*model.parameters(), *teller.parameters()]
+    classifier = nn.Linear(params["d_model"], attributes.WIDTH)
+    learned = [*model.parameters(), *classifier.parameters()]
     optimizer = torch.optim.AdamW(learned, weight_decay=params["weight_decay"], betas=(0.9, 0.98), fused=True)
     targets = attributes.targets(corpus.pieces)
     tokens = [pieces(texts).input_ids for texts in corpus.captions]
@@ -109,7 +109,7 @@ def train(params: dict[str, Any], corpus: Corpus, pieces: Any) -> tuple[Any, lis
         ids, mask = padded.input_ids, padded.attention_mask
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=params["precision"] == "bf16"):
             states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        loss = attributes.loss(teller(mean(states.float(), mask)), targets[rows])
+        loss = attributes.loss(classifier(mean(states.float(), mask)), targets[rows])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, params)
         optimizer.zero_grad()

@@ -117,10 +117,10 @@ def set_up_torch(compute: ComputeParams) -> str:
     """Set threads and pick the device: `cpu` or `cuda`."""
     import torch
 
+    from musicgen_lite.device import choose_device
+
     torch.set_num_threads(compute.threads or os.cpu_count() or 1)
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("compute.device: found 'cuda', but torch sees no GPU here; set it to auto or cpu")
-    return "cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return choose_device(compute.device, "compute.device")
 
 
 def work_dir(stage: str, params: Params, *facts: str) -> Path:
@@ -128,13 +128,15 @@ def work_dir(stage: str, params: Params, *facts: str) -> Path:
 
     Its name hashes the stage's dependencies and parameters in dvc.yaml, by content and value, and `facts` that DVC does
     not know (fingerprints of external models, the device): a changed input never resumes the work of another.
+    A training's checkpoints carry an identity besides, made by the same function, for those who name a folder themselves.
     """
     declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))
     tree = params.model_dump(mode="json")
     values = {name: _value(tree, name) for name in names}
-    contents = [(file.as_posix(), file_sha256(file)) for file in files_in(deps)]
-    return root() / "checkpoints" / short_digest([stage, values, facts, contents])
+    contents = {file.as_posix(): file_sha256(file) for file in files_in(deps)}
+    identity = {"stage": stage, "params": values, "facts": facts, "files": contents}
+    return root() / "checkpoints" / short_digest(identity)
 
 
 def _interpolate(declared: list[str], params: Params) -> list[str]:

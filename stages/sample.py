@@ -17,6 +17,7 @@ from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
+from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
 from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
@@ -68,7 +69,7 @@ def main(params: Params) -> None:
         trusted=params.trusted_pickles,
     )
     encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
-    model.config.check_parts(MODEL, decoder.fingerprint, encoder.fingerprint)
+    check_parts(MODEL, model.config, decoder.fingerprint, encoder.fingerprint)
     clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
@@ -82,7 +83,7 @@ def main(params: Params) -> None:
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
             told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", weights=steps)
+            codes = generate(model, told, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=steps)
             decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in decoder.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
             fit = partial(clap.similarity, [item.caption for item in group], decoder.rate)

@@ -4,6 +4,7 @@ from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.params import Params
+from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.scoring.likelihood import baselines, nll
 from musicgen_lite.scoring.statistics.intervals import BOOTSTRAP_SEED, rounded
 from musicgen_lite.scoring.statistics.scores import Scores
@@ -33,7 +34,7 @@ def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     tokens, text, prompts = ArrayStore(TOKENS / "target"), ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     model, _ = models.load(MODEL, device)
-    model.config.check_parts(MODEL, tokens.meta["fingerprint"], text.meta["fingerprint"])
+    check_parts(MODEL, model.config, tokens.meta["fingerprint"], text.meta["fingerprint"])
     examples = nll.read_examples("test", tokens, text, prompts if params.model.type == "b" else None)
     train, validation = (nll.read_examples(split, tokens, text) for split in ("train", "validation"))
     baseline = baselines.fit(

@@ -10,8 +10,10 @@ from musicgen_lite import tracking
 from musicgen_lite.io.files import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
-from musicgen_lite.training.fit import TrainingResult, fit
-from musicgen_lite.training.pretrained import import_peer
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.export import TrainingResult
+from musicgen_lite.training.fit import TrainingPaths, fit
+from musicgen_lite.training.pretrained import import_pretrained
 from musicgen_lite.training.preview import previewer
 from stages.runtime import (
     CURVES,
@@ -31,29 +33,36 @@ from stages.runtime import (
 )
 
 OUTS = (MODEL.parent, PREVIEWS, RUN.parent, CURVES)
-RESULT = "result"  # in the folder of the training: what becomes of it, whole or absent
+RESULT = "result"  # in the folder of the training: its results, whole or absent
 
 
 def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
-    """Write the model file into `folder`; None in a process of a training that another one of it answers for."""
-    path = folder / MODEL.name
+    """Write the model file into `folder`; None on non-zero ranks."""
+    corpus, paths = Corpus(TOKENS, TEXT), paths_within(folder)
     if params.model.type == "musicgen":
-        return import_peer(params, resolve_model_path(params.model.musicgen.name), TOKENS, TEXT, path)
+        return import_pretrained(params, resolve_model_path(params.model.musicgen.name), corpus, paths.model)
     preview = None
     if params.train.preview_every:
         preview = previewer(params, resolve_model_path, folder / PREVIEWS.name)
     with stopping_by_itself() as stop:
-        return fit(
-            params, TOKENS, TEXT, folder, path, folder / "curves.json", folder / TIMINGS.name, preview=preview,
-            loggers=loggers, stop=stop,
-        )  # fmt: skip
+        return fit(params, corpus, paths, preview=preview, loggers=loggers, stop=stop)
+
+
+def paths_within(folder: Path) -> TrainingPaths:
+    """Where a training writes what is put together once it has ended."""
+    return TrainingPaths(
+        checkpoints=folder,
+        model=folder / MODEL.name,
+        curves=folder / "curves.json",
+        timings=folder / TIMINGS.name,
+    )
 
 
 def train(params: Params, folder: Path) -> None:
     """Train from where `folder` stands, and put all results together in it."""
     with tracking.begin(params.tracking, root(), params.training(), folder / RUN.name) as tracked:
         result = model(params, folder, tracked.loggers)
-    if result is None:  # another process of the same training writes the results
+    if result is None:  # rank 0 writes the results
         return
     with atomic_dir(folder / RESULT) as part:
         places = {out: part / out.name for out in OUTS}
@@ -69,14 +78,14 @@ def train(params: Params, folder: Path) -> None:
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:
-    """What later stages tell of a training."""
+    """What later stages and MLflow record of a training."""
     found = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
     averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
     return {**found, **averages, **({"published": result.published} if result.published else {})}
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """What `dvc plots` draws is always there; nothing stands where nothing was measured."""
+    """The curves as the CSV that `dvc plots` draws: these columns always, empty where nothing was measured."""
     names = dict.fromkeys(("step", "epoch", "train_loss", *rows[0]))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(names))
@@ -108,7 +117,7 @@ def main(params: Params) -> None:
     record = read_json(RUN)
     made, published = record["training"], record["training"].get("published")
     where = f"{published}, not trained here" if published else f"step {made['best_step']}"
-    print(f"best validation loss {made['val_loss']:.4f} nats a code: {where}")
+    print(f"best validation loss {made['val_loss']:.4f} nats per token: {where}")
 
 
 if __name__ == "__main__":

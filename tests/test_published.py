@@ -19,8 +19,8 @@ from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import Conditions
-from musicgen_lite.published import Peer
-from tests.support import peers
+from musicgen_lite.published import PretrainedMusicGen
+from tests.support import musicgen_checkpoint
 
 pytestmark = pytest.mark.slow
 FRAMES = 70
@@ -33,7 +33,7 @@ CAPTIONS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return peers.save(tmp_path_factory.mktemp("musicgen"), peers.build())
+    return musicgen_checkpoint.save(tmp_path_factory.mktemp("musicgen"), musicgen_checkpoint.build())
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,11 @@ def theirs(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ours(folder: Path) -> Peer:
+def ours(folder: Path) -> PretrainedMusicGen:
     return published.load(str(folder), max_text=64)
 
 
-def told(ours: Peer, captions: list[str]) -> Conditions:
+def caption_conditions(ours: PretrainedMusicGen, captions: list[str]) -> Conditions:
     return Conditions.from_texts([torch.from_numpy(states) for states in ours.text.encode(captions, 64)])
 
 
@@ -61,14 +61,16 @@ def words(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_same_logits_for_captions_of_different_lengths_and_for_none(ours: Peer, theirs: Any, folder: Path) -> None:
+def test_same_logits_for_captions_of_different_lengths_and_for_none(
+    ours: PretrainedMusicGen, theirs: Any, folder: Path
+) -> None:
     config = ours.model.config
     codes = torch.randint(0, config.codebook_size, (3, 4, FRAMES), generator=torch.Generator().manual_seed(0))
     layout = ours.model.pattern.layout(FRAMES, 4)
     inputs = layout.inputs(codes, config.codebook_size).transpose(1, 2).flatten(0, 1)
     captioned = words(folder)
     silent = {"attention_mask": torch.zeros(3, 1), "encoder_outputs": (torch.zeros(3, 1, ours.text.dim),)}
-    given = told(ours, CAPTIONS)
+    given = caption_conditions(ours, CAPTIONS)
     found = []
     for conditions, their_conditions in ((given, captioned), (given.without_text(), silent)):
         logits = theirs(decoder_input_ids=inputs, **their_conditions).logits
@@ -76,19 +78,21 @@ def test_same_logits_for_captions_of_different_lengths_and_for_none(ours: Peer, 
         found.append(ours.model(codes, conditions))
         assert expected.std() > 0.3
         torch.testing.assert_close(found[-1], expected, atol=2e-4, rtol=0)
-    assert (found[0] - found[1]).abs().mean() > 0.1  # the captions are heard
+    assert (found[0] - found[1]).abs().mean() > 0.1  # captions have an effect
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_same_greedy_codes(
-    ours: Peer, theirs: Any, folder: Path, guidance: float, monkeypatch: pytest.MonkeyPatch
+    ours: PretrainedMusicGen, theirs: Any, folder: Path, guidance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(theirs.audio_encoder, "decode", lambda codes, audio_scales: SimpleNamespace(audio_values=codes))
         expected = theirs.generate(
             **words(folder), do_sample=False, guidance_scale=guidance, max_length=FRAMES + 4
         )[0, :, :, -FRAMES:]  # fmt: skip
-    codes = generate(ours.model, told(ours, CAPTIONS), FRAMES, Sampling(top_k=1, guidance=guidance), range(3))
+    codes = generate(
+        ours.model, caption_conditions(ours, CAPTIONS), FRAMES, Sampling(top_k=1, guidance=guidance), range(3)
+    )
     assert min(len(row.unique()) for row in codes) > 8
     assert torch.equal(codes, expected)
 
@@ -99,15 +103,19 @@ def test_the_parts_of_a_checkpoint_are_found_by_its_name(folder: Path) -> None:
     assert text.load(str(folder)).fingerprint == text.load("embedded").fingerprint
 
 
-def test_shards_half_precision_and_a_trusted_pickle_are_read(ours: Peer, folder: Path, tmp_path: Path) -> None:
+def test_shards_half_precision_and_a_trusted_pickle_are_read(
+    ours: PretrainedMusicGen, folder: Path, tmp_path: Path
+) -> None:
     whole = ours.model.state_dict()
-    shards = peers.save(tmp_path / "shards", peers.build(), max_shard_size="300KB")
+    shards = musicgen_checkpoint.save(tmp_path / "shards", musicgen_checkpoint.build(), max_shard_size="300KB")
     assert len(list(shards.glob("model-*.safetensors"))) > 3
     found = published.load(str(shards))
     assert all(torch.equal(tensor, whole[name]) for name, tensor in found.model.state_dict().items())
     assert (found.codec.fingerprint, found.text.fingerprint) == (ours.codec.fingerprint, ours.text.fingerprint)
 
-    half = published.load(str(peers.save(tmp_path / "half", peers.build().half()))).model.state_dict()
+    half = published.load(
+        str(musicgen_checkpoint.save(tmp_path / "half", musicgen_checkpoint.build().half()))
+    ).model.state_dict()
     assert all(torch.equal(half[name], tensor.half().float()) for name, tensor in whole.items())
 
     pickled = shutil.copytree(folder, tmp_path / "pickled")
@@ -121,7 +129,7 @@ def test_shards_half_precision_and_a_trusted_pickle_are_read(ours: Peer, folder:
     assert trusted.codec.fingerprint == ours.codec.fingerprint
 
 
-def test_names_of_older_checkpoints_are_read(ours: Peer, folder: Path, tmp_path: Path) -> None:
+def test_names_of_older_checkpoints_are_read(ours: PretrainedMusicGen, folder: Path, tmp_path: Path) -> None:
     """Published ones are of 2023: weight norm had other names, and positions were saved."""
     old = shutil.copytree(folder, tmp_path / "old")
     norms = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
@@ -138,10 +146,10 @@ def test_names_of_older_checkpoints_are_read(ours: Peer, folder: Path, tmp_path:
 
 @torch.no_grad()
 def test_a_text_encoder_as_wide_as_the_decoder_is_read_as_it_is(tmp_path: Path) -> None:
-    wide = peers.build(hidden_size=128, ffn_dim=512)
+    wide = musicgen_checkpoint.build(hidden_size=128, ffn_dim=512)
     assert not hasattr(wide, "enc_to_dec_proj")
-    found = published.load(str(peers.save(tmp_path, wide)))
-    memory = found.model.context(told(found, CAPTIONS[:1])).memory
+    found = published.load(str(musicgen_checkpoint.save(tmp_path, wide)))
+    memory = found.model.context(caption_conditions(found, CAPTIONS[:1])).memory
     assert memory is not None
     assert torch.equal(memory[0, 1:], torch.from_numpy(found.text.encode(CAPTIONS[:1], 64)[0]))
 
@@ -262,7 +270,7 @@ def test_music_is_made_by_the_directory_itself(folder: Path, tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     samples, rate = soundfile.read(tmp_path / "out.wav")
     assert (len(samples), rate) == (8000, 16000)
-    told_it = ["--audio", str(tmp_path / "out.wav"), "-o", str(tmp_path / "no.wav")]
-    done = CliRunner().invoke(app, ["generate", CAPTIONS[0], "--model", str(folder), *told_it])
+    arguments = ["--audio", str(tmp_path / "out.wav"), "-o", str(tmp_path / "no.wav")]
+    done = CliRunner().invoke(app, ["generate", CAPTIONS[0], "--model", str(folder), *arguments])
     assert done.exit_code == 2
     assert "this model takes no audio prompt" in done.stderr

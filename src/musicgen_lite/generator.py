@@ -17,10 +17,12 @@ from musicgen_lite import codec, models, published, text
 from musicgen_lite.clap import Clap
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
+from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
 from musicgen_lite.io import audio
 from musicgen_lite.models import Conditions, LanguageModel
+from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
@@ -32,9 +34,10 @@ ROWS = 64
 
 @dataclass(frozen=True)
 class Music:
-    """What was generated: `[N, T]` at `rate` Hz, one row a candidate; the CLAP score of each, NaN without CLAP.
+    """Generated music: candidates `[N, T]` at `rate` Hz, and the CLAP score of each, NaN without CLAP.
 
-    new_from_s: where the new music begins, behind the clip that was continued; elapsed_s: time it took to make.
+    picked: index of the best candidate; new_from_s: where the new music begins, after the continued clip; elapsed_s: the
+    time that generating took.
     """
 
     candidates: np.ndarray
@@ -51,7 +54,7 @@ class Music:
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of new audio, all candidates counted, made in a second."""
+        """Seconds of new audio, of all candidates together, generated per second."""
         new = self.candidates.shape[1] / self.rate - self.new_from_s
         return len(self.candidates) * new / self.elapsed_s
 
@@ -70,35 +73,34 @@ def load(
     """The model at `path` with the codec and the text encoder that it was trained on.
 
     path: a file that the train stage wrote; or a MusicGen, the directory or the name of the hub of a published one.
-    clap: what reranks, as `score.clap` takes it; "" for none. device: auto, cpu or cuda. weights: how a CPU holds them while it
-    generates, float32, bfloat16 or int8: smaller is faster, and rounds. trusted_pickles: as the parameter of that name.
-    Raises UserError for a file that is no whole model of this project, or whose codec or encoder is not the one found
-    under its name.
+    clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format on a CPU,
+    float32, bfloat16 or int8: smaller is faster, and rounds. trusted_pickles: as the parameter of that name. UserError for
+    a file that is no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
-    place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
+    device = choose_device(device, "device")
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
-        parts = _trained(path, place, trusted_pickles)
+        parts = _trained(path, device, trusted_pickles)
     else:
-        found = published.load(str(path), device=place, trusted=trusted_pickles, parameter="model")
+        found = published.load(str(path), device=device, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
-    scorer = load_clap(clap, device=place, trusted=trusted_pickles, parameter="clap") if clap else None
+    scorer = load_clap(clap, device=device, trusted=trusted_pickles, parameter="clap") if clap else None
     return Generator(*parts, scorer, weights)
 
 
 def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[LanguageModel, Codec, TextEncoder]:
-    """What a model file holds and names; see `load`."""
+    """The model in a file, and the codec and the text encoder that it names; see `load`."""
     model, extra = models.load(path, device)
     names = extra.get("names", {})
     coder = codec.load(
         names.get("codec", "embedded"), num_codebooks=model.config.num_codebooks, device=device, trusted=trusted
     )
     encoder = text.load(names.get("text", "embedded"), device=device, trusted=trusted)
-    model.config.check_parts(path, coder.fingerprint, encoder.fingerprint)
+    check_parts(path, model.config, coder.fingerprint, encoder.fingerprint)
     return model, coder, encoder
 
 
 class Generator:
-    """A model with everything it needs to turn a prompt into audio."""
+    """A model with all that turns a prompt into audio."""
 
     def __init__(
         self,
@@ -124,31 +126,31 @@ class Generator:
         sampling: Sampling | None = None,
         progress: bool = False,
     ) -> Music:
-        """`seconds` of new music for `prompt`; of several candidates the one that CLAP finds nearest to it is picked.
+        """`seconds` of new music for `prompt`; of several candidates the one with the highest CLAP score is picked.
 
         style: a file whose first seconds set the style (Model B). continued: a file that the music goes on from; its
-        own sound comes first in the result. Equal arguments give equal audio; candidates differ by their seeds. Raises
-        UserError naming what of the arguments is not possible.
+        own sound comes first in the result. Equal arguments give equal audio; candidates differ by their seeds.
+        UserError names an argument that is not allowed.
         """
         sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
         self._check(prompt, seconds, candidates)
         start = time.perf_counter()
-        heard = None if style is None else self._style(style)
-        begun = None if continued is None else self._encode(continued, self._read(continued))
-        told = Conditions.from_texts([torch.from_numpy(self._embed(prompt))], heard)
-        old, rate = 0 if begun is None else begun.shape[2], self.codec.rate
-        frames = old + audio.num_frames(seconds, rate, self.codec.frame_rate)
+        prompt_codes = None if style is None else self._style(style)
+        prefix_codes = None if continued is None else self._encode(continued, self._read(continued))
+        conditions = Conditions.from_texts([torch.from_numpy(self._embed(prompt))], prompt_codes)
+        prefix_frames, rate = 0 if prefix_codes is None else prefix_codes.shape[2], self.codec.rate
+        frames = prefix_frames + audio.num_frames(seconds, rate, self.codec.frame_rate)
         codes = generate_long(
-            self.model, told.repeat_interleave(candidates).to(self.device), frames, sampling,
+            self.model, conditions.repeat_interleave(candidates).to(self.device), frames, sampling,
             [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
-            None if begun is None else begun.to(self.device).expand(candidates, -1, -1), self.decoder,
+            None if prefix_codes is None else prefix_codes.to(self.device).expand(candidates, -1, -1), self.decoder,
         )  # fmt: skip
-        waves = self.codec.decode(codes).cpu().numpy()[:, : old * self.codec.hop + round(seconds * rate)]
+        waves = self.codec.decode(codes).cpu().numpy()[:, : prefix_frames * self.codec.hop + round(seconds * rate)]
         scores, picked = np.full(candidates, np.nan), 0
         if self.clap is not None and prompt:
             ranking = best_of(list(waves), candidates, partial(self.clap.similarity, [prompt], rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
-        return Music(waves, rate, scores, picked, old / self.codec.frame_rate, time.perf_counter() - start)
+        return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, time.perf_counter() - start)
 
     def _check(self, prompt: str, seconds: float, candidates: int) -> None:
         if not prompt.strip():
@@ -170,7 +172,7 @@ class Generator:
             raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
 
     def _embed(self, prompt: str) -> np.ndarray:
-        # At the precision in which the captions of training are stored.
+        # In the precision in which captions are stored for training.
         return self.text.encode([prompt], self.model.config.max_text)[0].astype(np.float16).astype(np.float32)
 
     def _read(self, path: str | Path, end_s: float | None = None) -> np.ndarray:
@@ -190,7 +192,7 @@ class Generator:
         return self.codec.encode(torch.from_numpy(samples)[None]).cpu()
 
     def _style(self, path: str | Path) -> torch.Tensor:
-        """Codes `[1, N_q, P]` of the first seconds of a file, as many as the model was trained to hear."""
+        """Codes `[1, N_q, P]` of the first seconds of a file, as many frames as the model was trained on."""
         if self.model.config.type != "b":
             raise UserError(
                 f"{path}: this model takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "

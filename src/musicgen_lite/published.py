@@ -1,7 +1,6 @@
 """MusicGen's published checkpoints (transformers' MusicgenForConditionalGeneration) as models of this project.
 
-They are the best known system to compare with. A checkpoint holds a language model, and the codec and the text encoder that
-it belongs to.
+A checkpoint holds a language model with its codec and its text encoder.
 """
 
 from collections.abc import Collection
@@ -23,8 +22,8 @@ MAX_TEXT = 256  # tokens of a caption; MusicGen itself has no limit
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A checkpoint's three parts, and where they were found."""
+class PretrainedMusicGen:
+    """The three parts of a checkpoint, and where they were found."""
 
     model: LanguageModel
     codec: Codec
@@ -39,11 +38,11 @@ def load(
     device: str | torch.device = "cpu",
     trusted: Collection[str] = (),
     parameter: str = PARAMETER,
-) -> Peer:
+) -> PretrainedMusicGen:
     """The MusicGen called `name`, a directory or a model of the hub, for captions of up to `max_text` tokens.
 
-    See `pretrained.locate` for names and `trusted`. Raises UserError for what is no MusicGen, is a kind of it that is
-    not supported (melody, stereo), or is damaged.
+    See `pretrained.locate` for names and `trusted`. UserError for a checkpoint that is no MusicGen, is of an unsupported kind
+    (melody, stereo), or is damaged.
     """
     source = locate(name, parameter, {}, trusted)
     check_type(source, MUSICGEN)
@@ -62,11 +61,11 @@ def load(
         raise UserError(f"{source}: its weights lack {error}; fetch its files again") from error
     except RuntimeError as error:
         raise damaged(error, source) from error
-    return Peer(model.to(device), coder, encoder, source)
+    return PretrainedMusicGen(model.to(device), coder, encoder, source)
 
 
 def _decoder(source: Source) -> dict[str, Any]:
-    """What a MusicgenDecoderConfig says, with its defaults."""
+    """The fields of the checkpoint's MusicgenDecoderConfig, defaults included."""
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
     found = read_config(source, "decoder")

@@ -7,7 +7,6 @@ import pytest
 from musicgen_lite import __version__
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import ModelConfig
-from musicgen_lite.models.core import config
 from musicgen_lite.pretrained import shipped
 from pretraining.manifest import fingerprints, write_manifest
 from tests.support.models_tiny import CONFIG
@@ -84,17 +83,17 @@ def test_a_model_of_an_earlier_version_is_told_which_one(part: str, monkeypatch:
     codec, text = (fingerprints()[place] for place in (3, 4))
     own = {"codec": codec, "text": text}
     model = ModelConfig(**{**CONFIG, **own})
-    model.check_parts("m.safetensors", codec, text)
+    shipped.check_parts("m.safetensors", model, codec, text)
     newer = own | {part: "fedcba9876543210"}
     what, name = {"codec": ("codec", "codec.name"), "text": ("text encoder", "text.name")}[part]
     trained = rf"m\.safetensors: the model was trained with the {what} {own[part]}, but here it is fedcba9876543210; "
     with pytest.raises(UserError, match=rf"{trained}that one is shipped with this version: set {name} to embedded"):
-        model.check_parts("m.safetensors", **newer)
-    monkeypatch.setattr(config, "__version__", "7.0.0")
+        shipped.check_parts("m.safetensors", model, **newer)
+    monkeypatch.setattr(shipped, "__version__", "7.0.0")
     with pytest.raises(
         UserError, match=rf"{trained}that one was shipped with MusicGen-Lite 0\.1\.0, and this is 7\.0\.0"
     ):
-        model.check_parts("m.safetensors", **newer)
+        shipped.check_parts("m.safetensors", model, **newer)
     foreign = ModelConfig(**{**CONFIG, **own, part: "0123456789abcdef"})
     with pytest.raises(UserError, match=rf"no version shipped that one: set {name} to the directory"):
-        foreign.check_parts("m.safetensors", codec, text)
+        shipped.check_parts("m.safetensors", foreign, codec, text)

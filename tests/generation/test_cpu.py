@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.special import erf
 
-from musicgen_lite.generation import Sampling, generate, kernels
+from musicgen_lite.generation import Sampling, generate, kernels, prepare
 from musicgen_lite.generation.cpu import CpuDecoder, pack
 from musicgen_lite.generation.sampling import draw
 from musicgen_lite.models import Conditions
@@ -125,12 +125,12 @@ def test_exponential_and_gelu_are_exact_to_rounding() -> None:
 def test_weights_of_half_precision_and_int8_make_music_of_their_own() -> None:
     model, given = tiny("b", "delay", scale=3.0), conditions(4, "b")
     codes = {
-        stored: generate(model, given, 12, Sampling(), range(4), weights=stored)
+        stored: generate(model, given, 12, Sampling(), range(4), decoder=prepare(model, stored))
         for stored in ("float32", "bfloat16", "int8")
     }
     assert all(0 <= int(each.min()) <= int(each.max()) < 16 for each in codes.values())
     assert (codes["float32"] == codes["bfloat16"]).float().mean() > 0.5
-    with pytest.raises(ValueError, match=r"a model in torch.bfloat16; on a CPU it is float32"):
+    with pytest.raises(ValueError, match=r"a model in torch.bfloat16; on a CPU it must be float32"):
         generate(model.bfloat16(), given, 6, Sampling(), range(4))
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.generation.cpu import CpuDecoder
-from musicgen_lite.generation.decode import _side_by_side
+from musicgen_lite.generation.decode import _in_parallel
 from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, conditions, tiny
@@ -23,19 +23,19 @@ def without_cache(
     frames: int,
     sampling: Sampling,
     seeds: Sequence[int],
-    known: Tensor | None = None,
+    prefix_codes: Tensor | None = None,
 ) -> Tensor:
     """The same codes the slow way: the whole sequence through the model again for each step."""
     layout = model.pattern.layout(frames, model.config.num_codebooks)
     uniforms = Uniforms(seeds, layout.cells, torch.device("cpu"))
     slot = torch.arange(model.config.num_codebooks) % layout.cells
     codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
-    begun = 0 if known is None else known.shape[2]
-    if known is not None:
-        codes[:, :, :begun] = known
+    prefix_frames = 0 if prefix_codes is None else prefix_codes.shape[2]
+    if prefix_codes is not None:
+        codes[:, :, :prefix_frames] = prefix_codes
     drawn = 0
     for s in range(layout.steps):
-        cells = [(q, t) for q, t in (layout.step == s).nonzero().tolist() if t >= begun]
+        cells = [(q, t) for q, t in (layout.step == s).nonzero().tolist() if t >= prefix_frames]
         if not cells and not drawn:
             continue
         logits = model(codes, given)
@@ -63,15 +63,15 @@ def test_the_loop_equals_sampling_without_cache(kind: str, pattern: str, guidanc
 
 
 @every_kind
-@pytest.mark.parametrize("begun", [1, 4])
-def test_a_clip_is_continued_as_without_cache(kind: str, pattern: str, begun: int) -> None:
+@pytest.mark.parametrize("prefix_frames", [1, 4])
+def test_a_clip_is_continued_as_without_cache(kind: str, pattern: str, prefix_frames: int) -> None:
     model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(3, kind), [5, 0, 7]
-    known = torch.randint(0, 16, (3, 4, begun), generator=torch.Generator().manual_seed(1))
+    prefix_codes = torch.randint(0, 16, (3, 4, prefix_frames), generator=torch.Generator().manual_seed(1))
     sampling = Sampling(top_k=12, guidance=2.0)
-    codes = generate(model, given, 9, sampling, seeds, known=known)
-    assert torch.equal(codes[:, :, :begun], known)
-    assert torch.equal(codes, without_cache(model, given, 9, sampling, seeds, known))
-    alone = generate(model, given[1:2], 9, sampling, seeds[1:2], known=known[1:2])
+    codes = generate(model, given, 9, sampling, seeds, prefix_codes=prefix_codes)
+    assert torch.equal(codes[:, :, :prefix_frames], prefix_codes)
+    assert torch.equal(codes, without_cache(model, given, 9, sampling, seeds, prefix_codes))
+    alone = generate(model, given[1:2], 9, sampling, seeds[1:2], prefix_codes=prefix_codes[1:2])
     assert torch.equal(alone, codes[1:2])
 
 
@@ -172,7 +172,7 @@ def test_an_error_ends_what_runs_beside_it() -> None:
         raise FloatingPointError("the step failed")
 
     with pytest.raises(FloatingPointError, match="the step failed"):
-        for _ in _side_by_side([itertools.count(), failing()], 2):
+        for _ in _in_parallel([itertools.count(), failing()], 2):
             pass
 
 
@@ -190,8 +190,8 @@ def test_what_a_model_cannot_do_is_said() -> None:
     with pytest.raises(UserError, match="top_k: found 17; at most 16"):
         generate(model, given, 4, Sampling(top_k=17), [0, 1])
     with pytest.raises(UserError, match="weights: found 'int4'; allowed: float32, bfloat16, int8"):
-        generate(model, given, 4, Sampling(), [0, 1], weights="int4")
+        prepare(model, "int4")
     with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
         generate(model, given, 4, Sampling(), [0])
-    with pytest.raises(ValueError, match=r"known codes \(2, 4, 4\) do not begin \[2, 4, 4\]"):
-        generate(model, given, 4, Sampling(), [0, 1], known=torch.zeros(2, 4, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"prefix codes \(2, 4, 4\) are no beginning of \[2, 4, 4\]"):
+        generate(model, given, 4, Sampling(), [0, 1], prefix_codes=torch.zeros(2, 4, 4, dtype=torch.int64))

@@ -28,13 +28,13 @@ def test_each_window_continues_the_second_half_of_the_one_before(kind: str, patt
         assert torch.equal(likeliest[:, :, 6:], window[:, :, 6:])
 
 
-@pytest.mark.parametrize("begun", [3, 12, 20])
-def test_a_known_beginning_of_any_length_is_kept(begun: int) -> None:
+@pytest.mark.parametrize("prefix_frames", [3, 12, 20])
+def test_a_prefix_of_any_length_is_kept(prefix_frames: int) -> None:
     model, given = tiny("a", "interleaved", scale=3.0), conditions(2, "a")
-    known = torch.randint(0, 16, (2, 4, begun), generator=torch.Generator().manual_seed(1))
-    codes = generate_long(model, given, begun + 10, Sampling(), [0, 1], known=known)
-    assert codes.shape == (2, 4, begun + 10)
-    assert torch.equal(codes[:, :, :begun], known)
+    prefix_codes = torch.randint(0, 16, (2, 4, prefix_frames), generator=torch.Generator().manual_seed(1))
+    codes = generate_long(model, given, prefix_frames + 10, Sampling(), [0, 1], prefix_codes=prefix_codes)
+    assert codes.shape == (2, 4, prefix_frames + 10)
+    assert torch.equal(codes[:, :, :prefix_frames], prefix_codes)
     assert int(codes.max()) < 16
 
 
@@ -46,16 +46,20 @@ def test_windows_draw_from_seeds_of_their_own() -> None:
     assert not torch.equal(codes[:, :, 6:12], codes[:, :, 12:18])
 
 
-def test_weights_are_packed_once_for_all_windows_and_what_was_packed_is_taken_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, given, packed = tiny("b", "delay", scale=3.0), conditions(2, "b"), []
+def test_weights_are_packed_once_for_all_windows_and_a_decoder_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, given = tiny("b", "delay", scale=3.0), conditions(2, "b")
+    packed: list[str] = []
     pack = cpu.pack
-    monkeypatch.setattr(cpu, "pack", lambda weight, stored: packed.append(stored) or pack(weight, stored))
-    codes = generate_long(model, given, 27, Sampling(), [0, 1], weights="int8")
+
+    def counted(weight: torch.Tensor, stored: str) -> cpu.Linear:
+        packed.append(stored)
+        return pack(weight, stored)
+
+    monkeypatch.setattr(cpu, "pack", counted)
+    decoder = prepare(model, "float32")
     matrices = len(packed)
-    decoder = prepare(model, "int8")
+    codes = generate_long(model, given, 27, Sampling(), [0, 1])
     assert len(packed) == 2 * matrices
-    assert torch.equal(generate_long(model, given, 27, Sampling(), [0, 1], weights=decoder), codes)
-    assert torch.equal(generate(model, given, 12, Sampling(), [0, 1], weights=decoder), codes[:, :, :12])
+    assert torch.equal(generate_long(model, given, 27, Sampling(), [0, 1], decoder=decoder), codes)
+    assert torch.equal(generate(model, given, 12, Sampling(), [0, 1], decoder=decoder), codes[:, :, :12])
     assert len(packed) == 2 * matrices

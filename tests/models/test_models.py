@@ -27,7 +27,7 @@ def test_a_code_changes_only_the_logits_of_later_steps(kind: str, pattern: str) 
 
 
 @every_kind
-def test_every_cell_is_predicted_from_what_is_known(kind: str, pattern: str) -> None:
+def test_the_loss_of_every_cell_depends_on_the_head_of_its_codebook_alone(kind: str, pattern: str) -> None:
     """The last cells of each codebook included: none of their losses is constant in the weights of their head."""
     model = tiny(kind, pattern)
     codes = random_codes(2, 5)

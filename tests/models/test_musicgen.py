@@ -18,7 +18,7 @@ def test_without_a_caption_cross_attention_adds_nothing() -> None:
 
 @torch.no_grad()
 def test_a_caption_does_not_see_the_null() -> None:
-    """A single token takes all of the attention, so that it is heard as it is."""
+    """A single token takes all of the attention, so that the output is its value."""
     model = tiny("musicgen", "delay")
     context = model.context(conditions(3, "musicgen").without_prompt())
     assert context.memory_bias is not None

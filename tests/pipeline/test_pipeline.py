@@ -21,7 +21,7 @@ from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
 from tests.pipeline.conftest import Base
 from tests.stages import test_dependencies as dependencies
-from tests.support import peers
+from tests.support import musicgen_checkpoint
 from tests.support.project import ROOT, Project, stages_run
 
 pytestmark = pytest.mark.pipeline
@@ -221,7 +221,7 @@ def test_a_published_model_is_sampled_and_scored_like_the_others(project: Projec
     It lies in the repository, outside of git, so that the copy of the tree in which queued experiments run lacks it.
     """
     runs, name = len(project.runs()), "cache/musicgen"
-    peers.save(project.folder / name, peers.build())
+    musicgen_checkpoint.save(project.folder / name, musicgen_checkpoint.build())
     changes = ["-S", "model.type=musicgen", "-S", f"model.musicgen.name={name}"]
     output = project.run("dvc", "exp", "run", "--temp", *changes, "-n", "published").stdout
     assert stages_run(output) == ["check", *LATER]

@@ -5,6 +5,7 @@ Exempt, each for a reason:
 - errors.py: the exception and the words for a missing extra change no result;
 - params.py, params_errors.py: DVC tracks the values themselves as params;
 - the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
+- device.py: it says where results are computed, as the section `compute` does;
 - tracking: it records results and never changes them;
 - training/preview.py, and what only it imports: previews during training are a by-product;
 - published.py, and what only it imports: it finds and reads a published model. What is made of it is models/musicgen.py, and its
@@ -23,7 +24,7 @@ from musicgen_lite.models.core.config import TYPES
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "musicgen_lite"
-EXEMPT = ("errors.py", "params.py", "params_errors.py", "__init__.py", "tracking")
+EXEMPT = ("errors.py", "params.py", "params_errors.py", "device.py", "__init__.py", "tracking")
 NOT_FOLLOWED = ("src/musicgen_lite/training/preview.py", "src/musicgen_lite/published.py")
 STAGES: dict[str, dict] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CACHED = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
@@ -199,14 +200,16 @@ def test_only_tracking_imports_mlflow_and_the_library_never_reads_parameters_fro
 LAYERS: dict[str, set[str]] = {
     "io": set(), "pretrained": set(), "sources": set(),
     "codec": {"pretrained"}, "text": {"pretrained"}, "clap": {"pretrained"},
-    "patterns": set(), "models": {"patterns", "pretrained"},
+    "patterns": set(), "models": {"patterns"},
     "generation": {"models", "patterns"},
-    "training": {"models", "patterns", "published", "pretrained"},
+    "generator": {"clap", "codec", "generation", "models", "pretrained", "published", "text"},
+    "published": {"codec", "models", "pretrained", "text"},
+    "training": {"models", "patterns", "published"},
     "scoring": {"models", "patterns", "codec", "clap", "pretrained"},
     "report": {"scoring"},
 }  # fmt: skip
 PREVIEW = {"generation", "text", "codec", "pretrained"}  # training/preview.py alone
-BASE = {"errors", "params", "params_errors", "io", "__init__"}
+BASE = {"errors", "params", "params_errors", "device", "io", "__init__"}
 
 
 @pytest.mark.parametrize("area", LAYERS)

@@ -9,7 +9,9 @@ import torch
 
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
 from musicgen_lite.params import Params, parse
-from musicgen_lite.training.fit import TrainingResult, fit
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.export import TrainingResult
+from musicgen_lite.training.fit import TrainingPaths, fit
 
 SIZE, CODEBOOKS, DIM, FRAMES, PROMPT = 12, 2, 6, 10, 4
 # What follows a clip's id in the keys of its texts.
@@ -83,13 +85,20 @@ def tiny_params(type: str = "a", dropout: float = 0.1, **train: Any) -> Params:
     return parse(tree)
 
 
+def paths(directory: Path) -> TrainingPaths:
+    """Everything that a training writes, in one directory."""
+    return TrainingPaths(
+        checkpoints=directory / "checkpoints",
+        model=directory / "model.safetensors",
+        curves=directory / "curves.json",
+        timings=directory / "timings.json",
+    )
+
+
 def run(directory: Path, params: Params, stores: tuple[Path, Path], **options: Any) -> TrainingResult:
     """Train into `directory`, which holds the checkpoints, the model and its curves."""
     options.setdefault("checkpoint_seconds", 60.0)
-    result = fit(
-        params, *stores, directory / "checkpoints", directory / "model.safetensors", directory / "curves.json",
-        directory / "timings.json", **options,
-    )  # fmt: skip
+    result = fit(params, Corpus(*stores), paths(directory), **options)
     assert result is not None
     return result
 

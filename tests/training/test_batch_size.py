@@ -4,8 +4,9 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.training.batch_size import largest, optimizer_step, resolve
-from musicgen_lite.training.data import Corpus, TokenDataset
-from musicgen_lite.training.fit import model_config
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
+from musicgen_lite.training.setup import model_config
 from tests.support.corpora import tiny_params, write_corpus
 
 

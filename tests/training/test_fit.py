@@ -14,10 +14,12 @@ from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import read_json
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.callbacks import ema_decay
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
-from musicgen_lite.training.fit import hardware
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
 from musicgen_lite.training.module import TrainingModule, evaluate
+from musicgen_lite.training.sampler import ClipLoader
+from musicgen_lite.training.schedule import ema_decay
+from musicgen_lite.training.setup import Hardware, choose_hardware
 from tests.support.corpora import FRAMES, SIZE, run, state, tiny_params, write_corpus
 
 
@@ -44,7 +46,7 @@ def test_a_cpu_trains_in_bfloat16_where_it_has_instructions_for_it(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert hardware(tiny_params(precision="auto")) == ("cpu", precision)
+    assert choose_hardware(tiny_params(precision="auto")) == Hardware("cpu", precision)
 
 
 @pytest.mark.parametrize("type", ["a", "b"])
@@ -133,19 +135,19 @@ def test_both_models_see_the_same_clips_in_the_same_order(
 def test_previews_get_the_averaged_weights_and_leave_the_training_alone(
     tmp_path: Path, stores: tuple[Path, Path]
 ) -> None:
-    heard: list[tuple[int, dict[str, torch.Tensor]]] = []
+    previews: list[tuple[int, dict[str, torch.Tensor]]] = []
 
     def preview(model: LanguageModel, step: int) -> None:
         assert not model.training
         torch.rand(7)
-        heard.append((step, {name: value.clone() for name, value in model.state_dict().items()}))
+        previews.append((step, {name: value.clone() for name, value in model.state_dict().items()}))
 
     params = tiny_params(validations=4, steps=8, preview_every=2)
     run(tmp_path / "with", params, stores, preview=preview)
     run(tmp_path / "without", params, stores)
-    assert [step for step, _ in heard] == [4, 8]
+    assert [step for step, _ in previews] == [4, 8]
     last = state(tmp_path / "with")
-    assert all(torch.equal(value, last[f"state_dict/model.{name}"]) for name, value in heard[-1][1].items())
+    assert all(torch.equal(value, last[f"state_dict/model.{name}"]) for name, value in previews[-1][1].items())
     for file in ("model.safetensors", "curves.json"):
         assert (tmp_path / "with" / file).read_bytes() == (tmp_path / "without" / file).read_bytes()
 
@@ -165,7 +167,7 @@ def test_the_console_shows_one_line_per_validation(
     run(tmp_path, tiny_params(), stores)
     output = capfd.readouterr()
     lines = output.err.splitlines()
-    assert output.out == "train: on cpu, precision 32, 2 clips a pass\n"
+    assert output.out == "train: on cpu, precision 32, 2 clips per micro-batch\n"
     assert [line.split("  ")[0] for line in lines] == [f"train: step {step}/7" for step in (2, 5, 7)]
     assert all("validation loss" in line and "tokens/s" in line for line in lines)
 
@@ -203,10 +205,11 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from musicgen_lite.training.fit import fit
-from training.corpora import tiny_params
+from musicgen_lite.training.corpus import Corpus
+from tests.support.corpora import paths, tiny_params
 here, tokens, text = map(Path, sys.argv[1:4])
 params = tiny_params("b", dropout=0.0, steps=2, validations=2, devices=2, strategy="ddp", batch_size=1)
-fit(params, tokens, text, here / "checkpoints", here / "model.safetensors", here / "curves.json", here / "timings.json")
+fit(params, Corpus(tokens, text), paths(here))
 """
 
 
@@ -217,7 +220,7 @@ def test_two_processes_equal_one(tmp_path: Path, stores: tuple[Path, Path]) -> N
     script.write_text(TWO_PROCESSES)
     tests = Path(__file__).parents[1]
     command = [sys.executable, str(script), str(tmp_path / "two"), *map(str, stores)]  # Lightning starts the second one
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     rows = read_json(tmp_path / "two" / "curves.json")

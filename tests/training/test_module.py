@@ -1,4 +1,4 @@
-"""The arithmetic of training: schedule, decay groups, losses over masks."""
+"""The arithmetic of training: decay groups, losses over masks."""
 
 import dataclasses
 import math
@@ -11,10 +11,11 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.callbacks import ema_decay
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset, Visit
-from musicgen_lite.training.fit import boundaries, model_config
-from musicgen_lite.training.module import codebook_nll, evaluate, learning_rate_factor, parameter_groups
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import SampleRef, TokenDataset
+from musicgen_lite.training.module import codebook_nll, evaluate, parameter_groups
+from musicgen_lite.training.sampler import ClipLoader
+from musicgen_lite.training.setup import model_config, validation_steps
 from tests.support.corpora import (
     CODEC,
     FRAMES,
@@ -27,25 +28,10 @@ from tests.support.corpora import (
 )
 
 
-def test_the_schedule_warms_up_linearly_and_falls_as_a_cosine() -> None:
-    factors = [learning_rate_factor(step, 100, 0.1, 0.05) for step in range(100)]
-    assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
-    for step in range(10, 100):
-        angle = math.pi * (step - 9) / 90
-        assert factors[step] == pytest.approx(0.05 + 0.95 * (1 + math.cos(angle)) / 2)
-    assert factors[-1] == pytest.approx(0.05)
-    assert factors[9] == 1.0
-    assert learning_rate_factor(0, 1, 0.1, 0.05) == pytest.approx(0.05)  # no warmup, and the first step is the last
-
-
 def test_validations_are_evenly_spaced_and_the_last_is_the_end() -> None:
-    assert boundaries(600, 8) == [75, 150, 225, 300, 375, 450, 525, 600]
-    assert boundaries(10, 3) == [3, 7, 10]
-    assert boundaries(2, 8) == [1, 2]
-
-
-def test_the_decay_of_the_average_warms_up() -> None:
-    assert [ema_decay(n, 0.9) for n in (1, 8, 1000)] == pytest.approx([2 / 11, 9 / 18, 0.9])
+    assert validation_steps(600, 8) == [75, 150, 225, 300, 375, 450, 525, 600]
+    assert validation_steps(10, 3) == [3, 7, 10]
+    assert validation_steps(2, 8) == [1, 2]
 
 
 def build(type: str, corpus: Corpus) -> LanguageModel:
@@ -72,7 +58,7 @@ def test_another_text_of_the_clip_changes_its_loss(tmp_path: Path, type: str) ->
     model = build(type, corpus).eval()
     data = TokenDataset(corpus, FRAMES, 0, 0.0, dropout_audio=0.0 if type == "b" else None)
     # The clip is too short to be cropped, so that nothing but its text changes from one pass to the next.
-    batches = [data.batch([Visit("t00", epoch)]) for epoch in range(30)]
+    batches = [data.batch([SampleRef("t00", epoch)]) for epoch in range(30)]
     losses = {codebook_nll(model, batch).sum().item() for batch in batches}
     texts = {tuple(batch.conditions.text.flatten().tolist()) for batch in batches}
     assert len(losses) == len(texts) == 4
@@ -86,15 +72,15 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
     clips = corpus.clips("train")
     expected = torch.zeros(2)
     for clip in clips:
-        batch = data.batch([Visit(clip)])
+        batch = data.batch([SampleRef(clip)])
         assert batch.mask.all()  # alone, a clip needs no padding
         logits = model(batch.codes, batch.conditions)
         expected += -logits.log_softmax(-1).gather(-1, batch.codes[..., None])[0, ..., 0].sum(dim=1).detach()
-    together = codebook_nll(model, data.batch([Visit(clip) for clip in clips]))
+    together = codebook_nll(model, data.batch([SampleRef(clip) for clip in clips]))
     assert together.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
     scores = evaluate(model, ClipLoader(data, clips, batch_size=3), 10.0, torch.device("cpu"))
-    cells = data.cells([Visit(clip) for clip in clips])
+    cells = data.cells([SampleRef(clip) for clip in clips])
     if type == "a":
         assert scores["val_loss"] == pytest.approx(float(expected.sum()) / cells, rel=1e-5)
         assert scores["val_loss_q1"] == pytest.approx(float(expected[1]) / (cells / 2), rel=1e-5)
@@ -105,7 +91,7 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
     assert scores["bits_per_second"] == pytest.approx(scores["val_loss"] / math.log(2) * 2 * 10)
 
 
-def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(tmp_path: Path) -> None:
+def test_the_prompts_of_short_clips_are_padded_and_the_padding_is_masked(tmp_path: Path) -> None:
     tokens, text = write_corpus(tmp_path, short=True)
     lengths = {key: 1 + number % 4 for number, key in enumerate(ArrayStore(tokens / "prompt").keys)}
     shutil.rmtree(tokens / "prompt")
@@ -115,17 +101,17 @@ def test_the_prompts_of_short_clips_are_filled_up_and_the_filling_is_not_heard(t
     assert corpus.prompt_frames == 4
     data = TokenDataset(corpus, FRAMES, 0, 0.0, 0.0)
     model = build("b", corpus).eval()
-    visits = [Visit(clip) for clip in corpus.clips("train")]
-    batch = data.batch(visits)
+    samples = [SampleRef(clip) for clip in corpus.clips("train")]
+    batch = data.batch(samples)
     prompt = batch.conditions.prompt
     assert prompt is not None
     filled = (prompt == SIZE).all(dim=1).sum(dim=1).tolist()
-    assert filled == [4 - lengths[visit.clip] for visit in visits]
+    assert filled == [4 - lengths[sample.clip] for sample in samples]
     with torch.no_grad():
-        alone = torch.stack([codebook_nll(model, data.batch([visit])) for visit in visits]).sum(dim=0)
+        alone = torch.stack([codebook_nll(model, data.batch([sample])) for sample in samples]).sum(dim=0)
         torch.testing.assert_close(codebook_nll(model, batch), alone, rtol=1e-5, atol=1e-4)
         longer = torch.where(
             prompt == SIZE, torch.zeros_like(prompt), prompt
-        )  # codes in place of the filling are heard
-        heard = dataclasses.replace(batch, conditions=dataclasses.replace(batch.conditions, prompt=longer))
-        assert not torch.allclose(codebook_nll(model, heard), alone, rtol=1e-5, atol=1e-4)
+        )  # codes in place of the padding have an effect
+        unmasked = dataclasses.replace(batch, conditions=dataclasses.replace(batch.conditions, prompt=longer))
+        assert not torch.allclose(codebook_nll(model, unmasked), alone, rtol=1e-5, atol=1e-4)

@@ -11,8 +11,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.models import Conditions
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import Params
-from musicgen_lite.training.pretrained import import_peer
-from tests.support import peers
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.pretrained import import_pretrained
+from tests.support import musicgen_checkpoint
 from tests.support.corpora import tiny_params, write_store
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ CAPTIONS = {"t0": "Slow.", "v0": "A fast techno beat.", "v1": "A relaxing piano 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return peers.save(tmp_path_factory.mktemp("musicgen"), peers.build())
+    return musicgen_checkpoint.save(tmp_path_factory.mktemp("musicgen"), musicgen_checkpoint.build())
 
 
 def params(name: Path, crop_seconds: float = 1.0) -> Params:
@@ -31,7 +32,7 @@ def params(name: Path, crop_seconds: float = 1.0) -> Params:
     return chosen.model_copy(update={"model": model, "train": train})
 
 
-def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
+def write_stores(directory: Path, **changes: str) -> tuple[Path, Path]:
     """Random codes of the shipped codec and texts of the shipped encoder, or of others as the stores have it."""
     coder, encoder = codec.load("embedded", num_codebooks=4), text.load("embedded")
     meta = {
@@ -43,17 +44,17 @@ def corpus(directory: Path, **changes: str) -> tuple[Path, Path]:
     states = dict(zip(CAPTIONS, encoder.encode(list(CAPTIONS.values()), 16), strict=True))
     for kind in ("target", "prompt"):
         write_store(directory / "tokens" / kind, codes, "uint16", meta)
-    told = {
+    meta = {
         "name": encoder.name, "fingerprint": changes.get("text", encoder.fingerprint), "dim": encoder.dim,
         "max_tokens": 16, "variants": {"caption": [""]},
     }  # fmt: skip
-    write_store(directory / "text", states, "float16", told)
+    write_store(directory / "text", states, "float16", meta)
     return directory / "tokens", directory / "text"
 
 
 def test_the_file_and_the_curve_are_those_of_the_published_weights(folder: Path, tmp_path: Path) -> None:
-    tokens, texts = corpus(tmp_path)
-    result = import_peer(params(folder), str(folder), tokens, texts, tmp_path / "model.safetensors")
+    tokens, texts = write_stores(tmp_path)
+    result = import_pretrained(params(folder), str(folder), Corpus(tokens, texts), tmp_path / "model.safetensors")
     model, extra = models.load(tmp_path / "model.safetensors")
     assert (model.config.type, model.config.pattern, model.config.max_text) == ("musicgen", "delay", 16)
     assert extra["names"] == {"codec": "embedded", "text": "embedded"}
@@ -79,12 +80,14 @@ def test_the_file_and_the_curve_are_those_of_the_published_weights(folder: Path,
 def test_another_codec_or_text_encoder_is_refused_with_what_to_set(
     folder: Path, tmp_path: Path, what: str, remedy: str
 ) -> None:
-    stores = corpus(tmp_path, **{what: "0123456789abcdef"})
+    stores = write_stores(tmp_path, **{what: "0123456789abcdef"})
     with pytest.raises(UserError, match=rf"model\.musicgen\.name.*0123456789abcdef.*set {remedy.format(folder)}"):
-        import_peer(params(folder), str(folder), *stores, tmp_path / "model.safetensors")
+        import_pretrained(params(folder), str(folder), Corpus(*stores), tmp_path / "model.safetensors")
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_clips_longer_than_those_it_was_trained_on_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.crop_seconds: found 31; MusicGen was trained on 30 s"):
-        import_peer(params(folder, 31.0), str(folder), *corpus(tmp_path), tmp_path / "model.safetensors")
+        import_pretrained(
+            params(folder, 31.0), str(folder), Corpus(*write_stores(tmp_path)), tmp_path / "model.safetensors"
+        )

@@ -201,7 +201,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from training.corpora import run, tiny_params
+from tests.support.corpora import run, tiny_params
 here, tokens, text = map(Path, sys.argv[1:4])
 last = here / "checkpoints" / "last.ckpt"
 moments, kills = random.Random(0), 0
@@ -227,7 +227,7 @@ print(kills)
 @pytest.mark.slow
 def test_a_training_killed_by_the_system_ends_the_same(tmp_path: Path, stores: tuple[Path, Path]) -> None:
     tests = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}:{tests.parent / 'src'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", KILLER, str(tmp_path / "broken"), *map(str, stores)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr

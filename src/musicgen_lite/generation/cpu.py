@@ -1,4 +1,4 @@
-"""The decoding step on a CPU: the same as `LanguageModel.step`, several times faster, from weights stored small."""
+"""The decoding step on a CPU: the same as `LanguageModel.step`, several times faster, with weights in small formats."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -18,7 +18,7 @@ Linear = tuple[np.ndarray, np.ndarray]  # weight [N, K] as stored, scale [N]
 
 
 def pack(weight: Tensor, stored: str) -> Linear:
-    """A matrix `[N, K]` as the kernels read it: float32, the bits of bfloat16, or int8 times a scale for each row."""
+    """A matrix `[N, K]` in the kernels' format: float32, the bits of bfloat16, or int8 with a scale for each row."""
     weight = weight.detach().float().contiguous()
     ones = np.ones(len(weight), np.float32)
     if stored == "float32":
@@ -30,11 +30,13 @@ def pack(weight: Tensor, stored: str) -> Linear:
 
 
 class CpuDecoder:
-    """A model's steps with its weights packed; it works on the states that `LanguageModel.start` makes in float32."""
+    """A model's steps with packed weights, on the float32 states that `LanguageModel.start` makes."""
 
     def __init__(self, model: LanguageModel, stored: str) -> None:
         if model.head.dtype != torch.float32:
-            raise ValueError(f"a model in {model.head.dtype}; on a CPU it is float32, and packed on its way")
+            raise ValueError(
+                f"a model in {model.head.dtype}; on a CPU it must be float32; `weights` sets the format that it is packed into"
+            )
         self.config = model.config
         self.layers = [_layer(block, stored) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)
@@ -44,12 +46,14 @@ class CpuDecoder:
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
         s = state.step
-        x = kernels.embed(cells.numpy(), state.rows[s].numpy(), self.table, state.places[s].numpy())
+        x = kernels.embed(
+            cells.numpy(), state.codebook_offsets[s].numpy(), self.table, state.step_embeddings[s].numpy()
+        )
         bias = _bias(state.bias, len(x), state.caches[0].keys.shape[2])
         memory_bias = None if state.context.memory_bias is None else _bias(state.context.memory_bias, len(x), 0)
         for layer, cache in zip(self.layers, state.caches, strict=True):
             kernels.self_attention(
-                x, *layer["self"], cache.keys.mT.numpy(), cache.values.numpy(), bias, state.prefix + s
+                x, *layer["self"], cache.keys.mT.numpy(), cache.values.numpy(), bias, state.prefix_length + s
             )
             if cache.memory_keys is not None and cache.memory_values is not None:
                 memory = cache.memory_keys.mT.numpy(), cache.memory_values.numpy()

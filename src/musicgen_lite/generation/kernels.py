@@ -18,8 +18,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _compiled(**options: Any) -> Decorator:
-    """A kernel, compiled once for a machine: numba caches it beside this file, or where that cannot be written in the user's
-    cache folder, or in NUMBA_CACHE_DIR. Where none of them can be written, each process compiles it anew.
+    """A decorator that compiles a kernel once for a machine: numba caches it in NUMBA_CACHE_DIR, beside this file, or in the
+    user's cache folder. If none of them is writable, each process compiles it again.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,15 +31,15 @@ def _compiled(**options: Any) -> Decorator:
     return decorate
 
 
-# Sums may be reordered into vectors, and multiplied and added in one rounding. Not assumed: that nothing is infinite.
+# Sums may be vectorised, and a product and a sum share one rounding. Infinite values stay allowed.
 FAST = {"reassoc", "contract", "nsz"}
-# numpy's error model: a check for division by zero would keep loops from becoming vectors, and what is divided by is never 0.
+# numpy's error model: a check for division by zero would prevent vectorisation, and no divisor is 0.
 kernel: Decorator = _compiled(nogil=True, error_model="numpy", fastmath=FAST)
-# What other kernels are made of is put into each of them. Called, it would be compiled once for itself and once within its caller,
-# differently; which of the two ran, and so the last bits, would depend on whether the caller came from the cache.
-inner: Decorator = _compiled(nogil=True, inline="always", error_model="numpy", fastmath=FAST)
-part: Decorator = _compiled(inline="always", error_model="numpy", fastmath={"contract"})
-exact: Decorator = _compiled(nogil=True)
+# Parts of kernels are inlined. As calls they would be compiled twice, alone and within the caller, differently; which of the two
+# ran, and so the last bits, would depend on whether the caller came from the cache.
+inline_kernel: Decorator = _compiled(nogil=True, inline="always", error_model="numpy", fastmath=FAST)
+inline_scalar: Decorator = _compiled(inline="always", error_model="numpy", fastmath={"contract"})
+exact_kernel: Decorator = _compiled(nogil=True)
 intrinsic = cast(Decorator, extending.intrinsic)
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
@@ -76,7 +76,7 @@ def _power_of_two(typingctx: Any, exponent: Any) -> Any:
 
 @intrinsic
 def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
-    """Ask for the cache line of an element of a matrix, which will be read soon."""
+    """Prefetch the cache line of an element of a matrix."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         matrix = context.make_array(array)(context, builder, args[0])
@@ -95,9 +95,9 @@ def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
     return types.void(array, row, column), generate
 
 
-@part
+@inline_scalar
 def _exp(x: Any) -> Any:
-    """exp of a float32 up to 88, within 3e-7 of it, 0 below -60; unlike libm's it can be computed in vectors.
+    """exp of a float32 up to 88, within 3e-7 of it, 0 below -60; unlike libm's it can be vectorised.
 
     x = n ln 2 + r with |r| at most ln 2 / 2, and the Taylor series of exp(r). What is below e-26 of the largest attention
     weight changes no float32 sum, and denormal numbers would take a hundred times as long.
@@ -115,7 +115,7 @@ def _exp(x: Any) -> Any:
     return series * _power_of_two(np.int32(n)) if x >= np.float32(-60.0) else np.float32(0)
 
 
-@part
+@inline_scalar
 def _gelu(x: Any) -> Any:
     """x times the normal distribution function; erf by Abramowitz and Stegun 7.1.26, within 1.5e-7."""
     z = np.float32(abs(x) * np.float32(1 / math.sqrt(2)))
@@ -129,7 +129,7 @@ def _gelu(x: Any) -> Any:
     return x * (np.float32(1) - tail) if x >= 0 else x * tail
 
 
-@inner
+@inline_kernel
 def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
     """out `[R, N]` = x `[R, K]` times the transpose of weight `[N, K]`, each output times its scale `[N]`.
 
@@ -139,7 +139,7 @@ def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
     last = len(weight) - 1
     for n0 in range(0, len(weight), 4):
         n1, n2, n3 = min(n0 + 1, last), min(n0 + 2, last), min(n0 + 3, last)
-        if weight.itemsize < 4:  # short rows end before the processor sees that they are read in order
+        if weight.itemsize < 4:  # short rows end before the hardware prefetcher detects the stream
             for n in range(min(n0 + 8, last), min(n0 + 12, last)):
                 for k in range(0, depth, 64 // weight.itemsize):
                     _prefetch(weight, n, k)
@@ -176,7 +176,7 @@ def matmul(x: Any, weight: Any, scale: Any, out: Any) -> None:
             )
 
 
-@inner
+@inline_kernel
 def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
     """LayerNorm of x `[R, d]`, epsilon 1e-5."""
     rows, dim = x.shape
@@ -195,7 +195,7 @@ def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
     return out
 
 
-@inner
+@inline_kernel
 def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) -> None:
     """One query of every row and head, q and out `[R, H * d_head]`, over the first `length` positions of the cache.
 
@@ -209,9 +209,9 @@ def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) ->
         for h in range(heads):
             weights[:] = bias[r, :length]
             for i in range(dim):
-                part = q[r, h * dim + i] * scale
+                scaled = q[r, h * dim + i] * scale
                 for t in range(length):
-                    weights[t] += part * keys[r, h, i, t]
+                    weights[t] += scaled * keys[r, h, i, t]
             highest = np.float32(-np.inf)
             for t in range(length):
                 highest = max(highest, weights[t])
@@ -229,7 +229,7 @@ def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) ->
 
 @kernel
 def self_attention(x: Any, norm: Any, qkv: Any, out: Any, keys: Any, values: Any, bias: Any, at: int) -> None:
-    """Add self-attention of position `at` to the stream x `[R, d]`, and its key and value to the cache.
+    """Add self-attention of position `at` to the residual stream x `[R, d]`, and its key and value to the cache.
 
     norm: weight and bias; qkv, out: weight and scale; keys, values, bias: see `_attend`.
     """
@@ -249,7 +249,7 @@ def self_attention(x: Any, norm: Any, qkv: Any, out: Any, keys: Any, values: Any
 
 @kernel
 def cross_attention(x: Any, norm: Any, query: Any, out: Any, keys: Any, values: Any, bias: Any) -> None:
-    """Add cross-attention over all M positions of the memory's keys and values to the stream; see `_attend`."""
+    """Add cross-attention over all M positions of the memory's keys and values to the residual stream; see `_attend`."""
     projected = np.empty_like(x)
     matmul(layer_norm(x, norm[0], norm[1]), query[0], query[1], projected)
     mixed = np.empty_like(x)
@@ -259,7 +259,7 @@ def cross_attention(x: Any, norm: Any, query: Any, out: Any, keys: Any, values: 
 
 @kernel
 def mlp(x: Any, norm: Any, up: Any, down: Any) -> None:
-    """Add the GELU MLP to the stream x `[R, d]`."""
+    """Add the GELU MLP to the residual stream x `[R, d]`."""
     hidden = np.empty((len(x), len(up[0])), np.float32)
     matmul(layer_norm(x, norm[0], norm[1]), up[0], up[1], hidden)
     for r in range(len(hidden)):
@@ -268,27 +268,27 @@ def mlp(x: Any, norm: Any, up: Any, down: Any) -> None:
     _add(x, hidden, down)
 
 
-@inner
-def _add(x: Any, inner: Any, linear: Any) -> None:
-    """Add a linear layer's output to the stream."""
+@inline_kernel
+def _add(x: Any, hidden: Any, linear: Any) -> None:
+    """Add a linear layer's output for `hidden` to the residual stream."""
     product = np.empty_like(x)
-    matmul(inner, linear[0], linear[1], product)
+    matmul(hidden, linear[0], linear[1], product)
     for r in range(len(x)):
         for i in range(x.shape[1]):
             x[r, i] += product[r, i]
 
 
 @kernel
-def embed(cells: Any, rows: Any, table: Any, place: Any) -> Any:
-    """`[R, d]`: for each row of cells `[R, C]` the sum of its vectors in the table, and the step's place `[d]`.
+def embed(cells: Any, codebook_offsets: Any, table: Any, step_embedding: Any) -> Any:
+    """`[R, d]`: for each row of cells `[R, C]` the sum of its vectors in the table and of the step's embedding `[d]`.
 
-    rows: `[C]`, where each cell's codebook starts in the table.
+    codebook_offsets: `[C]`, where each cell's codebook starts in the table.
     """
-    out = np.empty((len(cells), len(place)), np.float32)
+    out = np.empty((len(cells), len(step_embedding)), np.float32)
     for r in range(len(cells)):
-        out[r] = place
-        for c in range(len(rows)):
-            out[r] += table[rows[c] + cells[r, c]]
+        out[r] = step_embedding
+        for c in range(len(codebook_offsets)):
+            out[r] += table[codebook_offsets[c] + cells[r, c]]
     return out
 
 
@@ -315,9 +315,9 @@ def draw(logits: Any, scales: Any, uniforms: Any, temperature: float, top_k: int
     return codes
 
 
-@inner
+@inline_kernel
 def _keep_mass(p: Any, top_p: float) -> None:
-    """Set to zero what more likely ones of together `top_p` of the mass stand before."""
+    """Set to zero the probabilities outside of the nucleus: those after the most likely ones that reach `top_p` together."""
     limit = top_p * _total(p, np.inf)[1]
     mass = 0.0
     for k in np.argsort(-p, kind="mergesort"):
@@ -327,7 +327,7 @@ def _keep_mass(p: Any, top_p: float) -> None:
             p[k] = 0
 
 
-@exact
+@exact_kernel
 def _total(p: Any, wanted: float) -> tuple[int, float]:
     """The first index at which the running sum passes `wanted`, or the last one, and the sum there; in float64."""
     total = 0.0

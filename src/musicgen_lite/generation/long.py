@@ -1,4 +1,4 @@
-"""Clips longer than a model was trained for: a window that slides over codes that are already there."""
+"""Clips longer than a model was trained for, generated in overlapping windows."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 
-# Share of the window that is kept when it slides: more costs time, less lets the music forget where it was.
+# Share of the window that is kept when it slides: a larger one costs time, a smaller one loses context.
 OVERLAP = 0.5
-# Windows of one item draw from seeds this far apart.
+# Distance between the seeds of two windows of one item.
 SEED_STRIDE = 0x9E3779B97F4A7C15
 
 
@@ -24,26 +24,26 @@ def generate_long(
     seeds: Sequence[int],
     rows: int = 64,
     label: str = "",
-    known: Tensor | None = None,
-    weights: str | Decoder = "float32",
+    prefix_codes: Tensor | None = None,
+    decoder: Decoder | None = None,
 ) -> Tensor:
-    """Like `generate`, for any number of frames: codes `[B, N_q, frames]`, of which `known` are the first.
+    """Like `generate`, for any number of frames: codes `[B, N_q, frames]`, of which `prefix_codes` are the first.
 
-    Once the model's window is full it moves on by half its length, and the last half is what the next one continues.
-    All codes are decoded together afterwards, so that a join is a join of codes, never of waveforms.
+    Once the model's window is full it moves on by half its length, and continues the last half of its codes. The caller
+    decodes all codes together, so that windows are joined as codes, never as waveforms.
     """
     window = model.config.max_frames
     kept = max(1, round(window * OVERLAP))
-    decoder = prepare(model, weights) if isinstance(weights, str) else weights
-    codes = known
+    decoder = decoder or prepare(model)
+    codes = prefix_codes
     number = 0
     while codes is None or codes.shape[2] < frames:
         done = 0 if codes is None else codes.shape[2]
-        begun = done if done < window else kept
-        heard = None if codes is None else codes[:, :, done - begun :]
-        wanted = min(window, begun + frames - done)
-        drawn = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
-        new = generate(model, conditions, wanted, sampling, drawn, rows, label, heard, decoder)
-        codes = new if codes is None else torch.cat([codes, new[:, :, begun:]], dim=2)
+        overlap = done if done < window else kept
+        window_prefix = None if codes is None else codes[:, :, done - overlap :]
+        length = min(window, overlap + frames - done)
+        window_seeds = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
+        new = generate(model, conditions, length, sampling, window_seeds, rows, label, window_prefix, decoder)
+        codes = new if codes is None else torch.cat([codes, new[:, :, overlap:]], dim=2)
         number += 1
     return codes[:, :, :frames]

@@ -25,8 +25,8 @@ def best_of(
     """Pick the candidate with the highest score for each prompt; all scores are kept.
 
     candidates: `per_prompt` of the first prompt, then those of the second, and so on. `score` takes all candidates and
-    the index of the prompt of each, and gives one figure each. A NaN is never picked over a number; of equal ones the
-    first wins. ValueError if the counts do not fit.
+    the index of each one's prompt, and returns one score each. A NaN is never picked over a number; of equal scores
+    the first is picked. ValueError if the counts do not fit.
     """
     if per_prompt < 1 or len(candidates) % per_prompt:
         raise ValueError(f"{len(candidates)} candidates are not a multiple of {per_prompt} per prompt")

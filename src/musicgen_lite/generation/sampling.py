@@ -11,11 +11,11 @@ from torch import Tensor
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.core.conditions import Conditions
 
-STEPS_PER_DRAW = 16  # noise is drawn for that many steps at once
+STEPS_PER_DRAW = 16  # random numbers are drawn for that many steps at once
 
 
 def item_seed(*parts: str | int) -> int:
-    """A seed of an item's own, from what names it: it depends on nothing that is done beside it."""
+    """The seed of the item that `parts` name; it does not depend on other items."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:6], "big")
 
@@ -51,26 +51,26 @@ class Sampling:
                 raise UserError(f"{name}: found {scale}; it must be 0 or more (1 is no guidance)")
 
     def branches(self, conditions: Conditions) -> list[tuple[float, Conditions]]:
-        """What the model is told side by side, and the weight of each in the guided logits; the weights sum to 1."""
-        nothing = conditions.without_text().without_prompt()
+        """The conditions of each branch of guidance and its weight in the guided logits; the weights sum to 1."""
+        unconditional = conditions.without_text().without_prompt()
         if self.guidance_audio is not None and conditions.prompt is not None:
             text, both = conditions.without_prompt(), conditions
             weights = (self.guidance_audio, self.guidance - self.guidance_audio, 1 - self.guidance)
-            found = list(zip(weights, (both, text, nothing), strict=True))
+            branches = list(zip(weights, (both, text, unconditional), strict=True))
         else:
-            found = [(self.guidance, conditions), (1 - self.guidance, nothing)]
-        return [(weight, told) for weight, told in found if weight]
+            branches = [(self.guidance, conditions), (1 - self.guidance, unconditional)]
+        return [(weight, given) for weight, given in branches if weight]
 
 
 class Uniforms:
-    """Numbers in [0, 1) for each item from a generator of its own, whatever the other items are."""
+    """Numbers in [0, 1) for each item from a generator of its own, independent of the other items."""
 
     def __init__(self, seeds: Sequence[int], cells: int, device: torch.device) -> None:
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._block = torch.empty(len(seeds), STEPS_PER_DRAW, cells, dtype=torch.float64, device=device)
 
     def __getitem__(self, step: int) -> Tensor:
-        """Those of one step, `[B, C]`; steps must be asked for in order."""
+        """The numbers of one step, `[B, C]`; steps must be read in order."""
         if step % STEPS_PER_DRAW == 0:
             for row, generator in zip(self._block, self._generators, strict=True):
                 row.uniform_(generator=generator)

@@ -9,8 +9,8 @@ from musicgen_lite.models.core.transformer import Block, Context
 class PrefixModel(LanguageModel):
     """Reads [null, caption tokens, codes].
 
-    Hidden prefix positions are masked, and codes know their place by positions of their own: how far a batch is padded
-    changes nothing. Audio prompts are ignored.
+    Padding of the prefix is masked and codes have positions of their own, so that the padding of a batch changes nothing.
+    Audio prompts are ignored.
     """
 
     def __init__(self, config: ModelConfig) -> None:

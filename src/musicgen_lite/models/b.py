@@ -13,8 +13,8 @@ from musicgen_lite.models.core.transformer import INIT_STD, Context, CrossBlock,
 class CrossModel(LanguageModel):
     """Memory: [null, caption tokens, audio prompt frames], each projected to d_model, with type and position embeddings.
 
-    A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes. Frames of the special id,
-    with which a short prompt is filled up, are masked.
+    A prompt frame is the sum of its N_q code embeddings, from the same table as the model's own codes. Frames of the special
+    id, with which a short prompt is padded, are masked.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -28,7 +28,7 @@ class CrossModel(LanguageModel):
         self.initialise()
 
     def initialise(self) -> None:
-        """As in the base class, but the memory starts at unit scale: nothing normalises it before the keys and values.
+        """As in the base class, but the memory starts at unit scale, because nothing normalises it before keys and values.
 
         Prompt positions start as sinusoids, so that neighbouring frames start out near.
         """

@@ -1,6 +1,6 @@
 """MusicGen's own decoder (Copet et al. 2023, arXiv:2306.05284), so that published weights run here as they are.
 
-It differs from Model B in what it reads, captions alone without positions or norms, and in the amplitude of its positions.
+It differs from Model B in its memory, captions alone without positions or norms, and in the amplitude of its positions.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ PROJECTION = "enc_to_dec_proj"  # of the text encoder's states, among a checkpoi
 
 
 class MusicGenModel(LanguageModel):
-    """Memory: [nothing, caption tokens], the tokens projected to d_model.
+    """Memory: [zero vector, caption tokens], the tokens projected to d_model.
 
-    Where there is a caption, only its tokens are visible. Elsewhere it is the zero vector alone: cross-attention has no
-    bias and adds zero, as MusicGen's does where all of its memory is masked. Audio prompts are ignored.
+    With a caption, only its tokens are visible. Without one, only the zero vector is: cross-attention has no bias and adds
+    zero, as MusicGen's does where all of its memory is masked. Audio prompts are ignored.
     """
 
     position_scale = 1.0
@@ -49,9 +49,9 @@ class MusicGenModel(LanguageModel):
 
 
 def tensor_names(layers: int, num_codebooks: int) -> dict[str, list[str]]:
-    """For each parameter of the decoder (Model B has the same) those of transformers' MusicgenForCausalLM that make it.
+    """For each parameter of the decoder (Model B has the same) its parts in transformers' MusicgenForCausalLM.
 
-    Several ones stand one below the other in ours.
+    Several parts are concatenated along the first axis.
     """
     names = {
         "code_embedding.weight": [f"model.decoder.embed_tokens.{q}.weight" for q in range(num_codebooks)],
@@ -79,12 +79,12 @@ def tensor_names(layers: int, num_codebooks: int) -> dict[str, list[str]]:
 
 
 def check(decoder: Mapping[str, Any]) -> None:
-    """ValueError for what transformers' MusicgenDecoderConfig allows and MusicGen's mono decoders are not."""
-    known = {
+    """ValueError for settings of transformers' MusicgenDecoderConfig that MusicGen's mono decoders do not have."""
+    supported = {
         "audio_channels": 1, "activation_function": "gelu", "ffn_dim": 4 * decoder["hidden_size"],
         "cross_attention_hidden_size": None,
     }  # fmt: skip
-    for name, value in known.items():
+    for name, value in supported.items():
         if decoder[name] != value:
             raise ValueError(
                 f"decoder.{name} is {decoder[name]!r}; only {value!r} is supported, as in the mono MusicGens"
@@ -92,7 +92,7 @@ def check(decoder: Mapping[str, Any]) -> None:
 
 
 def describe(decoder: Mapping[str, Any], **others: Any) -> ModelConfig:
-    """The model for a MusicgenDecoderConfig; `others` are the fields that it does not know."""
+    """The config of the model for a MusicgenDecoderConfig; `others` are the fields that it does not hold."""
     return ModelConfig(
         type="musicgen",
         pattern="delay",
@@ -110,11 +110,11 @@ def describe(decoder: Mapping[str, Any], **others: Any) -> ModelConfig:
 def assemble(config: ModelConfig, tensors: Mapping[str, Tensor]) -> MusicGenModel:
     """The model with the weights of a MusicgenForConditionalGeneration, in evaluation mode.
 
-    KeyError for one that is missing, RuntimeError for one of another size.
+    KeyError for a missing weight, RuntimeError for one of another size.
     """
-    if config.text_dim == config.d_model:  # the text encoder's states may then be read as they are
-        none = {"weight": torch.eye(config.d_model), "bias": torch.zeros(config.d_model)}
-        tensors = {f"{PROJECTION}.{end}": tensor for end, tensor in none.items()} | dict(tensors)
+    if config.text_dim == config.d_model:  # a checkpoint may then have no projection
+        identity = {"weight": torch.eye(config.d_model), "bias": torch.zeros(config.d_model)}
+        tensors = {f"{PROJECTION}.{end}": tensor for end, tensor in identity.items()} | dict(tensors)
     model = MusicGenModel(config).eval()
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     names = {

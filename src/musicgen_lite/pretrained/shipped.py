@@ -8,7 +8,9 @@ fits no others. `python -m pretraining.manifest` rewrites both after a training.
 import functools
 import json
 from pathlib import Path
+from typing import Protocol
 
+from musicgen_lite import __version__
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.hashing import file_sha256
 
@@ -44,3 +46,39 @@ def shipped_by(fingerprint: str, root: Path = ROOT) -> list[str]:
     """The versions of the project that shipped the codec or the text encoder of this fingerprint."""
     releases: dict[str, list[str]] = json.loads((root / RELEASES).read_text(encoding="utf-8"))
     return [version for version, fingerprints in releases.items() if fingerprint in fingerprints]
+
+
+class TrainedWith(Protocol):
+    """The fingerprints of the codec and the text encoder that a model was trained with: its config has them."""
+
+    @property
+    def codec(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+def check_parts(path: str | Path, config: TrainedWith, codec: str, text: str) -> None:
+    """Raise UserError unless `codec` and `text` are the fingerprints of those that the model at `path` was trained with."""
+    for part, parameter, found, needed in (
+        ("codec", "codec.name", codec, config.codec),
+        ("text encoder", "text.name", text, config.text),
+    ):
+        if found != needed:
+            raise UserError(
+                f"{path}: the model was trained with the {part} {needed}, but here it is {found}; "
+                f"{_remedy(parameter, needed)}, or train it again with this one"
+            )
+
+
+def _remedy(parameter: str, fingerprint: str) -> str:
+    """Where the codec or the text encoder of this fingerprint comes from."""
+    versions = shipped_by(fingerprint)
+    if __version__ in versions:
+        return f"that one is shipped with this version: set {parameter} to embedded"
+    if versions:
+        return (
+            f"that one was shipped with MusicGen-Lite {versions[0]}, and this is {__version__}: use that version for it"
+        )
+    return (
+        f"no version shipped that one: set {parameter} to the directory or the name of the hub that it was trained with"
+    )

@@ -14,20 +14,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training.data import Batch
+from musicgen_lite.training.dataset import Batch
+from musicgen_lite.training.schedule import ema_decay
 
 Preview = Callable[[LanguageModel, int], None]
-
-
-def ema_decay(updates: int, decay: float) -> float:
-    """Decay of the average after `updates` of them: short at first, so that the random start is soon forgotten."""
-    return min(decay, (1 + updates) / (10 + updates))
 
 
 class Averaging(WeightAveraging):
     """Exponential moving average of the weights, which Lightning validates, saves and leaves in the model at the end.
 
-    This is Lightning's EMAWeightAveraging with a decay that warms up.
+    It is Lightning's EMAWeightAveraging with a warmup of the decay.
     """
 
     def __init__(self, decay: float) -> None:
@@ -54,11 +50,11 @@ class Patience(EarlyStopping):
 
 
 class Curves(Callback):
-    """Makes one row of figures per validation.
+    """Records one row of metrics per validation.
 
-    `rows` hold what the same training gives again: step, passes over the data, training loss over the stretch since
-    the last validation (in all and per codebook), validation scores, learning rate, gradient norm before clipping.
-    `timings` hold what it does not: seconds, training cells per second, peak memory. Loggers get both.
+    `rows` hold the reproducible ones: step, passes over the data, training loss since the last validation (total and per
+    codebook), validation scores, learning rate, gradient norm before clipping. `timings` hold the others: seconds,
+    tokens per second, peak memory. Loggers get both.
     """
 
     def __init__(self, clips: int, effective_batch_size: int) -> None:
@@ -100,11 +96,11 @@ class Curves(Callback):
         self._since = now
 
     def tokens_per_second(self) -> float:
-        """Training cells a second in the stretch under way."""
+        """Training tokens per second since the last validation."""
         return self._cells / max(self._seconds, 1e-9)
 
     def running_loss(self) -> float:
-        """Mean training loss of the stretch under way, nats a cell."""
+        """Mean training loss since the last validation, in nats per token."""
         return float(self._nll.sum()) / max(self._cells, 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -135,7 +131,7 @@ class Curves(Callback):
 
     @staticmethod
     def _last_learning_rate(trainer: L.Trainer) -> float:
-        """The rate of the step just taken; the schedule already stands at the next one."""
+        """The learning rate of the last step; the scheduler is already at the next one."""
         schedule = trainer.lr_scheduler_configs[0].scheduler
         return schedule.base_lrs[0] * schedule.lr_lambdas[0](trainer.global_step - 1)
 

@@ -18,9 +18,9 @@ LAST = "last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a killed training leaves no half of one.
+    """Writes a checkpoint to a temporary file in its folder and renames it, so that it is whole or absent.
 
-    Lightning's own writer renames, too, but from the system's temporary folder: on another file system that is a copy.
+    Lightning's own writer renames from the system's temporary folder, which copies if that is another file system.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -29,7 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestCheckpoints(ModelCheckpoint):
-    """Lightning's, whose folder may lie elsewhere when the training is taken up again: files are known by their names."""
+    """Lightning's ModelCheckpoint, resumable from a folder that was moved: files are found by their names."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -49,15 +49,15 @@ def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
         monitor="val_loss",
         save_top_k=keep,
         save_on_train_epoch_end=False,
-        # A validation that is done again after a kill replaces the file it wrote.
+        # A validation that is repeated after a kill replaces its file.
         enable_version_counter=False,
     )
 
 
 class SaveLast(Checkpoint):
-    """Saves `last.ckpt` after every validation, and between them once `seconds` have passed since the last time.
+    """Saves `last.ckpt` after every validation, and in between every `seconds`.
 
-    Once `stop()` is true it saves after the step under way, and ends the training as Ctrl-C does.
+    Once `stop()` is true it saves after the present step, and ends the training as Ctrl-C does.
     """
 
     def __init__(self, directory: Path, seconds: float, stop: Callable[[], bool]) -> None:
@@ -75,7 +75,7 @@ class SaveLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Gradients are not saved: only between two optimizer steps. The end of a stretch is saved once it is validated.
+        # Gradients are not saved, so only between two optimizer steps; the last step before a validation is saved after it.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
             return
         due, stop = trainer.strategy.broadcast((time.monotonic() - self._saved >= self.seconds, self.stop()))
@@ -113,7 +113,7 @@ def resumable(directory: Path, identity: str) -> Path | None:
 
 
 def sweep(directory: Path, best: ModelCheckpoint) -> None:
-    """Remove checkpoints that are among the best no longer: Lightning never removes the one that it resumed from."""
+    """Remove checkpoints that are no longer among the best: Lightning never removes the one that it resumed from."""
     for path in directory.glob("best-*.ckpt"):
         if str(path) not in best.best_k_models:
             path.unlink()

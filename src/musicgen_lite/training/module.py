@@ -1,4 +1,4 @@
-"""What Lightning trains: loss, optimizer and validation of a language model, and the data that go with it."""
+"""What Lightning trains: loss, optimizer and validation of a language model."""
 
 import contextlib
 import dataclasses
@@ -14,20 +14,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import TrainParams
-from musicgen_lite.training.data import Batch, ClipLoader, Order, Share, StepLoader, TokenDataset, hashed
-
-
-def learning_rate_factor(step: int, steps: int, warmup_fraction: float, min_ratio: float) -> float:
-    """Share of the peak learning rate at optimizer step `step` (0-based) of `steps`.
-
-    Linear up to 1, reached with the last warmup step, then a half cosine down to `min_ratio`, reached with the last
-    step.
-    """
-    warmup = round(warmup_fraction * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step + 1 - warmup) / (steps - warmup))
-    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+from musicgen_lite.training.dataset import Batch
+from musicgen_lite.training.keyed_random import stable_hash
+from musicgen_lite.training.schedule import learning_rate_factor
 
 
 def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
@@ -50,7 +39,7 @@ def codebook_nll(model: LanguageModel, batch: Batch) -> Tensor:
 def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """What one batch adds to a validation: float64 `[2, N_q + 1]`, rows text only and text with prompt.
 
-    The columns are the sums of NLL of each codebook, and the frames they were taken over. Without prompts the second
+    The columns are the sum of NLL of each codebook, and the number of frames. Without prompts the second
     row stays 0.
     """
     batches = [dataclasses.replace(batch, conditions=batch.conditions.without_prompt())]
@@ -66,8 +55,8 @@ def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
 def validation_scores(sums: Tensor, frame_rate: float) -> dict[str, float]:
     """Scores from the `validation_sums` of all batches together.
 
-    `val_loss` (nats a cell, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
-    `val_loss_prompt`, given the audio prompt as well, for models that take one.
+    `val_loss` (nats per token, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
+    `val_loss_prompt`, given the audio prompt as well, for models that read one.
     """
     nll, frames = sums[:, :-1].cpu(), sums[:, -1].cpu()
     num_codebooks = nll.shape[1]
@@ -86,7 +75,7 @@ def evaluate(
     device: torch.device,
     dtype: torch.dtype | None = None,
 ) -> dict[str, float]:
-    """The scores of validation for any weights, outside of a training; `dtype` turns autocast on."""
+    """The validation scores of a model, outside of a training; `dtype` turns autocast on."""
     was_training = model.training
     model.to(device).eval()
     autocast = torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
@@ -101,8 +90,8 @@ class TrainingModule(L.LightningModule):
     """A language model in training.
 
     The loss is the sum of NLL over the number of valid cells of the whole optimizer step, over all micro-batches and
-    devices: clips of unequal length weigh by their cells, however the step is cut up. `identity` goes into every
-    checkpoint and tells one training from another.
+    devices: clips weigh by their cells, however a step is divided. `identity` is stored in every checkpoint and tells one
+    training from another.
     """
 
     def __init__(
@@ -127,7 +116,7 @@ class TrainingModule(L.LightningModule):
             parameter_groups(self.model, params.weight_decay),
             lr=params.learning_rate,
             betas=params.betas,
-            # A fused optimizer takes scaled gradients as they are, and they could not be clipped.
+            # A fused optimizer unscales gradients itself, after they would have been clipped.
             fused=self._scaler() is None,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -140,16 +129,16 @@ class TrainingModule(L.LightningModule):
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout depends on the place in the run alone: neither a resumed run nor a preview changes it.
-        place = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
-        seed = hashed(self.seed, *place, "dropout")
+        # Dropout depends on step, micro-batch and rank alone: neither resuming nor a preview changes it.
+        position = (self.global_step, batch_idx % self.trainer.accumulate_grad_batches, self.global_rank)
+        seed = stable_hash(self.seed, *position, "dropout")
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         nll = codebook_nll(self.model, batch)
-        # Lightning divides by the micro-batches, and the average over devices by their number.
+        # Lightning divides the loss by the number of micro-batches, and averages gradients over the devices.
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
         self._nll = nll.detach().double()
         return {"loss": nll.sum() * (parts / batch.step_cells), "nll": self._nll}
@@ -162,7 +151,7 @@ class TrainingModule(L.LightningModule):
     ) -> None:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
         self.grad_norm = float(norm)
-        # Gradients that overflow are part of the game where a scaler is: it skips the step. The loss must never.
+        # With a gradient scaler gradients may overflow, and it skips the step; the loss must stay finite.
         watched = self.grad_norm if self._scaler() is None else float(self._nll.sum())
         if not math.isfinite(watched):
             raise not_finite(self.global_step, self.params.learning_rate)
@@ -189,52 +178,3 @@ def not_finite(step: int, learning_rate: float) -> UserError:
         f"training step {step + 1}: loss and gradients are no finite numbers any more; lower train.learning_rate (now "
         f"{learning_rate:g}) or train.clip_norm, or set train.precision to 32. The checkpoints of earlier steps are kept"
     )
-
-
-class TokenData(L.LightningDataModule):
-    """Batches for Lightning, whose epochs are here the stretches between two validations.
-
-    `boundaries` are the optimizer steps after which the model is validated; the last one ends the training. Passes over
-    the data are counted by `order` and have nothing to do with them.
-    """
-
-    def __init__(
-        self,
-        training: TokenDataset,
-        validation: TokenDataset,
-        clips: tuple[list[str], list[str]],
-        params: TrainParams,
-        batch_size: int,
-        boundaries: list[int],
-    ) -> None:
-        super().__init__()
-        self.training = training
-        self.validation = validation
-        self.order = Order(clips[0], training.seed)
-        self.validation_clips = clips[1]
-        self.params = params
-        self.batch_size = batch_size
-        self.boundaries = boundaries
-
-    def _share(self) -> Share:
-        assert self.trainer is not None
-        return Share(self.trainer.global_rank, self.trainer.world_size)
-
-    def train_dataloader(self) -> StepLoader:
-        """The stretch that is under way, entered at the step to which the training has come."""
-        assert self.trainer is not None
-        # A resumed training that was complete asks for data, too, before it sees that it needs none.
-        stretch = min(self.trainer.current_epoch, len(self.boundaries) - 1)
-        return StepLoader(
-            self.training,
-            self.order,
-            self.batch_size,
-            self.params.effective_batch_size,
-            first=([0, *self.boundaries])[stretch],
-            start=self.trainer.global_step,
-            stop=self.boundaries[stretch],
-            share=self._share(),
-        )
-
-    def val_dataloader(self) -> ClipLoader:
-        return ClipLoader(self.validation, self.validation_clips, self.batch_size, self._share())

@@ -5,59 +5,47 @@ from pathlib import Path
 import torch
 
 from musicgen_lite import models, published
+from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
-from musicgen_lite.training.data import ClipLoader, Corpus, TokenDataset
-from musicgen_lite.training.fit import TrainingResult, crop_frames
+from musicgen_lite.published import PretrainedMusicGen
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
+from musicgen_lite.training.export import TrainingResult
 from musicgen_lite.training.module import evaluate
+from musicgen_lite.training.sampler import ClipLoader
+from musicgen_lite.training.setup import crop_frames
 
-BATCH = 8  # clips of validation at once; it changes nothing
+BATCH_SIZE = 8  # of the validation; the loss does not depend on it
 
 
-def import_peer(
-    params: Params, name: str, tokens_dir: str | Path, text_dir: str | Path, model_path: str | Path
-) -> TrainingResult:
+def import_pretrained(params: Params, name: str, corpus: Corpus, model_path: Path) -> TrainingResult:
     """Write the MusicGen called `name` as a model file, with its validation loss as the only point of its curve.
 
-    UserError where the codec of the tokens or the encoder of the texts is not the one it was trained with.
+    UserError where the codec of the tokens or the encoder of the texts is not the one it was trained with, and where
+    clips are longer than those that it was trained on.
     """
-    corpus = Corpus(tokens_dir, text_dir)
-    device = torch.device("cuda" if params.compute.device != "cpu" and torch.cuda.is_available() else "cpu")
-    found = published.load(name, max_text=corpus.max_text, device=device, trusted=params.trusted_pickles)
-    config = found.model.config
-    for what, folder, has, needs, remedy in (
-        (
-            "codec",
-            tokens_dir,
-            corpus.codec,
-            config.codec,
-            f"codec.name to {name} and codec.num_codebooks to {config.num_codebooks}",
-        ),
-        ("text encoder", text_dir, corpus.encoder, config.text, f"text.name to {name}"),
-    ):
-        if has != needs:
-            raise UserError(
-                f"{found.source}: its {what} is {needs}, that of {folder} is {has}, and a model takes no other than its "
-                f"own; set {remedy}, for all models that you compare"
-            )
-    frames = crop_frames(params, corpus)
+    device = torch.device(choose_device(params.compute.device, "compute.device"))
+    pretrained = published.load(name, max_text=corpus.max_text, device=device, trusted=params.trusted_pickles)
+    _check_corpus(pretrained, name, corpus)
+    frames, config = crop_frames(params, corpus), pretrained.model.config
     if frames > config.max_frames:
         raise UserError(
             f"train.crop_seconds: found {params.train.crop_seconds:g}; MusicGen was trained on "
             f"{config.max_frames / config.frame_rate:g} s, and clips that are compared are no longer"
         )
     dataset = TokenDataset(corpus, frames, params.seed, dropout_text=0.0)
-    validation = ClipLoader(dataset, corpus.clips("validation"), BATCH)
-    scores = evaluate(found.model, validation, corpus.frame_rate, device)
+    validation = ClipLoader(dataset, corpus.clips("validation"), BATCH_SIZE)
+    scores = evaluate(pretrained.model, validation, corpus.frame_rate, device)
     loss = scores["val_loss"]
     extra = {
         "step": 0,
         "val_loss": loss,
-        "weights": f"as published: {found.source.label}",
+        "weights": f"as published: {pretrained.source.label}",
         "names": corpus.names,
         "corpus": corpus.facts(),
     }
-    models.save(model_path, found.model.cpu(), extra)
+    models.save(model_path, pretrained.model.cpu(), extra)
     return TrainingResult(
         rows=[{"step": 0, "epoch": 0.0, **scores}],
         timings=[],
@@ -65,6 +53,21 @@ def import_peer(
         val_loss=loss,
         ema_val_loss=loss,
         raw_val_loss=loss,
-        parameters=sum(parameter.numel() for parameter in found.model.parameters()),
-        published=found.source.label,
+        parameters=sum(parameter.numel() for parameter in pretrained.model.parameters()),
+        published=pretrained.source.label,
     )
+
+
+def _check_corpus(pretrained: PretrainedMusicGen, name: str, corpus: Corpus) -> None:
+    """Raise UserError unless tokens and texts come from the codec and the text encoder of the checkpoint."""
+    config = pretrained.model.config
+    set_codec = f"codec.name to {name} and codec.num_codebooks to {config.num_codebooks}"
+    for part, folder, found, needed, remedy in (
+        ("codec", corpus.targets.directory, corpus.codec, config.codec, set_codec),
+        ("text encoder", corpus.text.directory, corpus.encoder, config.text, f"text.name to {name}"),
+    ):
+        if found != needed:
+            raise UserError(
+                f"{pretrained.source}: its {part} is {needed}, that of {folder} is {found}, and a model works with its "
+                f"own alone; set {remedy}, for all models that you compare"
+            )

@@ -21,16 +21,16 @@ POSITION_SCALE = 0.03  # amplitude of sinusoidal positions, near the scale at wh
 
 @dataclass
 class DecodingState:
-    """A decoding in progress: what stays the same for all steps, and how far it has come."""
+    """A decoding in progress: what stays the same for all steps, and the number of steps done."""
 
     layout: Layout
     context: Context
-    bias: Tensor | None  # [B, 1, 1, P + S], what hides padding of the prefix; None without a prefix
+    bias: Tensor | None  # [B, 1, 1, P + S], hides padding of the prefix; None without a prefix
     caches: list[LayerCache]
-    places: Tensor  # [S, d]
-    rows: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
+    step_embeddings: Tensor  # [S, d]
+    codebook_offsets: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
     codebooks: list[int]  # of each step, in a flattened pattern
-    prefix: int
+    prefix_length: int  # positions of the prefix, before the first step
     step: int = 0
 
     def first(self, rows: int) -> "DecodingState":
@@ -46,7 +46,7 @@ class DecodingState:
 class TextTokens(nn.Module):
     """Caption embeddings projected to d_model behind a learned null token.
 
-    The null token is always visible: a row without a caption still has something to read.
+    The null token is always visible, so that a row without a caption has something to attend to.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -70,7 +70,7 @@ class TextTokens(nn.Module):
 
 
 class LanguageModel(nn.Module, ABC):
-    """Predicts codes step by step, in the order of its pattern. Subclasses say what a model reads besides the codes."""
+    """Predicts codes step by step, in the order of its pattern. Subclasses define what a model reads besides the codes."""
 
     position_scale = POSITION_SCALE
 
@@ -118,7 +118,7 @@ class LanguageModel(nn.Module, ABC):
         """
         layout = self._layout(codes.shape[2], codes.device)
         inputs = layout.inputs(codes, self.config.codebook_size)
-        x = self._embed(inputs, layout.input_codebook * self.entries) + self._places(layout)
+        x = self._embed(inputs, layout.input_codebook * self.entries) + self._step_embeddings(layout)
         context = self.context(conditions)
         bias = self._bias(context, layout)
         if context.prefix is not None:
@@ -131,38 +131,50 @@ class LanguageModel(nn.Module, ABC):
         hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1).flatten(1, 2)
         return torch.bmm(hidden, self.head.transpose(1, 2)).unflatten(1, (len(codes), -1)).transpose(0, 1)
 
-    def start(self, conditions: Conditions, frames: int, begun: Tensor | None = None) -> DecodingState:
-        """Allocate caches for `frames` frames, and run what is known through all blocks in one pass.
+    def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor | None = None) -> DecodingState:
+        """Allocate caches for `frames` frames and fill them in one pass through all blocks.
 
-        Known are the prefix, if any, and the cells of the first steps, `begun` `[B, S', C]`; the next step is S'.
+        They are filled with the prefix, if any, and the given cells of the first steps, `prompt_tokens` `[B, S', C]`; the
+        next step is S'.
         """
         layout = self._layout(frames, conditions.text.device)
         context = self.context(conditions)
         bias = self._bias(context, layout)
-        prefix = 0 if context.prefix is None else context.prefix.shape[1]
+        prefix_length = 0 if context.prefix is None else context.prefix.shape[1]
         blocks = cast(Sequence[Block], self.blocks)
-        caches = [block.new_cache(context, len(conditions), prefix + layout.steps) for block in blocks]
-        rows = layout.input_codebook * self.entries
-        places = self._places(layout)
-        codebooks = layout.codebook[:, 0].tolist()
-        known = [] if context.prefix is None else [context.prefix]
-        done = 0 if begun is None else begun.shape[1]
-        if begun is not None and done:
-            first = begun.new_full((len(begun), 1, layout.cells), self.config.codebook_size)
-            inputs = torch.cat([first, begun[:, :-1]], dim=1)
-            known.append(self._embed(inputs, rows[:done]) + places[:done])
-        if known:
-            x = torch.cat(known, dim=1)
-            for block, cache in zip(self.blocks, caches, strict=True):
+        state = DecodingState(
+            layout=layout,
+            context=context,
+            bias=bias,
+            caches=[block.new_cache(context, len(conditions), prefix_length + layout.steps) for block in blocks],
+            step_embeddings=self._step_embeddings(layout),
+            codebook_offsets=layout.input_codebook * self.entries,
+            codebooks=layout.codebook[:, 0].tolist(),
+            prefix_length=prefix_length,
+        )
+        inputs = [] if context.prefix is None else [context.prefix]
+        if prompt_tokens is not None and prompt_tokens.shape[1]:
+            state.step = prompt_tokens.shape[1]
+            inputs.append(self._embed_prompt(prompt_tokens, state))
+        if inputs:
+            x = torch.cat(inputs, dim=1)
+            for block, cache in zip(self.blocks, state.caches, strict=True):
                 x = block(x, bias, context, cache)
-        return DecodingState(layout, context, bias, caches, places, rows, codebooks, prefix, step=done)
+        return state
+
+    def _embed_prompt(self, prompt_tokens: Tensor, state: DecodingState) -> Tensor:
+        """Input vectors `[B, S', d]` of the first steps, whose cells `[B, S', C]` are given."""
+        rows, steps, cells = prompt_tokens.shape
+        special = prompt_tokens.new_full((rows, 1, cells), self.config.codebook_size)
+        inputs = torch.cat([special, prompt_tokens[:, :-1]], dim=1)
+        return self._embed(inputs, state.codebook_offsets[:steps]) + state.step_embeddings[:steps]
 
     def step(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
         s = state.step
-        x = self._embed(cells[:, None], state.rows[s]) + state.places[s]
+        x = self._embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s]
         for block, cache in zip(self.blocks, state.caches, strict=True):
-            x = block(x, state.bias, state.context, cache, state.prefix + s)
+            x = block(x, state.bias, state.context, cache, state.prefix_length + s)
         state.step += 1
         hidden = self.norm(x[:, 0])
         if self.flattened:
@@ -175,17 +187,17 @@ class LanguageModel(nn.Module, ABC):
         return self.pattern.layout(frames, self.config.num_codebooks, device)
 
     def _bias(self, context: Context, layout: Layout) -> Tensor | None:
-        """What hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
+        """The bias that hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
         return (
             None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
         )
 
-    def _embed(self, cells: Tensor, rows: Tensor) -> Tensor:
-        """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over a step; `rows`: where each one's codebook starts."""
-        x = self.code_embedding(cells + rows)
+    def _embed(self, cells: Tensor, codebook_offsets: Tensor) -> Tensor:
+        """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over the cells of a step."""
+        x = self.code_embedding(cells + codebook_offsets)
         return x[:, :, 0] if self.flattened else x.sum(dim=2)
 
-    def _places(self, layout: Layout) -> Tensor:
-        """Where each step stands, `[S, d]`: its frame, and in a flattened pattern its codebook."""
+    def _step_embeddings(self, layout: Layout) -> Tensor:
+        """Embeddings of the steps' positions, `[S, d]`: of the frame, and in a flattened pattern of the codebook."""
         x = self.position_embedding[layout.position]
         return x if self.codebook_embedding is None else x + self.codebook_embedding(layout.codebook[:, 0])

@@ -14,8 +14,8 @@ class Conditions:
     """A batch of conditions. Rows without text or without prompt fall back on a learned null token.
 
     text: `[B, L, D_t]` float32, anything where masked; text_mask: `[B, L]`, True at real tokens;
-    prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none); a shorter one is filled up with the
-    special id K, which is not heard;
+    prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none); a shorter one is padded with the
+    special id K, which is masked;
     has_text, has_prompt: `[B]` bool.
     """
 
@@ -36,7 +36,7 @@ class Conditions:
         return Conditions(*(x if x is None else x[rows] for x in self._fields()))  # type: ignore[arg-type]
 
     def repeat_interleave(self, n: int) -> "Conditions":
-        """Each row `n` times in a row: the candidates of a prompt are neighbours."""
+        """Each row `n` times, copies next to each other: the candidates of a prompt are neighbours."""
         return Conditions(*(x if x is None else x.repeat_interleave(n, dim=0) for x in self._fields()))  # type: ignore[arg-type]
 
     def without_text(self) -> "Conditions":
@@ -66,7 +66,7 @@ class Conditions:
 
     @staticmethod
     def cat(batches: Sequence["Conditions"]) -> "Conditions":
-        """Rows of several batches as one; shorter texts are padded, and rows without a prompt get an unused one."""
+        """The rows of several batches in one; shorter texts are padded, and rows without a prompt get a masked one."""
         longest = max(batch.text.shape[1] for batch in batches)
         padded = [batch.pad_text(longest) for batch in batches]
         shapes = {batch.prompt.shape[1:] for batch in batches if batch.prompt is not None}
@@ -95,7 +95,7 @@ class Conditions:
 
 
 def stack_prompts(prompts: Sequence[np.ndarray], special: int) -> Tensor:
-    """Audio prompts `[N_q, P_i]` as int64 `[B, N_q, P]`, shorter ones filled up with the `special` id, which is not heard."""
+    """Audio prompts `[N_q, P_i]` as int64 `[B, N_q, P]`, shorter ones padded with the `special` id, which is masked."""
     longest = max(prompt.shape[1] for prompt in prompts)
     padded = [
         np.pad(prompt.astype(np.int64), ((0, 0), (0, longest - prompt.shape[1])), constant_values=special)

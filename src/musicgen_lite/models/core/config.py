@@ -3,28 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from musicgen_lite import __version__, patterns
-from musicgen_lite.errors import UserError
-from musicgen_lite.pretrained import shipped
+from musicgen_lite import patterns
 
 TYPES = ("a", "b", "musicgen")
-
-
-def _remedy(parameter: str, fingerprint: str) -> str:
-    """Where the codec or the text encoder of a model is to be had."""
-    versions = shipped.shipped_by(fingerprint)
-    if __version__ in versions:
-        return f"that one is shipped with this version: set {parameter} to embedded"
-    if versions:
-        return (
-            f"that one was shipped with MusicGen-Lite {versions[0]}, and this is {__version__}: use that version for it"
-        )
-    return (
-        f"no version shipped that one: set {parameter} to the directory or the name of the hub that it was trained with"
-    )
 
 
 @dataclass(frozen=True)
@@ -44,9 +27,9 @@ class ModelConfig:
     heads: int
     max_frames: int  # the longest clip the model is trained on
     max_text: int  # the longest caption in tokens
-    max_prompt_frames: int  # the longest audio prompt; Model B only
-    frame_rate: float  # frames a second
-    rate: int  # samples a second of the codec's audio
+    max_prompt_frames: int  # the longest audio prompt; read by Model B alone
+    frame_rate: float  # frames per second
+    rate: int  # samples per second of the codec's audio
     codec: str  # fingerprint
     text: str  # fingerprint
     dropout: float = 0.0
@@ -63,16 +46,6 @@ class ModelConfig:
         for name in ("codebook_size", "num_codebooks", "text_dim", "layers", "heads", "max_frames", "max_text"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}; it must be at least 1")
-
-    def check_parts(self, path: str | Path, codec: str, text: str) -> None:
-        """Raise UserError unless codec and text encoder have the fingerprints of those that the model at `path` was trained with."""
-        parts = (("codec", "codec.name", codec, self.codec), ("text encoder", "text.name", text, self.text))
-        for what, parameter, found, needed in parts:
-            if found != needed:
-                raise UserError(
-                    f"{path}: the model was trained with the {what} {needed}, but here it is {found}; "
-                    f"{_remedy(parameter, needed)}, or train it again with this one"
-                )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

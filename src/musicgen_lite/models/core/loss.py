@@ -1,4 +1,4 @@
-"""The training loss, cell by cell."""
+"""The training loss of each cell."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,8 +10,8 @@ def cell_nll(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tenso
     """Negative log-likelihood of each code in nats.
 
     logits: `[B, N_q, T, K]`; codes: `[B, N_q, T]`; mask: `[B, T]`, True at frames that count, None for all.
-    Returns float32 `[B, N_q, T]`, exactly 0 where masked. Sum it and divide by the number of counted cells; a mean of
-    means would weigh clips of unequal length wrongly.
+    Returns float32 `[B, N_q, T]`, exactly 0 where masked. Sum it and divide by the number of unmasked cells: a mean of
+    means would weight clips of unequal length wrongly.
     """
     if mask is not None:
         codes = codes.masked_fill(~mask[:, None], IGNORE)

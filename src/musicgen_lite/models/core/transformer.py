@@ -15,7 +15,7 @@ INIT_STD = 0.02  # GPT-2's; code, position and type embeddings start at this sca
 
 @dataclass(frozen=True)
 class Context:
-    """What a decoder reads besides the codes.
+    """What a decoder reads besides the codes: a prefix or a memory.
 
     prefix: `[B, P, d]`, stands before the first step (Model A); memory: `[B, M, d]`, read by cross-attention (the others).
     prefix_mask: `[B, P]`, True where visible; memory_bias: `[B, 1, 1, M]`, see `key_bias`.
@@ -27,7 +27,7 @@ class Context:
     memory_bias: Tensor | None = None
 
     def first(self, rows: int) -> "Context":
-        """That of the first rows of the batch."""
+        """The context of the first rows of the batch."""
         return Context(*(x if x is None else x[:rows] for x in vars(self).values()))
 
 
@@ -41,7 +41,7 @@ class LayerCache:
     memory_values: Tensor | None = None
 
     def first(self, rows: int) -> "LayerCache":
-        """That of the first rows of the batch; it writes into the same memory."""
+        """The cache of the first rows of the batch; it writes into the same memory."""
         memory = (None if x is None else x[:rows] for x in (self.memory_keys, self.memory_values))
         return LayerCache(self.keys[:rows], self.values[:rows], *memory)
 
@@ -54,7 +54,7 @@ class LayerCache:
 
 
 def positions_last(keys: Tensor) -> Tensor:
-    """Keys `[B, H, S, d_head]` so laid out in memory that a CPU computes all scores of a head in vectors."""
+    """Keys `[B, H, S, d_head]`, on a CPU with the positions contiguous in memory, so that scores are computed in vectors."""
     return keys.mT.contiguous().mT if keys.device.type == "cpu" else keys.contiguous()
 
 
@@ -67,7 +67,7 @@ def sinusoids(positions: int, dim: int, period: float = 10000.0) -> Tensor:
 
 
 def key_bias(mask: Tensor) -> Tensor:
-    """A mask `[B, L]` as what attention adds to its scores, `[B, 1, 1, L]`: 0 where visible, -inf elsewhere."""
+    """A mask `[B, L]` as the bias `[B, 1, 1, L]` of attention scores: 0 where visible, -inf elsewhere."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
 
 
@@ -113,7 +113,7 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention and MLP, each behind a LayerNorm and added to the stream."""
+    """Self-attention and MLP, each on a LayerNorm of the residual stream and added to it."""
 
     def __init__(self, d_model: int, heads: int, dropout: float) -> None:
         super().__init__()

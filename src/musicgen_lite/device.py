@@ -1,0 +1,21 @@
+"""Which device torch computes on: one rule for every parameter and argument that names a device."""
+
+import torch
+
+from musicgen_lite.errors import UserError
+
+
+def choose_device(value: str, parameter: str) -> str:
+    """The device that `value` stands for: `auto` is `cuda` where torch sees a GPU, else `cpu`; others are taken as they are.
+
+    parameter: what the user set, for the message. UserError for a GPU that is not there and for no device at all.
+    """
+    has_gpu = torch.cuda.is_available()
+    if value == "auto":
+        return "cuda" if has_gpu else "cpu"
+    kind, _, index = value.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise UserError(f"{parameter}: found {value!r}; allowed: auto, cpu, cuda, or one GPU by number, such as cuda:1")
+    if kind == "cuda" and not has_gpu:
+        raise UserError(f"{parameter}: found {value!r}, but torch sees no GPU here; set it to auto or cpu")
+    return value

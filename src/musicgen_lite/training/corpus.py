@@ -1,0 +1,101 @@
+"""The stores that a training reads, opened and checked against each other."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite.errors import UserError
+from musicgen_lite.io.arrays import ArrayStore
+
+
+def _meta(store: ArrayStore, *names: str) -> list[Any]:
+    missing = [name for name in names if name not in store.meta]
+    if missing:
+        raise UserError(
+            f"{store.directory}: meta.json lacks {', '.join(missing)}; run `dvc repro` to rebuild the store"
+        )
+    return [store.meta[name] for name in names]
+
+
+class Corpus:
+    """The stores of one corpus (target tokens, prompt tokens, text), opened and checked against each other.
+
+    `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
+    `variants`: the kinds of text that training samples from, each with the suffixes of a clip's id in the text store;
+    `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, and where two codecs or a
+    code outside the codebook show up.
+    """
+
+    def __init__(self, tokens_dir: str | Path, text_dir: str | Path) -> None:
+        self.targets = ArrayStore(Path(tokens_dir) / "target")
+        self.prompts = ArrayStore(Path(tokens_dir) / "prompt")
+        self.text = ArrayStore(text_dir)
+        codec = ("fingerprint", "codebook_size", "num_codebooks", "frame_rate", "rate", "name")
+        found = _meta(self.targets, *codec)
+        for name, target, prompt in zip(codec, found, _meta(self.prompts, *codec), strict=True):
+            if target != prompt:
+                raise UserError(
+                    f"{self.prompts.directory}: {name} of its codec is {prompt}, that of {self.targets.directory} is "
+                    f"{target}; both must come from one codec: run `dvc repro tokenize`"
+                )
+        self.codec: str = found[0]
+        self.codebook_size, self.num_codebooks = int(found[1]), int(found[2])
+        self.frame_rate, self.rate = float(found[3]), int(found[4])
+        self.encoder: str
+        self.encoder, self.text_dim, self.max_text = _meta(self.text, "fingerprint", "dim", "max_tokens")
+        variants: dict[str, list[str]]
+        [variants] = _meta(self.text, "variants")
+        self.variants = dict(sorted(variants.items()))
+        self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
+        self._check_clips()
+        self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter and padded
+
+    def _check_clips(self) -> None:
+        clips, index = self.targets.keys, self.targets.index
+        suffixes = [suffix for variant in self.variants.values() for suffix in variant if suffix]
+        variants = [key + suffix for key in index.loc[index["split"] == "train", "key"] for suffix in suffixes]
+        for store, keys in ((self.prompts, clips), (self.text, clips + variants)):
+            missing = [key for key in keys if key not in store]
+            if missing:
+                raise UserError(
+                    f"{store.directory}: {len(missing)} of the {len(keys)} entries for the {len(clips)} clips of "
+                    f"{self.targets.directory} are missing, {missing[0]!r} first; both must come from the same clips: "
+                    "run `dvc repro`"
+                )
+        for store in (self.targets, self.prompts):
+            for key in self.targets.keys:
+                codes = store[key]
+                if not len(codes) or codes.shape[1] != self.num_codebooks:
+                    raise UserError(
+                        f"{store.directory}: clip {key!r} has codes of shape {codes.shape}, expected "
+                        f"[frames, {self.num_codebooks}] with a frame at least; run `dvc repro tokenize`"
+                    )
+                if int(codes.max()) >= self.codebook_size:
+                    raise UserError(
+                        f"{store.directory}: clip {key!r} has the code {int(codes.max())}, but the codec's codes are "
+                        f"0 to {self.codebook_size - 1}; run `dvc repro tokenize`"
+                    )
+
+    def clips(self, split: str) -> list[str]:
+        """The ids of a split, sorted; UserError if there are none."""
+        index = self.targets.index
+        ids = sorted(index.loc[index["split"] == split, "key"].tolist())
+        if not ids:
+            raise UserError(
+                f"{self.targets.directory}: no clip in the split {split!r}; give the source of data more clips or "
+                "another share for this split"
+            )
+        return ids
+
+    def facts(self) -> dict[str, Any]:
+        """What identifies the corpus, for provenance and for the identity of a training."""
+        index = self.targets.index.sort_values("key")
+        rows = repr(index[["key", "split", "length"]].values.tolist())
+        return {
+            "codec": self.codec,
+            "text": self.encoder,
+            "variants": list(self.variants),
+            "codebook_size": self.codebook_size,
+            "num_codebooks": self.num_codebooks,
+            "clips": hashlib.sha256(rows.encode()).hexdigest()[:16],
+        }

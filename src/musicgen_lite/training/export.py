@@ -1,0 +1,75 @@
+"""The outcome of a training: a model file with the best averaged weights, and its scores."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from musicgen_lite import models
+from musicgen_lite.errors import UserError
+from musicgen_lite.models import LanguageModel
+from musicgen_lite.training import checkpoints
+from musicgen_lite.training.setup import TrainingSetup, recipe
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The outcome of a training.
+
+    `rows`: the curves, one row per validation; `timings`: one row per validation, not reproducible; `best_step`,
+    `val_loss`: of the exported weights; `raw_val_loss`: of the weights at the last step, not averaged; `ema_val_loss`: of
+    their average at the last step; `parameters`: of the model; `published`: the checkpoint that the weights were taken
+    from as they are, "" where they were trained here. Losses are in nats per token.
+    """
+
+    rows: list[dict[str, float]]
+    timings: list[dict[str, float]]
+    best_step: int
+    val_loss: float
+    ema_val_loss: float
+    raw_val_loss: float
+    parameters: int
+    published: str = ""
+
+
+def load_weights(model: LanguageModel, path: str | Path, key: str) -> int:
+    """Put the weights of a checkpoint into the model: `state_dict` the averaged ones, `current_model_state` the raw.
+
+    Returns the step of the checkpoint. UserError for a file that is damaged or missing.
+    """
+    checkpoint = checkpoints.read(Path(path))
+    if checkpoint is None:
+        raise UserError(f"{path}: this checkpoint is damaged or missing; delete its folder and train again")
+    prefix = "model."
+    model.load_state_dict({n.removeprefix(prefix): v for n, v in checkpoint[key].items() if n.startswith(prefix)})
+    return int(checkpoint["global_step"])
+
+
+def export(
+    setup: TrainingSetup,
+    best_checkpoint: str | Path,
+    rows: list[dict[str, float]],
+    timings: list[dict[str, float]],
+    raw_val_loss: float,
+    path: Path,
+) -> TrainingResult:
+    """Write the averaged weights of the best validation into a model file."""
+    model, corpus = setup.model, setup.corpus
+    step = load_weights(model, best_checkpoint, "state_dict")
+    val_loss = next(row["val_loss"] for row in rows if row["step"] == step)
+    extra = {
+        "step": step,
+        "val_loss": val_loss,
+        "weights": f"exponential moving average, decay {setup.params.train.ema_decay:g}",
+        "recipe": recipe(setup.params),
+        "names": corpus.names,
+        "corpus": corpus.facts(),
+    }
+    models.save(path, model.cpu(), extra)
+    return TrainingResult(
+        rows=rows,
+        timings=timings,
+        best_step=step,
+        val_loss=val_loss,
+        ema_val_loss=rows[-1]["val_loss"],
+        raw_val_loss=raw_val_loss,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )

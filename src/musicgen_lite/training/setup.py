@@ -1,0 +1,159 @@
+"""What a training is made of: model, data and hardware as the parameters describe them, checked before any step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from musicgen_lite import models
+from musicgen_lite.device import choose_device
+from musicgen_lite.errors import UserError
+from musicgen_lite.io.audio import num_frames
+from musicgen_lite.io.hashing import short_digest
+from musicgen_lite.models import LanguageModel, ModelConfig
+from musicgen_lite.params import BParams, Params, TrainParams
+from musicgen_lite.training.batch_size import resolve
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import TokenDataset
+
+AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32": None}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Accelerator (cpu or cuda) and precision (16-mixed, bf16-mixed or 32) in Lightning's words."""
+
+    accelerator: str
+    precision: str
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type that torch's autocast computes in, None in full precision."""
+        return AUTOCAST[self.precision]
+
+    def __str__(self) -> str:
+        gpu = f" ({torch.cuda.get_device_name()})" if self.accelerator == "cuda" else ""
+        return f"{self.accelerator}{gpu}, precision {self.precision}"
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """Model and data of one training.
+
+    `train_clips`, `validation_clips`: ids; `batch_size`: clips of a micro-batch; `accumulation`: micro-batches of an
+    optimizer step on one device; `validation_steps`: the optimizer steps after which the model is validated, the last one
+    at the end; `identity`: a fingerprint of parameters and data, which every checkpoint holds: a training resumes none of
+    another, also where the caller names the folder of the checkpoints.
+    """
+
+    params: Params
+    hardware: Hardware
+    corpus: Corpus
+    dataset: TokenDataset
+    train_clips: list[str]
+    validation_clips: list[str]
+    model: LanguageModel
+    batch_size: int
+    accumulation: int
+    validation_steps: list[int]
+    identity: str
+
+
+def set_up(params: Params, corpus: Corpus) -> TrainingSetup:
+    """Build model and data; UserError for parameters that the corpus or this machine cannot serve."""
+    train, decoder = params.train, params.model.decoder
+    train_clips, validation_clips = corpus.clips("train"), corpus.clips("validation")
+    hardware = choose_hardware(params)
+    config = model_config(params, corpus)
+    dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
+    dataset = TokenDataset(corpus, crop_frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
+    torch.manual_seed(params.seed)
+    model = models.build(config)
+    batch_size = resolve(train, model, dataset, hardware.accelerator, hardware.autocast)
+    return TrainingSetup(
+        params=params,
+        hardware=hardware,
+        corpus=corpus,
+        dataset=dataset,
+        train_clips=train_clips,
+        validation_clips=validation_clips,
+        model=model,
+        batch_size=batch_size,
+        accumulation=_accumulation(train, batch_size),
+        validation_steps=validation_steps(train.steps, train.validations),
+        identity=short_digest({**corpus.facts(), **recipe(params), "config": config.to_dict()}),
+    )
+
+
+def model_config(params: Params, corpus: Corpus) -> ModelConfig:
+    """The model that the parameters describe, for the tokens and texts of a corpus."""
+    decoder = params.model.decoder
+    return ModelConfig(
+        type=params.model.type,
+        pattern=params.model.pattern,
+        codebook_size=corpus.codebook_size,
+        num_codebooks=corpus.num_codebooks,
+        text_dim=corpus.text_dim,
+        d_model=decoder.d_model,
+        layers=decoder.layers,
+        heads=decoder.heads,
+        dropout=decoder.dropout,
+        positions=decoder.positions,
+        max_frames=crop_frames(params, corpus),
+        max_text=corpus.max_text,
+        max_prompt_frames=corpus.prompt_frames,
+        codec=corpus.codec,
+        text=corpus.encoder,
+        frame_rate=corpus.frame_rate,
+        rate=corpus.rate,
+    )
+
+
+def crop_frames(params: Params, corpus: Corpus) -> int:
+    """The longest target in frames that a model is trained and validated on."""
+    return num_frames(params.train.crop_seconds, corpus.rate, corpus.frame_rate)
+
+
+def choose_hardware(params: Params) -> Hardware:
+    """Where and in which precision to train; UserError where the machine lacks what the parameters ask for."""
+    accelerator = choose_device(params.compute.device, "compute.device")
+    precision: str = params.train.precision
+    if precision == "auto":
+        precision = "16-mixed" if accelerator == "cuda" else "bf16-mixed" if _has_bf16_instructions() else "32"
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise UserError("train.precision: found '16-mixed', which needs a GPU; on a CPU use auto, 32 or bf16-mixed")
+    return Hardware(accelerator, precision)
+
+
+def _has_bf16_instructions() -> bool:
+    """Whether this CPU has instructions for bfloat16; without them it is slower than float32."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _accumulation(train: TrainParams, batch_size: int) -> int:
+    """Micro-batches of an optimizer step on each device; UserError where they do not add up to the effective batch."""
+    parallel = batch_size * train.devices * train.num_nodes
+    if train.effective_batch_size % parallel:
+        raise UserError(
+            f"train.effective_batch_size ({train.effective_batch_size}) must be a multiple of batch_size x devices x "
+            f"num_nodes ({batch_size} x {train.devices} x {train.num_nodes} = {parallel})"
+        )
+    return train.effective_batch_size // parallel
+
+
+def validation_steps(steps: int, validations: int) -> list[int]:
+    """The optimizer steps after which a run is validated: evenly spaced, the last one at its end."""
+    count = min(steps, validations)
+    return [round(steps * (number + 1) / count) for number in range(count)]
+
+
+def recipe(params: Params) -> dict[str, Any]:
+    """The parameters that make a training what it is."""
+    model = params.model
+    return {
+        "seed": params.seed,
+        "model": {"type": model.type, "pattern": model.pattern, "dropout_text": model.dropout_text},
+        "decoder": model.decoder.model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json"),
+    }

@@ -1,0 +1,69 @@
+"""Lightning's trainer as this project uses it."""
+
+import contextlib
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.loggers import Logger
+
+from musicgen_lite.training.checkpoints import AtomicCheckpointIO
+from musicgen_lite.training.setup import TrainingSetup
+
+
+def build_trainer(
+    setup: TrainingSetup, callbacks: list[L.Callback], loggers: Sequence[Logger], directory: Path
+) -> L.Trainer:
+    """The trainer for a setup; `directory` is its root for whatever Lightning writes by itself."""
+    train = setup.params.train
+    return L.Trainer(
+        accelerator=setup.hardware.accelerator,
+        devices=train.devices,
+        num_nodes=train.num_nodes,
+        strategy=train.strategy,
+        precision=setup.hardware.precision,
+        # An epoch of Lightning's is the interval from one validation to the next.
+        max_epochs=len(setup.validation_steps),
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=setup.accumulation,
+        callbacks=callbacks,
+        logger=list(loggers) or False,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=directory,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's tips and hints off the console; its errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Let Ctrl-C come out as KeyboardInterrupt: Lightning exits with code 1, and leaves later ones ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None

@@ -12,7 +12,7 @@ import numpy as np
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.fad import ClipRows
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 
 BOOTSTRAP = 400
 
@@ -31,7 +31,7 @@ def means(draws: int) -> None:
     for name, draw in kinds.items():
         for n in (12, 32, 64, 128):
             rng = np.random.default_rng(n)
-            found = sum(holds(intervals.mean(draw(rng, n), 1000, i), 4.0) for i in range(draws))
+            found = sum(holds(intervals.mean(draw(rng, n), Bootstrap(1000, i)), 4.0) for i in range(draws))
             print(f"  {name:18} n {n:4}: {found / draws:.3f}", flush=True)
 
 
@@ -40,8 +40,8 @@ def paired(draws: int) -> None:
     rng, sums, differences = np.random.default_rng(0), 0, 0
     for i in range(draws):
         cells, common = rng.integers(100, 300, 64), rng.gamma(4, 1, 64)
-        sums += holds(intervals.ratio(common * cells, cells, 1000, i), 4.0)
-        differences += holds(intervals.mean(0.1 + rng.normal(0, 0.2, 64), 1000, i), 0.1)
+        sums += holds(intervals.ratio(common * cells, cells, Bootstrap(1000, i)), 4.0)
+        differences += holds(intervals.mean(0.1 + rng.normal(0, 0.2, 64), Bootstrap(1000, i)), 0.1)
     print(f"  ratio {sums / draws:.3f}, difference {differences / draws:.3f}", flush=True)
 
 

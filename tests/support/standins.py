@@ -1,4 +1,4 @@
-"""Small rulers without weights, for tests of whatever uses CLAP or a codec."""
+"""Small embedders and a codec without weights, for tests of whatever uses CLAP or a codec."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The sounds of several rows by prompt, brought to one loudness and encoded for a page."""
+"""The sounds of several runs by prompt, at one loudness and encoded for a page."""
 
 import itertools
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sounds:
-    """The shown prompts; `available` counts the test prompts that all rows hold, `note` says what is missing and why."""
+    """The shown prompts; `available` counts the test prompts of all runs, `note` says what is missing and why."""
 
     prompts: tuple[Prompt, ...]
     available: int
@@ -73,16 +73,16 @@ def loudness(samples: np.ndarray, rate: int) -> float:
 
 
 def gather(comparison: Comparison, limit: int) -> Sounds:
-    """The fixed prompts and the first `limit` test prompts that every row holds with the same caption."""
+    """The fixed prompts and the first `limit` test prompts that every run has with the same caption."""
     without = [label for label, run in zip(comparison.labels, comparison.runs, strict=True) if run.sounds is None]
     if without:
-        note = f"{', '.join(without)}: written before rows kept their sounds; `dvc repro` on a newer commit keeps them."
+        note = f"{', '.join(without)}: written before runs kept their sounds; `dvc repro` on a newer commit keeps them."
         return Sounds((), 0, 0.0, note)
     tables = [_sounds(run) for run in comparison.runs]
     keys = [key for key in tables[0] if all(key in table for table in tables[1:])]
     fixed, tests = ([key for key in keys if key[2] is flag] for flag in (True, False))
     most = max(len([key for key in table if not key[2]]) for table in tables)
-    note = "" if len(tests) == most else f"{len(tests)} of {most} test prompts are in all rows with the same caption."
+    note = "" if len(tests) == most else f"{len(tests)} of {most} test prompts are in all runs with the same caption."
     shown = {key: _parts(comparison.labels, [table[key] for table in tables]) for key in [*fixed, *tests[:limit]]}
     target = min([LOUDNESS, *(part.reachable for parts in shown.values() for part in parts)])
     numbers = itertools.count()

@@ -7,6 +7,7 @@ import scipy.linalg
 from musicgen_lite.scoring.audio import fad
 from musicgen_lite.scoring.audio.fad import ClipRows, distance, moments
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 rng = np.random.default_rng(0)
 
@@ -86,8 +87,8 @@ def test_each_clip_alone_is_measured_by_its_own_windows() -> None:
 
 def test_replicates_are_distances_of_resampled_clips() -> None:
     reference, one = (ClipRows(rng.normal(size=(20, 3)), np.full(10, 2)) for _ in range(2))
-    draws = fad.replicates(reference, [one, one], 5, seed=3)
-    first = [next(intervals.resamples(10, 5, seed))[0] for seed in (3, 4)]
+    draws = fad.replicates(reference, [one, one], Bootstrap(5, 3))
+    first = [next(intervals.resamples(10, Bootstrap(5, seed)))[0] for seed in (3, 4)]
     rows = [
         np.repeat(c.rows.reshape(10, 2, 3), n, axis=0).reshape(-1, 3)
         for c, n in zip((reference, one), first, strict=True)
@@ -95,7 +96,7 @@ def test_replicates_are_distances_of_resampled_clips() -> None:
     assert draws[0, 0] == pytest.approx(by_sqrtm(*rows), rel=1e-7)
     assert np.array_equal(draws[:, 0], draws[:, 1])
     with pytest.raises(ValueError, match="different sizes"):
-        fad.replicates(reference, [one, one.take(np.arange(5))], 5, 0)
+        fad.replicates(reference, [one, one.take(np.arange(5))], Bootstrap(5))
 
 
 def test_fad_infinity_is_withheld_below_two_clips_a_dimension() -> None:
@@ -150,5 +151,5 @@ def test_the_centred_interval_covers_fad_at_this_n_and_the_basic_one_the_true_va
 def test_2000_resamples_of_four_sets_take_seconds() -> None:
     reference, *sets = (ClipRows(rng.normal(size=(128, 128)), np.ones(128, int)) for _ in range(5))
     start = time.process_time()
-    fad.replicates(reference, sets, 2000, 0)
+    fad.replicates(reference, sets, Bootstrap())
     assert time.process_time() - start < 60

@@ -6,6 +6,7 @@ import pytest
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio import kad
 from musicgen_lite.scoring.audio.fad import ClipRows
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 rng = np.random.default_rng(0)
 
@@ -31,7 +32,7 @@ def test_kad_is_the_unbiased_double_sum() -> None:
     sigma = kad.bandwidth(singles(x))
     within = [sum(k(a, b, sigma) for a, b in itertools.permutations(s, 2)) / (len(s) * (len(s) - 1)) for s in (x, y)]
     between = sum(k(a, b, sigma) for a in x for b in y) / (7 * 9)
-    values, _ = kad.distances(singles(x), [singles(y)], 2, 0)
+    values, _ = kad.distances(singles(x), [singles(y)], Bootstrap(2))
     assert values[0] == pytest.approx(sum(within) - 2 * between, rel=1e-12)
 
 
@@ -46,7 +47,7 @@ def test_windows_of_one_clip_are_never_paired() -> None:
 
     within = [np.mean([mean(a, b) for a, b in itertools.permutations(p, 2)]) for p in parts]
     between = np.mean([mean(a, b) for a in parts[0] for b in parts[1]])
-    assert kad.distances(x, [y], 2, 0)[0][0] == pytest.approx(sum(within) - 2 * between, rel=1e-12)
+    assert kad.distances(x, [y], Bootstrap(2))[0][0] == pytest.approx(sum(within) - 2 * between, rel=1e-12)
 
 
 def test_resamples_leave_pairs_of_a_clip_with_itself_out() -> None:
@@ -60,7 +61,7 @@ def test_there_is_no_bias_at_small_n_and_the_order_is_found() -> None:
     same, near, far = [], [], []
     for _ in range(80):
         x, a, b, c = (shift + rng.normal(size=(16, 32)) for shift in (0.0, 0.0, 0.3, 1.0))
-        values, _ = kad.distances(singles(x), [singles(a), singles(b), singles(c)], 1, 0)
+        values, _ = kad.distances(singles(x), [singles(a), singles(b), singles(c)], Bootstrap(1))
         same.append(values[0])
         near.append(values[1])
         far.append(values[2])

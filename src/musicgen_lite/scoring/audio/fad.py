@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 # Rounding leaves negatives of about 1e-15 x the traces; anything beyond this share of them is a fault.
 NEGATIVE = 1e-6
@@ -94,8 +95,8 @@ def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     return values
 
 
-def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: int) -> np.ndarray:
-    """FAD of each set to the reference in each resample of clips: `[bootstrap, len(sets)]`.
+def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
+    """FAD of each set to the reference in each resample of clips: `[B, len(sets)]`.
 
     The reference is resampled too. All sets hold the same clips in the same order and are drawn alike, so that
     differences between sets are paired.
@@ -103,11 +104,11 @@ def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: 
     if len({one.n for one in sets}) != 1:
         raise ValueError(f"sets of different sizes cannot be resampled together: {[one.n for one in sets]}")
     draws = zip(
-        (row for block in intervals.resamples(reference.n, bootstrap, seed) for row in block),
-        (row for block in intervals.resamples(sets[0].n, bootstrap, seed + 1) for row in block),
+        (row for block in intervals.resamples(reference.n, bootstrap) for row in block),
+        (row for block in intervals.resamples(sets[0].n, bootstrap.independent) for row in block),
         strict=True,
     )
-    out = np.empty((bootstrap, len(sets)))
+    out = np.empty((bootstrap.resamples, len(sets)))
     for i, (for_reference, for_sets) in enumerate(draws):
         base = reference.moments(for_reference)
         out[i] = [distance(base, one.moments(for_sets)) for one in sets]

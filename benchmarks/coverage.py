@@ -60,7 +60,7 @@ def distances(draws: int) -> None:
             a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
             b = ClipRows(shift + scale * rng.normal(size=(n, d)), np.ones(n, int))
             value = fad.distance(a.moments(), b.moments())
-            replicates = fad.replicates(a, [b], BOOTSTRAP, i)[:, 0]
+            replicates = fad.replicates(a, [b], Bootstrap(BOOTSTRAP, i))[:, 0]
             values.append(value)
             centred.append(intervals.centred(value, replicates, n))
             basic.append(intervals.basic(value, replicates, n))
@@ -87,7 +87,7 @@ def kads(draws: int) -> None:
         for i in range(draws):
             rows = (rng.normal(size=(n, d)), shift + rng.normal(size=(n, d)))
             a, b = (ClipRows(one, np.ones(n, int)) for one in rows)
-            found, replicates = kad.distances(a, [b], BOOTSTRAP, i)
+            found, replicates = kad.distances(a, [b], Bootstrap(BOOTSTRAP, i))
             estimates.append(intervals.basic(found[0], replicates[:, 0], n))
         centre = float(np.mean([e.value for e in estimates]))
         print(f"  d {d:3} n {n:3} shift {shift}: {np.mean([holds(e, centre) for e in estimates]):.3f}", flush=True)

@@ -24,7 +24,7 @@ def fits(generator: Generator, claps: list[ClapScorer], caption: str, guidance: 
     sampling = Sampling(top_k=250, guidance=guidance)
     music = generator.generate(caption, seconds=5.0, candidates=candidates, sampling=sampling)
     owners = [0] * candidates
-    return [float(clap.fit([caption], music.rate, music.candidates, owners).mean()) for clap in claps]
+    return [float(clap.fit([caption], music.rate, list(music.candidates), owners).mean()) for clap in claps]
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def sounds(hz: float, fixed: bool) -> tuple[Sound, ...]:
         sound("Real clip", flac(hz * 1.2), SECONDS, 8000),
         sound("Reconstruction by the codec", flac(hz * 1.2, noise=0.003), SECONDS, 8000),
         sound("Audio prompt", flac(hz * 1.2, 3.0), SECONDS, 8000, "seconds 0 to 3 of the real clip"),
-        sound("Generated, heard the prompt", flac(hz * 1.2, noise=0.01), SECONDS, 8000, "seed 99", True, scores, 1),
+        sound("Generated with the audio prompt", flac(hz * 1.2, noise=0.01), SECONDS, 8000, "seed 99", True, scores, 1),
     )
 
 

@@ -97,7 +97,7 @@ def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() ->
         assert one.score is None
         assert one.reason == reason
         assert row(comparison, key).best == ()
-        assert any(key in told and reason in told for _, told in comparison.withheld)
+        assert any(key in listed and reason in listed for _, listed in comparison.withheld)
     silent = noted(other, "nll", nll={})
     (one,) = row(compare([first, silent]), "nll").differences
     assert one
@@ -105,7 +105,7 @@ def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() ->
 
 
 def test_likeness_to_the_audio_prompt_is_paired_by_the_prompted_samples() -> None:
-    def heard(name: str, shift: float) -> Result:
+    def with_prompt(name: str, shift: float) -> Result:
         run = result(name)
         table = pd.DataFrame({"id": IDS, "own": 0.4 + shift, "shuffled": 0.1})
         estimate = {"value": 0.3 + shift, "low": 0.2, "high": 0.5, "n": 8}
@@ -114,7 +114,7 @@ def test_likeness_to_the_audio_prompt_is_paired_by_the_prompted_samples() -> Non
         audio["estimates"] |= {"prompt_similarity_gain_prompted": estimate}
         return dataclasses.replace(run, tables={**run.tables, "prompt_similarity_prompted": table})
 
-    comparison = compare([heard("first", 0.0), heard("other", 0.2)])
+    comparison = compare([with_prompt("first", 0.0), with_prompt("other", 0.2)])
     (one,) = row(comparison, "prompt_sim_gain").differences
     assert one
     assert one.score
@@ -157,7 +157,7 @@ def test_metrics_that_the_registry_does_not_know_are_shown_and_codebooks_are_nam
     assert row(comparison, "nll_q1").metric.label == "NLL, codebook 1"
 
 
-def test_equal_names_are_told_apart_and_only_what_differs_is_listed() -> None:
+def test_equal_names_are_listed_apart_and_only_what_differs_is_listed() -> None:
     twin = result("same", run_id="f" * 32, params={"model.type": "b", "model.pattern": "delay", "seed": "0"})
     comparison = compare([result("same"), twin])
     assert comparison.labels[1] == "same (ffffffff)"

@@ -110,7 +110,7 @@ def test_charts_of_a_model_that_was_not_trained_here_show_its_validation() -> No
 
 
 def test_what_is_withheld_is_said_with_its_reason() -> None:
-    why = "withheld: all 9 clips are of one caption, so that none is another's"
+    why = "withheld: all 9 clips share one caption, so that it cannot be shuffled"
     doubt = "FAD and KAD are between clips of 2 test tracks"
     notes = {"clap_shuffled": why, "clap_gain": why, "clap_r1": "withheld: among 1 captions every one is in the first 1",
              "chroma_gain_prompted": "withheld: all 9 clips are of one track", "clap_captions": "1 different captions of 9 clips",

@@ -45,8 +45,9 @@ class ToneClap:
 class RoundingCodec:
     """A codec whose only codebook is 64 levels of the samples themselves; a frame is a sample block's mean."""
 
-    name, rate, hop, frame_rate, codebook_size, num_codebooks, fingerprint = (
+    name, revision, rate, hop, frame_rate, codebook_size, num_codebooks, fingerprint = (
         "rounding",
+        "",
         RATE,
         1,
         RATE,

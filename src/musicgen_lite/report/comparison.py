@@ -24,14 +24,14 @@ NOT_BY_PROMPT = "a metric of the whole set, without per-prompt values or resampl
 
 @dataclass(frozen=True)
 class Difference:
-    """A run less the first run. `score` is None where it is withheld, and `reason` says why."""
+    """A run minus the first run. `score` is None where it is withheld, and `reason` says why."""
 
     score: Score | None
     reason: str = ""
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the CI excludes 0."""
         one = self.score
         return one is not None and one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
@@ -137,7 +137,7 @@ def _best(metric: MetricSpec, runs: "Sequence[Result]", scores: Sequence[Score |
 def difference(
     metric: MetricSpec, first: "Result", other: "Result", bootstrap: Bootstrap = BOOTSTRAP
 ) -> Difference | None:
-    """`other` less `first` over the same clips with a paired interval, or the reason why not.
+    """`other` minus `first` on the same clips with a paired interval, or the reason why not.
 
     None for metrics without a direction.
     """

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from musicgen_lite.report import plots, run_metrics
 from musicgen_lite.report.comparison import Comparison, Row
-from musicgen_lite.report.comparison_sounds import Prompt, Sounds, gather
+from musicgen_lite.report.comparison_sounds import Sounds, gather
 from musicgen_lite.report.page import Chart, chart, render
 from musicgen_lite.scoring.metrics import TOKENS
 
@@ -103,20 +103,17 @@ def _spans(row: Row) -> list[tuple[int, float, float, float]]:
 
 
 def trials(sounds: Sounds, runs: int, seed: int) -> list[dict[str, Any]]:
-    """The blind test in its order: every prompt with every pair of runs, sides drawn; what the runs made from the text."""
+    """The trials of the blind test, in order: every prompt with every pair of runs, on drawn sides; clips from the text alone."""
     draw = random.Random(seed)
     found = []
     for prompt, (a, b) in itertools.product(sounds.prompts, itertools.combinations(range(runs), 2)):
         made = {clip.run: clip.id for clip in prompt.clips if clip.kind == "generated"}
         if a in made and b in made:
             sides = draw.sample([a, b], 2)
-            found.append({**_told(prompt), "runs": sides, "clips": [made[one] for one in sides]})
+            clips = [made[one] for one in sides]
+            found.append({"prompt": prompt.id, "caption": prompt.caption, "runs": sides, "clips": clips})
     draw.shuffle(found)
     return found
-
-
-def _told(prompt: Prompt) -> dict[str, Any]:
-    return {"prompt": prompt.id, "caption": prompt.caption}
 
 
 def _json(value: Any) -> str:

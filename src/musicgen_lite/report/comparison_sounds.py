@@ -17,7 +17,7 @@ from musicgen_lite.report.page import SOUNDS
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
 
-# Clips are turned down to the loudness that all of them reach without a sample beyond the peak, at most to this one.
+# Clips get the loudness that all of them reach without a sample beyond the peak, at most this one.
 LOUDNESS, PEAK = -20.0, 0.95
 GENERATED = ("generated", "prompted")
 SHARED = ("real", "codec", "prompt")
@@ -25,7 +25,7 @@ SHARED = ("real", "codec", "prompt")
 
 @dataclass(frozen=True)
 class Clip:
-    """A sound as the page plays it: MP3 bytes at the common loudness, spectrogram, and its own loudness before, in LUFS.
+    """A sound as the page plays it: MP3 bytes at the common loudness, spectrogram, and its original loudness in LUFS.
 
     `run` is the place of the run that generated it, None for sounds that belong to the prompt.
     """
@@ -134,7 +134,7 @@ def _sounds(run: "Result") -> dict[Key, dict[str, bytes]]:
 
 
 def _parts(labels: Sequence[str], tables: Sequence[dict[str, bytes]]) -> list[_Part]:
-    """What each run made of a prompt, then the prompt's own sounds, equal ones once."""
+    """The sounds that each run generated for a prompt, then the sounds of the prompt itself, equal ones once."""
 
     def part(name: str, kind: str, run: int | None, sound: bytes) -> _Part:
         samples, rate = audio.decode(sound, name=name)

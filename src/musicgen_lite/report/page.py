@@ -75,7 +75,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores by column; the first column is the run's own, the others are baselines. ValueError for a ragged row."""
+    """Scores by column: first those of the run, then the baselines. ValueError for a ragged row."""
 
     title: str
     columns: tuple[str, ...]
@@ -211,9 +211,9 @@ def listening_page(page: PageData, limit: int = PROMPTS) -> str:
     """
     fixed = [entry for entry in page.entries if entry.fixed]
     others = [entry for entry in page.entries if not entry.fixed][:limit]
-    told = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
+    shown = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
     return render(
         "page.html", ["page.css"], ["page.js"], page=page, first=fixed or others, more=others if fixed else [],
-        heading=f"The {len(fixed)} fixed prompts." if fixed else told, more_heading=told,
+        heading=f"The {len(fixed)} fixed prompts." if fixed else shown, more_heading=shown,
         floor=f"−{-plots.FLOOR_DB:g}", ceiling=f"−{-plots.CEILING_DB:g}",
     )  # fmt: skip

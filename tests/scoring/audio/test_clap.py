@@ -69,7 +69,7 @@ def test_what_needs_several_captions_is_withheld_where_there_is_one() -> None:
     same = tones(dict.fromkeys(CAPTIONS, 440.0))
     scores = clap.text_audio(clap.embed_captions(dict.fromkeys(CAPTIONS, "440"), CLAP), same, "clap", Bootstrap(50))
     assert set(scores.estimates) == {"clap"}
-    assert scores.notes["clap_gain"] == "withheld: all 12 clips are of one caption, so that none is another's"
+    assert scores.notes["clap_gain"] == "withheld: all 12 clips share one caption, so that it cannot be shuffled"
     assert scores.notes["clap_r1"] == "withheld: among 1 captions every one is in the first 1"
 
 

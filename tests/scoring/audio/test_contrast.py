@@ -39,7 +39,7 @@ def test_a_shuffled_prompt_is_one_of_another_track() -> None:
     assert scores.estimates["s_gain"].value == 1
     alone = likeness_to_prompts(clips, embeddings(rows, name="clap"), dict.fromkeys(tracks, "t"), "s", Bootstrap(100))
     assert set(alone.estimates) == {"s"}
-    assert alone.notes["s_gain"] == "withheld: all 15 clips are of one track, so that none is another's"
+    assert alone.notes["s_gain"] == "withheld: all 15 clips share one track, so that it cannot be shuffled"
 
 
 def test_likeness_to_the_matching_audio_prompt_exceeds_that_to_a_shuffled_one() -> None:
@@ -76,12 +76,12 @@ def test_chroma_knows_chords_and_not_their_level_or_silence() -> None:
 
 def test_a_clip_in_the_key_of_its_prompt_is_nearer_to_it_than_to_a_shuffled_one() -> None:
     steps = {f"c{i}": i for i in range(6)}
-    heard = {clip: chord(step, step + 4, step + 7) for clip, step in steps.items()}
-    made = {clip: chord(step, step + 7, step + 16, seconds=5.0) for clip, step in steps.items()}
-    made["c5"] = np.zeros(RATE, np.float32)
+    prompts = {clip: chord(step, step + 4, step + 7) for clip, step in steps.items()}
+    clips = {clip: chord(step, step + 7, step + 16, seconds=5.0) for clip, step in steps.items()}
+    clips["c5"] = np.zeros(RATE, np.float32)
     scores = chroma.chroma_likeness(
-        lambda clip: (made[clip], RATE),
-        lambda clip: (heard[clip], RATE),
+        lambda clip: (clips[clip], RATE),
+        lambda clip: (prompts[clip], RATE),
         dict(zip(list(steps)[::-1], steps, strict=True)),
         "chroma",
         Bootstrap(100),

@@ -114,7 +114,7 @@ def test_fad_infinity_recovers_the_true_value_where_fad_does_not() -> None:
         a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
         b = ClipRows(shift + rng.normal(size=(n, d)), np.ones(n, int))
         value, inf = distance(a.moments(), b.moments()), fad.infinity(a, b, draw)
-        deviations = np.quantile(fad.replicates(a, [b], 200, draw)[:, 0], (0.025, 0.5, 0.975))
+        deviations = np.quantile(fad.replicates(a, [b], Bootstrap(200, draw))[:, 0], (0.025, 0.5, 0.975))
         low, high = deviations[0] - deviations[1], deviations[2] - deviations[1]
         covered += low <= inf - true <= high
         plain_covered += low <= value - true <= high
@@ -135,7 +135,7 @@ def test_the_centred_interval_covers_fad_at_this_n_and_the_basic_one_the_true_va
     for draw in range(80):
         a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
         b = ClipRows(shift + 1.2 * rng.normal(size=(n, d)), np.ones(n, int))
-        value, draws = distance(a.moments(), b.moments()), fad.replicates(a, [b], 200, draw)[:, 0]
+        value, draws = distance(a.moments(), b.moments()), fad.replicates(a, [b], Bootstrap(200, draw))[:, 0]
         estimates.append(value)
         centred.append(intervals.centred(value, draws, n))
         basic.append(intervals.basic(value, draws, n))

@@ -48,7 +48,7 @@ def test_noise_raises_the_distance_in_the_order_of_its_level(
     kads = list(kad.distances(reference, noisy, Bootstrap(1))[0])
     assert fads == sorted(fads)
     assert kads == sorted(kads)
-    # At 40 dB it is hardly heard, and so few clips cannot tell; at 20 dB it is.
+    # At 40 dB the noise is hardly audible, and so few clips cannot show it; at 20 dB they do.
     clean = fad.distance(reference.moments(), given["clean"].moments())
     assert fads[1] > 1.2 * clean
     assert fads[0] == pytest.approx(clean, rel=0.15)

@@ -37,7 +37,7 @@ def examples(n: int, kind: str, frames: int = 10) -> list[Example]:
 
 
 class Uneven(torch.nn.Module):
-    """Gives code 0 the logit ln 3 and all others 0, whatever it is told: P(0) = 3 / (K + 2)."""
+    """Gives code 0 the logit ln 3 and all others 0, whatever its conditions: P(0) = 3 / (K + 2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_anothers_caption_is_another_text_and_anothers_prompt_of_another_track(k
     if kind == "b":
         assert (table["caption+shuffled_prompt"] != table["caption+prompt"]).all()
     alone = nll.score(model, alike, None, frame_rate=50.0, bootstrap=Bootstrap(50))
-    reason = "withheld: all 4 clips are of one {}, so that none is another's"
+    reason = "withheld: all 4 clips share one {}, so that it cannot be shuffled"
     assert not {"nll_shuffled", "nll_caption_gain", "nll_prompt_gain"} & set(alone.estimates)
     assert alone.notes["nll_caption_gain"] == reason.format("caption")
     assert alone.notes.get("nll_prompt_gain") == (reason.format("track") if kind == "b" else None)

@@ -49,7 +49,7 @@ class ClapEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """The model's own."""
+        """That of the model."""
         return self.scorer.fingerprint
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:

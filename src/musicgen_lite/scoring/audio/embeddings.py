@@ -94,7 +94,7 @@ def embed(
 ) -> dict[str, Embeddings]:
     """Embed a set of clips with each embedder, reading `items` once and holding one waveform at a time.
 
-    short: ids of the clips that are known to be shorter than the others; each is embedded at its own length.
+    short: ids of clips that are known to be shorter than the others; these are embedded at full length.
     Silent clips are embedded and listed. Raises UserError naming the clip for empty or not finite samples, a duplicate
     id, a second rate, or another length than the first clip's; naming `what` for fewer than two clips.
     """

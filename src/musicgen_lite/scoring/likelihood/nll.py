@@ -33,7 +33,7 @@ from musicgen_lite.scoring.statistics.scores import Scores
 class Example:
     """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`.
 
-    caption: what all with the same words share; track: what all that are cut from the same music share.
+    caption: equal for equal captions; track: equal for clips of one track.
     """
 
     id: str
@@ -106,7 +106,7 @@ def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: Arr
 
 
 def digest(examples: Sequence[Example]) -> str:
-    """16 hex digits over ids and codes, whatever their order: two NLLs compare where these agree."""
+    """16 hex digits over ids and codes, in any order: two NLLs compare where these agree."""
     one = hashlib.sha256()
     for example in sorted(examples, key=lambda example: example.id):
         one.update(f"{example.id}\0{example.codes.shape}\0".encode())
@@ -117,7 +117,7 @@ def digest(examples: Sequence[Example]) -> str:
 def evaluate(
     model: LanguageModel, examples: Sequence[Example], variants: Sequence[Variant], batch_size: int, seed: int
 ) -> ClipNll:
-    """Score every example under every variant for which there is another caption or track, where it asks for one.
+    """Score every example under every variant; variants that need another caption or track are left out where there is none.
 
     Others are drawn by seed among the sorted ids. The results depend on neither `batch_size` nor the order of the
     examples, beyond float32 rounding. Raises UserError for duplicate ids, fewer than two clips, a clip without a prompt, or an
@@ -163,7 +163,7 @@ def _check_prompts(examples: Sequence[Example]) -> None:
 
 
 def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray | None:
-    """For each row that of one of another group, drawn by sorted id; None where there is but one group."""
+    """For each row a row of another group, drawn by sorted id; None where there is only one group."""
     by_id = np.array(sorted(range(len(ids)), key=lambda row: ids[row]))
     drawn = strangers([groups[row] for row in by_id], seed)
     if drawn is None:
@@ -175,7 +175,7 @@ def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray 
 
 @dataclass(frozen=True)
 class Window:
-    """The frames `start` to `stop` of one clip, whose place among the examples is `row`."""
+    """The frames `start` to `stop` of one clip, whose index among the examples is `row`."""
 
     row: int
     start: int
@@ -183,7 +183,7 @@ class Window:
 
 
 def windows(frames: Sequence[int], longest: int) -> list[Window]:
-    """As few windows as cover each clip, next to one another, at most `longest` frames each, and equally long up to one."""
+    """The fewest windows that cover each clip, side by side, of at most `longest` frames; their lengths differ by at most one."""
     found = []
     for row, length in enumerate(frames):
         count = -(-length // longest)
@@ -195,7 +195,7 @@ def windows(frames: Sequence[int], longest: int) -> list[Window]:
 def _batches(parts: Sequence[Window], size: int) -> list[list[Window]]:
     """Windows of equal length, at most `size` together.
 
-    None is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
+    No window is padded: in the delay pattern the last cells of one codebook come after the first padding of another.
     """
     by_length: dict[int, list[Window]] = {}
     for part in parts:
@@ -228,7 +228,7 @@ def _batch_nll(
 
 
 def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
-    """The same clips with the baselines' sums over the same cells beside the model's."""
+    """The same clips, with the sums of the baselines over the same cells."""
     sums: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
     for example in examples:
         for name, cells in baselines.nll(example.codes).items():

@@ -50,10 +50,16 @@ def main(params: Params) -> None:
     captions, tracks = (dict(zip(ids, prompted[name], strict=True)) for name in ("caption", "track_id"))
     training = some_training_clips(clips, params.score.training_clips)
     sets_of_clips = ReferenceClips(
-        captions, tracks, targets(windows, reference["id"].tolist()), real, reconstructed(real, decoder),
-        as_noise(real, EVALUATION_SEED), audio_prompts(windows, ids), stand_ins(windows, others) if others else None,
-        targets(windows, training),
-    )  # fmt: skip
+        captions=captions,
+        tracks=tracks,
+        reference=targets(windows, reference["id"].tolist()),
+        real=real,
+        reconstruction=reconstructed(real, decoder),
+        noise=as_noise(real, EVALUATION_SEED),
+        prompts=audio_prompts(windows, ids),
+        few_genres=stand_ins(windows, others) if others else None,
+        training=targets(windows, training),
+    )
     sets, bootstrap = embed_reference(sets_of_clips, Embedders(clap, decoder)), Bootstrap(params.score.bootstrap)
     scores = score_reference(sets_of_clips, sets, clap, bootstrap)
     scores.update(token_consistency(real, decoder, bootstrap))

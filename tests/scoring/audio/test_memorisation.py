@@ -11,9 +11,8 @@ from musicgen_lite.scoring.audio.memorisation import memorised, nearest
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.standins import embeddings
 
-rng = np.random.default_rng(0)
-TRAINING = embeddings(rng.normal(size=(500, 8)), prefix="train")
-REAL = embeddings(rng.normal(size=(200, 8)))
+TRAINING = embeddings(np.random.default_rng(1).normal(size=(500, 8)), prefix="train")
+REAL = embeddings(np.random.default_rng(2).normal(size=(200, 8)))
 
 
 def test_the_nearest_clip_is_that_of_a_full_search_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +25,7 @@ def test_the_nearest_clip_is_that_of_a_full_search_whatever_the_block(monkeypatc
         assert clips == [f"train{i:03d}" for i in np.argmax(cosines, axis=1)]
 
 
-def test_new_music_is_not_suspected_and_copies_are() -> None:
+def test_new_music_is_not_suspected_and_copies_are(rng: np.random.Generator) -> None:
     new = embeddings(rng.normal(size=(200, 8)))
     threshold = np.sort(nearest(REAL, TRAINING)[0])[189]  # 190 of 200 are no nearer
     scores = memorisation.memorisation(new, REAL, TRAINING, Bootstrap(300))

@@ -27,7 +27,6 @@ from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support import standins
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
-rng = np.random.default_rng(0)
 PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
 EMBEDDERS, WITHOUT_JUDGE, FEW = Embedders(PICKER, CODEC, JUDGE), Embedders(PICKER, CODEC), Bootstrap(20)
 FAD_SETS = ("real", "reconstruction", "generated", "few_genres", "noise")
@@ -67,7 +66,7 @@ def generated(**changes: object) -> GeneratedSet:
     return replace(GeneratedSet(CAPTIONS, TRACKS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
 
 
-def test_sets_are_in_order_and_differences_are_paired() -> None:
+def test_sets_are_in_order_and_differences_are_paired(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(40, 6))
     reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
     steps = {"real": 0.0, "near": 0.4, "far": 1.0}
@@ -88,7 +87,7 @@ def test_sets_are_in_order_and_differences_are_paired() -> None:
     assert scores.estimates["space_fad_inf_far"].value == pytest.approx(6, abs=2.5)
 
 
-def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
+def test_draws_of_two_results_give_the_interval_of_their_difference(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(40, 6))
     reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
     sets = {"a": standins.embeddings(rows + 0.4), "b": standins.embeddings(rows + 0.5)}
@@ -101,7 +100,7 @@ def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
         assert intervals.centred(value, draws, 40) == together.estimates[f"space_{title}_b_over_a"]
 
 
-def test_the_order_of_clips_does_not_matter() -> None:
+def test_the_order_of_clips_does_not_matter(rng: np.random.Generator) -> None:
     reference, one = (
         standins.embeddings(rng.normal(size=(12, 4)), prefix="r"),
         standins.embeddings(rng.normal(size=(12, 4))),
@@ -111,7 +110,7 @@ def test_the_order_of_clips_does_not_matter() -> None:
     assert found[0] == found[1]
 
 
-def test_fad_infinity_says_why_it_is_withheld() -> None:
+def test_fad_infinity_says_why_it_is_withheld(rng: np.random.Generator) -> None:
     reference, one = (
         standins.embeddings(rng.normal(size=(9, 8)), prefix="r"),
         standins.embeddings(rng.normal(size=(9, 8))),
@@ -121,7 +120,7 @@ def test_fad_infinity_says_why_it_is_withheld() -> None:
     assert "9 clips are fewer than 2 x 8" in scores.notes["space"]["sets"]["one"]["fad_inf"]
 
 
-def test_sets_that_cannot_be_compared_are_named() -> None:
+def test_sets_that_cannot_be_compared_are_named(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(6, 4))
     reference, one = standins.embeddings(rows, prefix="r"), standins.embeddings(rows)
     for bad, message in (
@@ -285,7 +284,7 @@ def test_tempo_matches_within_five_percent_and_by_octaves_if_asked() -> None:
 
 
 @pytest.mark.slow
-def test_the_tempo_of_clicks_is_found_and_counted_where_stated() -> None:
+def test_the_tempo_of_clicks_is_found_and_counted_where_stated(rng: np.random.Generator) -> None:
     def clicks(bpm: float) -> np.ndarray:
         wave = np.zeros(6 * RATE, np.float32)
         for beat in np.arange(0, 5.9, 60 / bpm):

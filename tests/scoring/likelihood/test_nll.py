@@ -17,12 +17,12 @@ from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.models_tiny import KINDS, tiny
 from tests.support.standins import ring
 
-rng = np.random.default_rng(0)
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 
 
 def examples(n: int, kind: str, frames: int = 10) -> list[Example]:
     """Clips and captions of different lengths."""
+    rng = np.random.default_rng(n)
     return [
         Example(
             f"c{i}",
@@ -193,7 +193,7 @@ def test_dropout_is_off_and_the_mode_is_restored() -> None:
     assert model.training
 
 
-def test_examples_come_from_the_stores_of_one_split(tmp_path: Path) -> None:
+def test_examples_come_from_the_stores_of_one_split(tmp_path: Path, rng: np.random.Generator) -> None:
     codes, text = rng.integers(0, 16, (6, 4)), rng.normal(size=(3, 12))
     for name, keys in (("tokens", "abc"), ("text", "abc"), ("few", "ab")):
         with atomic_dir(tmp_path / name) as part:

@@ -129,7 +129,7 @@ def test_text_is_escaped_and_comes_back_as_it_was(page: PageData) -> None:
     entries = tuple(
         dataclasses.replace(
             entry, id=nasty, caption=nasty,
-            sounds=tuple(dataclasses.replace(one, name=nasty, note=nasty, judge=nasty) for one in entry.sounds),
+            sounds=tuple(dataclasses.replace(one, name=nasty, note=nasty, ranked_by=nasty) for one in entry.sounds),
         )
         for entry in page.entries[:1]
     )  # fmt: skip

@@ -111,7 +111,7 @@ class Sound:
     main: bool = False
     candidates: tuple[float, ...] = ()
     picked: int = 0  # index into `candidates`
-    judge: str = "CLAP"  # what scored the candidates
+    ranked_by: str = "CLAP"  # what scored the candidates
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def sound(
     main: bool = False,
     candidates: tuple[float, ...] = (),
     picked: int = 0,
-    judge: str = "CLAP",
+    ranked_by: str = "CLAP",
 ) -> Sound:
     """A sound with its spectrogram, from FLAC bytes. Equal `axis_seconds` and `top_hz` make pictures comparable.
 
@@ -164,7 +164,7 @@ def sound(
     seconds = len(samples) / rate
     axis = axis_seconds or seconds
     picture = plots.spectrogram(samples, rate, axis, top_hz)
-    return Sound(name, flac, picture, seconds, axis, note, main, candidates, picked, judge)
+    return Sound(name, flac, picture, seconds, axis, note, main, candidates, picked, ranked_by)
 
 
 def _data_uri(kind: str) -> Callable[[bytes], Markup]:

@@ -128,13 +128,13 @@ LIKELIHOOD = (
          by_prompt=_nats(lambda t: t["caption+prompt"]), heading="caption + prompt"),
     _nll("ppl", "perplexity", "perplexity"),
     _nll("bps", "bits per second of audio", "bits_per_second"),
-    _nll("caption_gain", "NLL gain of the matching over a shuffled caption", "nll_caption_gain", "higher",
+    _nll("caption_gain", "NLL gain, matching over shuffled caption", "nll_caption_gain", "higher",
          _nats(lambda t: t["shuffled"] - t["caption"]), headline=True),
-    _nll("text_gain", "NLL gain of the caption over none", "nll_text_gain", "higher", logged=False),
-    _nll("prompt_gain", "NLL gain of the matching over a shuffled audio prompt", "nll_prompt_gain", "higher",
+    _nll("text_gain", "NLL gain, caption over none", "nll_text_gain", "higher", logged=False),
+    _nll("prompt_gain", "NLL gain, matching over shuffled audio prompt", "nll_prompt_gain", "higher",
          _nats(lambda t: t["caption+shuffled_prompt"] - t["caption+prompt"]), headline=True),
-    _nll("prompt_over_none", "NLL gain of the audio prompt over none", "nll_prompt_over_none", "higher", logged=False),
-    _nll("bigram_gain", "NLL gain over the bigram", "nll_bigram_gain", "higher", logged=False),
+    _nll("prompt_over_none", "NLL gain, audio prompt over none", "nll_prompt_over_none", "higher", logged=False),
+    _nll("bigram_gain", "NLL gain over bigram", "nll_bigram_gain", "higher", logged=False),
 )  # fmt: skip
 
 # The spaces in which sets are compared: an embedder's name, what ends the metrics' keys, what a reader calls it.
@@ -151,7 +151,7 @@ DISTANCES = tuple(
 GENERATED = (
     MetricSpec("clap", "CLAP score", "higher", comparable_by=_clap("clap"), by_prompt=_column("clap"), headline=True,
                on_set="clap_{}", heading="picked"),
-    MetricSpec("clap_gain", "CLAP gain of the matching over a shuffled caption", "higher", comparable_by=_clap("clap"),
+    MetricSpec("clap_gain", "CLAP gain, matching over shuffled caption", "higher", comparable_by=_clap("clap"),
                by_prompt=_gain("clap"), headline=True),
     MetricSpec("clap_n1", "CLAP score without reranking", "higher", "clap_first", comparable_by=_clap("clap"),
                by_prompt=_column("clap", "candidate_0"), heading="first"),
@@ -211,10 +211,10 @@ LIKENESS = (
     MetricSpec("prompt_sim", "CLAP similarity to the audio prompt", "higher", f"prompt_similarity{PROMPTED}",
                comparable_by=_clap("clap"), by_prompt=_column(f"prompt_similarity{PROMPTED}"),
                on_set="prompt_similarity_{}"),
-    MetricSpec("prompt_sim_gain", "CLAP similarity gain of the matching over a shuffled audio prompt", "higher",
+    MetricSpec("prompt_sim_gain", "CLAP gain, matching over shuffled audio prompt", "higher",
                f"prompt_similarity_gain{PROMPTED}", comparable_by=_clap("clap"),
                by_prompt=_gain(f"prompt_similarity{PROMPTED}"), headline=True, on_set="prompt_similarity_{}_gain"),
-    MetricSpec("chroma_gain", "chroma similarity gain of the matching over a shuffled audio prompt", "higher",
+    MetricSpec("chroma_gain", "chroma gain, matching over shuffled audio prompt", "higher",
                f"chroma_gain{PROMPTED}", comparable_by=CLIPS, by_prompt=_gain(f"chroma{PROMPTED}"),
                on_set="chroma_{}_gain"),
 )  # fmt: skip

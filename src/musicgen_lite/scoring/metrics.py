@@ -197,6 +197,7 @@ def prompted(metric: MetricSpec) -> MetricSpec:
     return replace(
         metric,
         key=f"{metric.key}{PROMPTED}",
+        label=f"{metric.label}, with audio prompt",
         estimate=f"{metric.estimate}{PROMPTED}",
         comparable_by={
             what: (stage, (f"{path[0]}{PROMPTED}", *path[1:])) for what, (stage, path) in metric.comparable_by.items()
@@ -237,7 +238,7 @@ BASELINES = (
 REFERENCE_METRICS = (
     *BASELINES,
     SHUFFLED,
-    replace(prompted(SHUFFLED), label="CLAP score, shuffled caption, with the audio prompt"),
+    prompted(SHUFFLED),
     *(
         MetricSpec(f"{one.key}_{short}", f"{one.label}: {name}", "", one.on_set.format(group), "reference")
         for one in GENERATED

@@ -12,7 +12,7 @@ import numpy as np
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.fad import ClipRows
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 
 BOOTSTRAP = 400
 
@@ -31,7 +31,7 @@ def means(draws: int) -> None:
     for name, draw in kinds.items():
         for n in (12, 32, 64, 128):
             rng = np.random.default_rng(n)
-            found = sum(holds(intervals.mean(draw(rng, n), 1000, i), 4.0) for i in range(draws))
+            found = sum(holds(intervals.mean(draw(rng, n), Bootstrap(1000, i)), 4.0) for i in range(draws))
             print(f"  {name:18} n {n:4}: {found / draws:.3f}", flush=True)
 
 
@@ -40,8 +40,8 @@ def paired(draws: int) -> None:
     rng, sums, differences = np.random.default_rng(0), 0, 0
     for i in range(draws):
         cells, common = rng.integers(100, 300, 64), rng.gamma(4, 1, 64)
-        sums += holds(intervals.ratio(common * cells, cells, 1000, i), 4.0)
-        differences += holds(intervals.mean(0.1 + rng.normal(0, 0.2, 64), 1000, i), 0.1)
+        sums += holds(intervals.ratio(common * cells, cells, Bootstrap(1000, i)), 4.0)
+        differences += holds(intervals.mean(0.1 + rng.normal(0, 0.2, 64), Bootstrap(1000, i)), 0.1)
     print(f"  ratio {sums / draws:.3f}, difference {differences / draws:.3f}", flush=True)
 
 
@@ -60,7 +60,7 @@ def distances(draws: int) -> None:
             a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
             b = ClipRows(shift + scale * rng.normal(size=(n, d)), np.ones(n, int))
             value = fad.distance(a.moments(), b.moments())
-            replicates = fad.replicates(a, [b], BOOTSTRAP, i)[:, 0]
+            replicates = fad.replicates(a, [b], Bootstrap(BOOTSTRAP, i))[:, 0]
             values.append(value)
             centred.append(intervals.centred(value, replicates, n))
             basic.append(intervals.basic(value, replicates, n))
@@ -87,7 +87,7 @@ def kads(draws: int) -> None:
         for i in range(draws):
             rows = (rng.normal(size=(n, d)), shift + rng.normal(size=(n, d)))
             a, b = (ClipRows(one, np.ones(n, int)) for one in rows)
-            found, replicates = kad.distances(a, [b], BOOTSTRAP, i)
+            found, replicates = kad.distances(a, [b], Bootstrap(BOOTSTRAP, i))
             estimates.append(intervals.basic(found[0], replicates[:, 0], n))
         centre = float(np.mean([e.value for e in estimates]))
         print(f"  d {d:3} n {n:3} shift {shift}: {np.mean([holds(e, centre) for e in estimates]):.3f}", flush=True)

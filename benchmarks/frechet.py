@@ -14,6 +14,7 @@ import torch
 
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.fad import ClipRows
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
@@ -56,9 +57,9 @@ def bootstraps(n: int, d: int, draws: int, sets: int) -> None:
     for windows in (1, 2):
         reference, *others = (ClipRows(rng.normal(size=(n * windows, d)), np.full(n, windows)) for _ in range(sets + 1))
         start = time.perf_counter()
-        fad.replicates(reference, others, draws, 0)
+        fad.replicates(reference, others, Bootstrap(draws))
         middle = time.perf_counter()
-        kad.distances(reference, others, draws, 0)
+        kad.distances(reference, others, Bootstrap(draws))
         end = time.perf_counter()
         print(
             f"n {n}, d {d}, {windows} window(s) a clip, {sets} sets, {draws} resamples: "

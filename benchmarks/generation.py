@@ -54,7 +54,7 @@ def read_gb_a_second(threads: int) -> float:
 
 def megabytes_a_frame(model: LanguageModel, frames: int, rows: int, bytes_a_weight: int) -> float:
     """Weights read in a frame of the delay pattern, and float32 caches at their mean length."""
-    tables = model.code_embedding.weight.numel() + sum(p.numel() for p in model.text.parameters())  # type: ignore[union-attr]
+    tables = model.code_embedding.weight.numel() + sum(p.numel() for p in model.get_submodule("text").parameters())
     weights = sum(p.numel() for p in model.parameters()) - tables
     config = model.config
     cache = 2 * config.layers * config.d_model * (frames / 2 + TOKENS) * rows

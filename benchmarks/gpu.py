@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.samples import SampleStore
 from tests.support.project import ENVIRONMENT, Project, create
 
 PRECISION = {"cuda": "16-mixed", "cpu": "auto"}
@@ -83,11 +83,11 @@ def faults(project: Project, device: str, output: str) -> list[str]:
     for path in sorted(project.folder.glob("metrics/*.json")):
         scores = json.loads(path.read_text())
         found += [f"{path.name}: {name} is {value}" for name, value in scores.items() if not _finite(value)]
-    samples = ClipStore(project.folder / "data/samples")
-    for name in samples.index["id"]:
-        wave = samples.samples(name)[0]
+    samples = SampleStore(project.folder / "data/samples")
+    for one in samples.samples:
+        wave = samples.wave(one.kind, one.prompt_id, one.candidate)[0]
         if not (np.isfinite(wave).all() and np.any(wave)):
-            found.append(f"sample {name} is silent or no number")
+            found.append(f"sample {one.candidate} of {one.prompt_id} ({one.kind}) is silent or not finite")
     if [status for _, status in project.runs()] != ["FINISHED"]:
         found.append(f"runs in MLflow: {project.runs()}, where one FINISHED was expected")
     return found

@@ -16,6 +16,7 @@ from musicgen_lite.generation.long import OVERLAP
 from musicgen_lite.generator import Generator, load
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources import synthetic
 
 PROMPTS = (
@@ -66,7 +67,7 @@ def show(name: str, waves: list[np.ndarray], places: np.ndarray, hop: int, click
             clicked = wave.copy()
             clicked[places * hop] += click
             found.append(ranks(measure(clicked, hop), places).mean())
-        rank = intervals.mean(np.array(found), 2000, 0)
+        rank = intervals.mean(np.array(found), Bootstrap())
         print(
             f"{name}, {what}: mean rank at {len(places)} joins of {len(waves)} clips {rank.value:.2f} "
             f"({rank.low:.2f} to {rank.high:.2f})",

@@ -1,6 +1,6 @@
 """What scoring costs: 100 clips of 10 s with four candidates each, stage by stage, and memory as clips grow.
 
-`python -m benchmarks.scoring` takes about 5 minutes on two threads. Composed music stands for the generated clips; rulers,
+`python -m benchmarks.scoring` takes about 5 minutes on two threads. Composed music stands for the generated clips; embedders,
 codec, bootstrap and all scores are those of the embedded default. `--memory N` measures one size in its own process.
 """
 
@@ -22,15 +22,17 @@ from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio import chroma, fad, kad, signals
 from musicgen_lite.scoring.audio.distances import noise_like
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
-from musicgen_lite.scoring.audio.scores import (
-    Audio,
-    Generated,
-    embed_all,
-    reference_audio,
-    score_generated,
-    score_reference,
+from musicgen_lite.scoring.audio.embedders import Embedders
+from musicgen_lite.scoring.audio.scores import score_generated, score_reference
+from musicgen_lite.scoring.audio.sets import (
+    ClipSet,
+    GeneratedSet,
+    ReferenceClips,
+    as_noise,
+    embed_reference,
+    reconstructed,
 )
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources import synthetic
 
 FIRST, TRACKS, RATE = 92_000_000, 48, 16000  # composing is no part of scoring: few pieces are turned into many clips
@@ -81,13 +83,13 @@ class Clock:
 def score(clips: int, seconds: float, candidates: int, bootstrap: int, training: int, clock: Clock) -> None:
     """The reference stage and the audio scores of samples with audio prompts."""
     scorer, judge, decoder = load_clap("embedded"), load_clap("judge"), codec.load("embedded", num_codebooks=4)
-    rulers = [ClapEmbedder(scorer), CodecLatentEmbedder(decoder), MelEmbedder()]
+    embedders = Embedders(scorer, decoder, judge)
     for number in range(TRACKS):
         piece(number, seconds), piece(number, 3.0)
     ids = [f"c{i}" for i in range(clips)]
     captions = {clip: piece(int(clip[1:]) % TRACKS, seconds).caption for clip in ids}
-    for ruler in rulers:
-        clock.wrap(ruler, "embed", f"embed: {ruler.name}")
+    for embedder in embedders.spaces:
+        clock.wrap(embedder, "embed", f"embed: {embedder.name}")
     clock.wrap(scorer, "embed_clip", "embed: clap")
     clock.wrap(judge, "embed_clip", "embed: judge")
     clock.wrap(decoder, "decode", "reconstruct")
@@ -100,18 +102,18 @@ def score(clips: int, seconds: float, candidates: int, bootstrap: int, training:
     clock.wrap(chroma, "profile", "chroma")
     with clock.part("everything else"):
         clean = lambda clip: read(clip, seconds)  # noqa: E731
-        reference = Audio([f"r{i + clips}" for i in range(clips)], clean)
-        audio = reference_audio(reference, Audio(ids, clean), decoder, 0)
-        in_clap = {"training": Audio([f"t{i + 2 * clips}" for i in range(training)], clean)}
-        in_clap["prompts"] = Audio(ids, lambda clip: read(clip, 3.0))
-        sets = embed_all(audio, rulers) | embed_all(in_clap, rulers[:1])
-        tracks = {clip: clip for clip in ids}
-        score_reference(audio | in_clap, sets, captions, tracks, scorer, bootstrap, 0)
-        made = Generated(
-            captions, tracks, dict.fromkeys(ids, 0), candidates, lambda clip, k: read(clip, seconds, 0.02 * (k + 1)),
-            in_clap["prompts"],
+        real, prompts = ClipSet(ids, clean), ClipSet(ids, lambda clip: read(clip, 3.0))
+        reference, tracks = ClipSet([f"r{i + clips}" for i in range(clips)], clean), {clip: clip for clip in ids}
+        sets_of_clips = ReferenceClips(
+            captions, tracks, reference, real, reconstructed(real, decoder), as_noise(real, 0), prompts,
+            training=ClipSet([f"t{i + 2 * clips}" for i in range(training)], clean),
         )  # fmt: skip
-        score_generated(made, sets, rulers, scorer, judge, bootstrap=bootstrap, seed=0)
+        sets, resampling = embed_reference(sets_of_clips, embedders), Bootstrap(bootstrap)
+        score_reference(sets_of_clips, sets, scorer, resampling)
+        made = GeneratedSet(
+            captions, tracks, dict.fromkeys(ids, 0), candidates, lambda clip, k: read(clip, seconds, 0.02 * (k + 1)), prompts
+        )  # fmt: skip
+        score_generated(made, sets, embedders, resampling)
 
 
 def peak_mb() -> float:

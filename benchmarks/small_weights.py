@@ -49,7 +49,7 @@ def main() -> None:
         prompted = 0.0 if model.config.type == "b" else None
         data = TokenDataset(corpus, model.config.max_frames, 0, 0.0, prompted)
         scores = evaluate(model, ClipLoader(data, corpus.clips("test"), 8), corpus.frame_rate, torch.device("cpu"))
-        print(f"{stored}: NLL {scores['val_loss']:.4f} nats a code", flush=True)
+        print(f"{stored}: NLL {scores['val_loss']:.4f} nats per token", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def write_clips(folder: Path, count: int, seconds: float) -> Path:
     random = np.random.default_rng(0)
     chords = codec_real.waves(64, round(seconds * RATE), RATE).numpy()
     for number in range(count):
-        wave = chords[number % len(chords)] + 0.01 * random.standard_normal(chords.shape[1]).astype(np.float32)
+        noise = random.standard_normal(chords.shape[1], dtype=np.float32)
+        wave = chords[number % len(chords)] + np.float32(0.01) * noise
         writer.add(Clip(f"{number:06d}", f"{number:06d}", "train", "Chords.", (), wave, RATE))
         audio.write(folder / "files" / f"{number:06d}.flac", wave, RATE)
     writer.close()

@@ -13,8 +13,9 @@ from musicgen_lite.clap import load as load_clap
 from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
-from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import atomic_dir
+from musicgen_lite.io.samples import Kind, Sample, SampleWriter
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
@@ -25,10 +26,10 @@ from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_pa
 
 @dataclass(frozen=True)
 class Item:
-    """One prompt to generate for; `kind` says what the model hears: text, text and prompt, or a fixed text."""
+    """One prompt to generate for."""
 
     prompt_id: str
-    kind: str
+    kind: Kind
     caption: str
     text: np.ndarray
     prompt: np.ndarray | None = None
@@ -53,9 +54,9 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
 
 
 def conditions(group: Sequence[Item], special: int) -> Conditions:
-    """What the model is given for items of one kind; `special` is the id that fills up the prompts of short clips."""
-    heard = [item.prompt for item in group if item.prompt is not None]
-    prompt = stack_prompts(heard, special) if heard else None
+    """The conditions of items of one kind; `special` is the token id that pads the prompts of short clips."""
+    prompts = [item.prompt for item in group if item.prompt is not None]
+    prompt = stack_prompts(prompts, special) if prompts else None
     return Conditions.from_texts([torch.from_numpy(item.text.astype(np.float32)) for item in group], prompt)
 
 
@@ -76,14 +77,14 @@ def main(params: Params) -> None:
     frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
     steps = prepare(model, cfg.weights)
     with atomic_dir(SAMPLES) as part:
-        writer = ClipWriter(part)
+        writer = SampleWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
-            told = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
-            codes = generate(model, told, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=steps)
+            given = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
+            codes = generate(model, given, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=steps)
             decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in decoder.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
             fit = partial(clap.similarity, [item.caption for item in group], decoder.rate)
@@ -91,12 +92,9 @@ def main(params: Params) -> None:
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, cfg.candidates)
                 item = group[owner]
-                extra = {
-                    "kind": kind, "candidate": candidate, "seed": str(seed),
-                    "score": float(ranking.scores[owner, candidate]), "picked": int(ranking.picked[owner]) == candidate,
-                }  # fmt: skip
-                name = f"{kind}-{item.prompt_id}-{candidate}"
-                writer.add(Clip(name, item.prompt_id, "test", item.caption, (), wave, decoder.rate, extra))
+                score, picked = float(ranking.scores[owner, candidate]), int(ranking.picked[owner]) == candidate
+                sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption)
+                writer.add(sample, wave, decoder.rate)
         writer.close()
 
 

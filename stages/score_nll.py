@@ -1,4 +1,4 @@
-"""NLL of the held-out codes, with the right caption, another's and none, beside count baselines on the same cells."""
+"""NLL of the held-out tokens with the matching caption, a shuffled one and none, beside count baselines on the same cells."""
 
 from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
@@ -6,7 +6,8 @@ from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.scoring.likelihood import baselines, nll
-from musicgen_lite.scoring.statistics.intervals import BOOTSTRAP_SEED, rounded
+from musicgen_lite.scoring.metrics import codebook_estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, rounded
 from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
     CODEBOOKS,
@@ -21,10 +22,12 @@ from stages.runtime import (
 
 
 def codebooks(scores: Scores, count: int) -> str:
-    """NLL of each codebook with its interval and the baselines', as the CSV that `dvc plots` draws as bars."""
+    """NLL of each codebook with its interval and the baselines' NLL, as the CSV that `dvc plots` draws as bars."""
     lines = ["codebook,nll,low,high,bigram,unigram"]
     for q in range(1, count + 1):
-        own, *baseline = (scores.estimates[f"nll_{name}_q{q}"] for name in ("caption", "bigram", "unigram"))
+        own, *baseline = (
+            scores.estimates[codebook_estimate(f"nll_{name}", q)] for name in ("caption", "bigram", "unigram")
+        )
         values = [own.value, own.low, own.high, *(one.value for one in baseline)]
         lines.append(f"codebook {q}," + ",".join(str(rounded(value)) for value in values))
     return "\n".join(lines) + "\n"
@@ -46,8 +49,7 @@ def main(params: Params) -> None:
         examples,
         baseline,
         frame_rate=tokens.meta["frame_rate"],
-        bootstrap=params.score.bootstrap,
-        seed=BOOTSTRAP_SEED,
+        bootstrap=Bootstrap(params.score.bootstrap),
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
     scores.write(SCORES_NLL)

@@ -1,17 +1,15 @@
-"""Complete the result's row in MLflow, or write it again from files; then print the scores and what to do next.
+"""Complete the run in MLflow, or write it again from files; then print the scores and what to do next.
 
-Runs at every `dvc repro`, in a moment where the row is there.
+Runs at every `dvc repro`, in a moment where the run is there.
 """
-
-import hashlib
 
 import pandas as pd
 
 from musicgen_lite import tracking
 from musicgen_lite.io.files import read_json
 from musicgen_lite.params import Params
-from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.results import ScoreFolders, read_curves
+from musicgen_lite.report.run_metrics import model_name
 from musicgen_lite.report.summary import terminal_summary
 from musicgen_lite.scoring.statistics.scores import DRAWS
 from stages.runtime import (
@@ -37,33 +35,19 @@ NEXT = (
     ("dvc exp show", "a table of experiments"),
     ("dvc metrics diff", "this result against the committed one"),
 )
-
-
 RESULTS = ScoreFolders(*SCORES)
 
 
-def key_parts() -> list[str]:
-    """What tells this result of a training from others of it: digests of everything that was scored."""
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in RESULTS.details_files]
-
-
-def curves() -> list[dict]:
-    """What the training's logger was given at each validation: losses, and beside them what was measured, if anything was."""
-    timings = {row["step"]: row for row in read_json(TIMINGS)} if TIMINGS.exists() else {}
-    return [{**timings.get(row["step"], {}), **row} for row in read_curves(CURVES)]
-
-
 def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
-    """Everything of the result into its row."""
+    """Write everything of the result into its run."""
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
     tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
-    scores = {f"scores/{file.parent.name}.json": file for file in RESULTS.details_files} | {
-        "scores/draws.parquet": SCORES_AUDIO / DRAWS
-    }
+    scores = {f"scores/{file.parent.name}.json": file for file in RESULTS.details_files}
+    scores["scores/draws.parquet"] = SCORES_AUDIO / DRAWS
     return tracking.close(
         params.tracking, root(), record,
-        curves=curves(), scoring_params=scoring, key_parts=key_parts(),
+        curves=read_curves(CURVES, TIMINGS), scoring_params=scoring, key_parts=RESULTS.digests(),
         metrics=RESULTS.metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
@@ -77,12 +61,12 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
 def main(params: Params) -> None:
     record = read_json(RUN)
     scoring = params.model_dump(mode="json", include={"sample", "score"})
-    row = tracking.find(params.tracking, root(), record, scoring, key_parts()) or write(params, record, scoring)
-    title = f"{row.name}: {model_name(record['params'])}"
+    done = tracking.find(params.tracking, root(), record, scoring, RESULTS.digests()) or write(params, record, scoring)
+    title = f"{done.name}: {model_name(record['params'])}"
     terminal_summary(
         title, RESULTS.tables(params.codec.num_codebooks), [(f"open {REPORT / 'index.html'}", "listen"), *NEXT]
     )
-    print(f"MLflow: {row.link}")
+    print(f"MLflow: {done.link}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_shipped_file_is_valid_and_frozen() -> None:
     loaded = params.load(FILE)
     assert loaded.model.decoder is loaded.model.a
     with pytest.raises(Exception, match="frozen"):
-        loaded.seed = 1  # type: ignore[misc]
+        loaded.seed = 1
 
 
 def test_every_key_has_a_comment_or_a_commented_section() -> None:

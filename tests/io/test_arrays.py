@@ -13,7 +13,7 @@ from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
 def test_arrays_come_back_from_any_number_of_shards(tmp_path: Path, limits: tuple[int, int], shards: int) -> None:
     rng = np.random.default_rng(0)
     arrays = {f"clip-{n}": rng.integers(0, 2048, (rng.integers(1, 9), 4)).astype(np.uint16) for n in range(20)}
-    writer = ArrayWriter(tmp_path, np.uint16, *limits)
+    writer = ArrayWriter(tmp_path, "uint16", *limits)
     for number, (key, array) in enumerate(arrays.items()):
         writer.add(key, array, split="train" if number % 2 else "test")
     writer.close({"codec": "abc"})
@@ -31,7 +31,7 @@ def test_arrays_come_back_from_any_number_of_shards(tmp_path: Path, limits: tupl
 
 
 def test_duplicate_keys_are_refused(tmp_path: Path) -> None:
-    writer = ArrayWriter(tmp_path, np.float16)
+    writer = ArrayWriter(tmp_path, "float16")
     writer.add("a", np.zeros((2, 3)))
     with pytest.raises(ValueError, match="duplicate key: a"):
         writer.add("a", np.zeros((2, 3)))
@@ -46,7 +46,7 @@ def test_a_stopped_writer_goes_on_behind_its_last_whole_shard(tmp_path: Path, st
     arrays = {f"clip-{n}": np.full((n % 3 + 1, 4), n) for n in range(20)}
 
     def add(folder: Path, count: int = 20) -> ArrayWriter:
-        writer = ArrayWriter(folder, np.uint16, arrays_per_shard=4)
+        writer = ArrayWriter(folder, "uint16", arrays_per_shard=4)
         for key in [key for key in arrays if key not in writer][:count]:
             writer.add(key, arrays[key], split="train")
         return writer
@@ -57,7 +57,7 @@ def test_a_stopped_writer_goes_on_behind_its_last_whole_shard(tmp_path: Path, st
     # A shard without its rows is half written; so is what an atomic writer left beside.
     for name in ("shard-{:05d}.npy", ".shard-{:05d}.npy.0a1b2c3d.part.npy"):
         (stopped / name.format(stopped_after // 4)).write_bytes(b"half")
-    again = ArrayWriter(stopped, np.uint16, arrays_per_shard=4)
+    again = ArrayWriter(stopped, "uint16", arrays_per_shard=4)
     assert [key for key in arrays if key in again] == list(arrays)[: stopped_after // 4 * 4]
     add(stopped).close({"codec": "abc"})
     assert bytes_of(stopped) == bytes_of(tmp_path / "whole")

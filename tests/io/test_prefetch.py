@@ -1,6 +1,7 @@
 """Results come in order while the next ones are made."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_results_come_in_order_and_errors_in_their_turn() -> None:
 
 def test_the_next_ones_are_made_meanwhile_but_not_more() -> None:
     made = [threading.Event() for _ in range(10)]
-    results = prefetched(lambda n: made[n].set(), range(10), ahead=2)
+    results: Any = prefetched(lambda n: made[n].set(), range(10), ahead=2)
     next(results)
     assert made[1].wait(5)
     assert made[2].wait(5)

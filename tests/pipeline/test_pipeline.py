@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ import torch
 from benchmarks import gpu
 from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
-from musicgen_lite.io.clips import ClipStore
-from musicgen_lite.scoring.statistics.scores import HEADLINE
+from musicgen_lite.io.samples import SampleStore
+from musicgen_lite.scoring.metrics import HEADLINE
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
 from tests.pipeline.conftest import Base
@@ -50,10 +51,12 @@ def test_the_first_run_leaves_scores_sounds_a_page_and_one_mlflow_run(base: Base
     assert 0 < found["nll"]["nll"] < 10
     assert len(columns(project)) <= 10
     assert all(np.isfinite(value) for scores in found.values() for value in scores.values())
-    samples = ClipStore(project.folder / "data/samples")
+    samples = SampleStore(project.folder / "data/samples")
     assert len(samples) == (4 + 3) * 2
-    assert samples.index.groupby(["x_kind", "track_id"])["x_picked"].sum().eq(1).all()
-    assert len(samples.samples("fixed-fixed-0-0")[0]) == 16160
+    picks = Counter((one.kind, one.prompt_id) for one in samples.samples if one.picked)
+    assert len(picks) == 4 + 3
+    assert set(picks.values()) == {1}
+    assert len(samples.wave("fixed", "fixed-0", 0)[0]) == 16160
     page = (project.folder / "data/report/index.html").read_text()
     assert page.count("data:audio/flac;base64,") >= 3 + 4 * 3
     assert [status for _, status in project.runs()] == ["FINISHED"]
@@ -196,7 +199,7 @@ def test_both_models_are_compared_with_every_figure_known_and_every_sound(projec
         "fad_codec_recon",
         "prompt_sim",
     }
-    assert "Other figures" not in output
+    assert "Other metrics" not in output
     page = (project.folder / "compare.html").read_text()
     # What two runs made of three fixed prompts; then of four test prompts, B's with the audio prompt too, and real clip,
     # reconstruction and audio prompt, which both rows hold in equal bytes.

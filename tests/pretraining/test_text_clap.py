@@ -60,6 +60,7 @@ def test_plain_captions_name_things_and_paraphrases_do_not() -> None:
 def test_the_shipped_encoder_understands_circumlocutions(params: dict[str, Any]) -> None:
     """20 points over the same encoder untrained; the full sizes are in the model card."""
     encoder = text.load("embedded")
+    assert isinstance(encoder, T5TextEncoder)
     pieces = encoder._tokenizer
     untrained = T5TextEncoder(text_training.build(params["text"], len(pieces)).eval(), pieces)
     plain = text_training.compose(96_000_000, 600, 1)

@@ -1,4 +1,4 @@
-"""Differences are paired by prompt, and withheld where two rows were not measured alike."""
+"""Differences are paired by prompt, and withheld where two runs do not compare."""
 
 import dataclasses
 import io
@@ -18,12 +18,12 @@ from tests.support.runs_of_report import IDS, clap_table, draws, nll_table, resu
 
 
 def row(comparison: Comparison, key: str) -> Row:
-    (found,) = [row for group in comparison.groups for row in group.rows if row.figure.key == key]
+    (found,) = [row for group in comparison.groups for row in group.rows if row.metric.key == key]
     return found
 
 
 def noted(run: Result, stage: str, **notes: object) -> Result:
-    """The row with other notes in one stage's details."""
+    """The run with other notes in one stage's details."""
     details = {**run.scores[stage], "notes": {**run.scores[stage]["notes"], **notes}}
     return dataclasses.replace(run, scores={**run.scores, stage: details})
 
@@ -97,15 +97,15 @@ def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() ->
         assert one.score is None
         assert one.reason == reason
         assert row(comparison, key).best == ()
-        assert any(key in told and reason in told for _, told in comparison.withheld)
+        assert any(key in listed and reason in listed for _, listed in comparison.withheld)
     silent = noted(other, "nll", nll={})
     (one,) = row(compare([first, silent]), "nll").differences
     assert one
-    assert one.reason == "other does not say its held-out codes"
+    assert one.reason == "other does not say its held-out tokens"
 
 
 def test_likeness_to_the_audio_prompt_is_paired_by_the_prompted_samples() -> None:
-    def heard(name: str, shift: float) -> Result:
+    def with_prompt(name: str, shift: float) -> Result:
         run = result(name)
         table = pd.DataFrame({"id": IDS, "own": 0.4 + shift, "shuffled": 0.1})
         estimate = {"value": 0.3 + shift, "low": 0.2, "high": 0.5, "n": 8}
@@ -114,7 +114,7 @@ def test_likeness_to_the_audio_prompt_is_paired_by_the_prompted_samples() -> Non
         audio["estimates"] |= {"prompt_similarity_gain_prompted": estimate}
         return dataclasses.replace(run, tables={**run.tables, "prompt_similarity_prompted": table})
 
-    comparison = compare([heard("first", 0.0), heard("other", 0.2)])
+    comparison = compare([with_prompt("first", 0.0), with_prompt("other", 0.2)])
     (one,) = row(comparison, "prompt_sim_gain").differences
     assert one
     assert one.score
@@ -149,15 +149,15 @@ def test_distances_without_draws_have_a_best_but_no_difference() -> None:
     assert one.reason == "not as many clips or resamples (8 and 8, 40 and 30)"
 
 
-def test_figures_that_nobody_knows_are_shown_and_codebooks_are_told() -> None:
+def test_metrics_that_the_registry_does_not_know_are_shown_and_codebooks_are_named() -> None:
     comparison = compare([result("first"), result("other")])
-    titles = {row.figure.key: group.title for group in comparison.groups for row in group.rows}
-    assert titles["newcomer"] == "Other figures"
+    titles = {row.metric.key: group.title for group in comparison.groups for row in group.rows}
+    assert titles["newcomer"] == "Other metrics"
     assert titles["nll_q1"] == "Likelihood"
-    assert row(comparison, "nll_q1").figure.label == "NLL, codebook 1"
+    assert row(comparison, "nll_q1").metric.label == "NLL, codebook 1"
 
 
-def test_equal_names_are_told_apart_and_only_what_differs_is_listed() -> None:
+def test_equal_names_are_listed_apart_and_only_what_differs_is_listed() -> None:
     twin = result("same", run_id="f" * 32, params={"model.type": "b", "model.pattern": "delay", "seed": "0"})
     comparison = compare([result("same"), twin])
     assert comparison.labels[1] == "same (ffffffff)"
@@ -169,7 +169,7 @@ def test_more_runs_than_fit_are_refused() -> None:
         compare([result(str(number)) for number in range(7)])
 
 
-def test_the_terminal_shows_every_figure_difference_and_reason() -> None:
+def test_the_terminal_shows_every_metric_difference_and_reason() -> None:
     out = io.StringIO()
     comparison = compare([result("first"), noted(result("other", 0.25), "nll", codec="x")])
     comparison_text(comparison, out)

@@ -66,10 +66,10 @@ def test_the_limit_counts_test_prompts_and_missing_ones_are_told() -> None:
     fewer = fewer[fewer["prompt"] != IDS[1]]
     shown = gather(compare([RUNS[0], result("fewer", sounds=fewer)]), 12)
     assert [prompt.id for prompt in shown.prompts] == ["fixed-0", IDS[0], IDS[2]]
-    assert shown.note == "2 of 3 test prompts are in all rows with the same caption."
+    assert shown.note == "2 of 3 test prompts are in all runs with the same caption."
     without = gather(compare([RUNS[0], result("old", sounds=None)]), 12)
     assert without.prompts == ()
-    assert without.note.startswith("old: written before rows kept their sounds")
+    assert without.note.startswith("old: written before runs kept their sounds")
 
 
 def test_trials_pair_every_prompt_once_in_a_seeded_order(page: str) -> None:
@@ -94,8 +94,8 @@ def test_trials_pair_every_prompt_once_in_a_seeded_order(page: str) -> None:
     assert len({tuple(trial["prompt"] for trial in one) for one in drawn}) > 30
 
 
-def test_figures_intervals_and_differences_are_shown(read: Reader) -> None:
-    for part in ("CLAP with its caption", "0.250 to 0.250", "newcomer", "other − first", "1,234"):
+def test_metrics_intervals_and_differences_are_shown(read: Reader) -> None:
+    for part in ("CLAP score", "0.250 to 0.250", "newcomer", "other − first", "1,234"):
         assert part in read.text
     assert "<script>" in read.text, "the caption is shown as text"
 

@@ -76,6 +76,32 @@ def test_players_hold_the_same_bytes_fixed_prompts_first(page: PageData, read: R
     assert (len(samples), rate) == (80000, 16000)
 
 
+def test_the_page_begins_with_the_fixed_prompts_then_the_headline_then_tables_then_test_prompts(html: str) -> None:
+    def at(part: str) -> int:
+        assert html.count(part) == 1, part
+        return html.index(part)
+
+    order = [
+        'id="prompts"',
+        "fixed-0",
+        "fixed-2",
+        'id="headline"',
+        'id="scores"',
+        'id="curves"',
+        'id="more"',
+        "clip-1000",
+    ]
+    places = [at(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_without_fixed_prompts_the_test_prompts_come_first(page: PageData) -> None:
+    tests = tuple(entry for entry in page.entries if not entry.fixed)
+    html = listening_page(dataclasses.replace(page, entries=tests))
+    assert html.index("clip-1000") < html.index('id="headline"')
+    assert 'id="more"' not in html
+
+
 def test_pictures_are_inside_and_have_their_size(page: PageData, read: Reader) -> None:
     pictures = [one.picture for entry in in_order(page) for one in entry.sounds]
     shown = [tag for tag in read.all("img") if "width" in tag]
@@ -103,7 +129,7 @@ def test_text_is_escaped_and_comes_back_as_it_was(page: PageData) -> None:
     entries = tuple(
         dataclasses.replace(
             entry, id=nasty, caption=nasty,
-            sounds=tuple(dataclasses.replace(one, name=nasty, note=nasty, judge=nasty) for one in entry.sounds),
+            sounds=tuple(dataclasses.replace(one, name=nasty, note=nasty, ranked_by=nasty) for one in entry.sounds),
         )
         for entry in page.entries[:1]
     )  # fmt: skip
@@ -135,7 +161,8 @@ def test_scores_intervals_counts_and_candidates_are_shown(read: Reader) -> None:
         "gusty-fern-b", "Model B: cross-attention over text and an audio prompt", "pattern interleaved",
         "NLL, nats per token lower is better 4.738 4.707 to 4.769 4.829 4.796 to 4.862", "−0.050 −0.060 to −0.040 64",
         "CLAP of 4 candidates: 0.213 , 0.341 , −0.018 , 0.297",
-        "The 3 fixed prompts, then 2 of the 64 test prompts, in stored order",
+        "The 3 fixed prompts. One player sounds at a time.", "2 of the 64 test prompts, in stored order",
+        "NLL, nats per token lower is better 4.738 4.707 to 4.769 CLAP score higher is better 0.341",
     ):  # fmt: skip
         assert part in read.text
     picked = [attributes for tag, attributes in read.tags if tag == "strong" and "aria-label" in attributes]

@@ -106,9 +106,12 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(monkeypatch: pyte
             embedded(batch_size=1)
     assert not Path("data/text").exists()
     again = list[str]()
-    monkeypatch.setattr(
-        T5TextEncoder, "encode", lambda self, texts, limit: again.extend(texts) or encode(self, texts, limit)
-    )
+
+    def recorded(self: T5TextEncoder, texts: list[str], limit: int) -> list[np.ndarray]:
+        again.extend(texts)
+        return encode(self, texts, limit)
+
+    monkeypatch.setattr(T5TextEncoder, "encode", recorded)
     found, _ = embedded(batch_size=1)
     assert len(again) == 3  # the third was not yet in a whole shard
     assert set(again) & set(done) == {done[2]}

@@ -9,41 +9,49 @@ import pyarrow.parquet as pq
 import pytest
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.files import atomic_dir
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, MelEmbedder
-from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_generated
-from stages.score_audio import generated
+from musicgen_lite.io.samples import Sample, SampleStore, SampleWriter
+from musicgen_lite.scoring.audio.embedders import Embedders
+from musicgen_lite.scoring.audio.scores import score_generated
+from musicgen_lite.scoring.audio.sets import (
+    ClipSet,
+    ReferenceClips,
+    as_noise,
+    embed_reference,
+    generated_set,
+    reconstructed,
+)
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
 HZ = {f"t{i}": 220.0 * 2 ** (i / 6) for i in range(12)}
 REFERENCE, PROMPTS = sorted(HZ)[::2], sorted(HZ)[1::2]
-CLAP = ToneClap()
-RULERS = [ClapEmbedder(CLAP), MelEmbedder()]
-SETS = embed_all(
-    reference_audio(
-        Audio(REFERENCE, lambda clip: (sine(HZ[clip]), RATE)), Audio(PROMPTS, lambda clip: (sine(HZ[clip]), RATE)),
-        RoundingCodec(), 0,
-    ),
-    RULERS,
-)  # fmt: skip
+CODEC = RoundingCodec()
+EMBEDDERS = Embedders(ToneClap(), CODEC)
+OTHER, REAL = (ClipSet(ids, lambda clip: (sine(HZ[clip]), RATE)) for ids in (REFERENCE, PROMPTS))
+SETS = embed_reference(
+    ReferenceClips({}, {}, OTHER, REAL, reconstructed(REAL, CODEC), as_noise(REAL, 0), REAL), EMBEDDERS
+)
 Rows = list[dict[str, object]]
+Rates = dict[tuple[str, int], int]
 
 
-def row(prompt: str, candidate: int, rate: int = RATE) -> Clip:
-    extra = {"kind": "text", "candidate": candidate, "picked": candidate == 0}
-    wave = sine(HZ[prompt] * (1 + 0.1 * candidate), 1.0, rate)
-    return Clip(f"text-{prompt}-{candidate}", prompt, "test", str(HZ[prompt]), (), wave, rate, extra)
+def sample(prompt: str, candidate: int) -> Sample:
+    return Sample(prompt, "text", candidate, 7, 0.5, candidate == 0, str(HZ[prompt]))
 
 
-def written(folder: Path, change: Callable[[Rows], object] = lambda rows: None, **replaced: Clip) -> Path:
-    """Samples of two candidates a prompt; `change` edits the rows of the shard, audio bytes included."""
+def wave(prompt: str, candidate: int, rate: int = RATE) -> tuple[np.ndarray, int]:
+    return sine(HZ[prompt] * (1 + 0.1 * candidate), 1.0, rate), rate
+
+
+def written(folder: Path, change: Callable[[Rows], object] = lambda rows: None, rates: Rates | None = None) -> Path:
+    """Samples of two candidates per prompt; `change` edits the rows of the shard, audio bytes included."""
     with atomic_dir(folder) as part:
-        writer = ClipWriter(part)
+        writer = SampleWriter(part)
         for prompt in PROMPTS:
             for candidate in (0, 1):
-                own = row(prompt, candidate)
-                writer.add(replaced.get(f"{prompt}_{candidate}", own))
+                rate = (rates or {}).get((prompt, candidate), RATE)
+                writer.add(sample(prompt, candidate), *wave(prompt, candidate, rate))
         writer.close()
         (shard,) = part.glob("clips-*.parquet")
         rows = pq.read_table(shard).to_pylist()
@@ -53,8 +61,8 @@ def written(folder: Path, change: Callable[[Rows], object] = lambda rows: None, 
 
 
 def score(folder: Path) -> dict[str, float]:
-    samples = generated(ClipStore(folder), "text", 2, {prompt: prompt for prompt in PROMPTS})
-    return score_generated(samples, SETS, RULERS, CLAP, bootstrap=100).metrics
+    samples = generated_set(SampleStore(folder), "text", 2, {prompt: prompt for prompt in PROMPTS})
+    return score_generated(samples, SETS, EMBEDDERS, Bootstrap(100)).metrics
 
 
 def test_whole_samples_are_scored(tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_samples_that_are_not_whole_are_refused_by_name(
 
 
 def test_a_second_rate_is_refused_by_name(tmp_path: Path) -> None:
-    folder = written(tmp_path / "samples", **{f"{PROMPTS[2]}_1": row(PROMPTS[2], 1, 8000)})
+    folder = written(tmp_path / "samples", rates={(PROMPTS[2], 1): 8000})
     with pytest.raises(UserError, match=f"'{PROMPTS[2]}#1': 8000 Hz, but clip '{PROMPTS[0]}#0' has 16000 Hz"):
         score(folder)
 
@@ -103,4 +111,4 @@ def test_a_shard_that_is_no_parquet_file_is_named(tmp_path: Path) -> None:
     (shard,) = folder.glob("clips-*.parquet")
     shard.write_bytes(np.zeros(1000, np.uint8).tobytes())
     with pytest.raises(UserError, match=r"clips-00000\.parquet: not a readable Parquet file"):
-        ClipStore(folder)
+        SampleStore(folder)

@@ -8,11 +8,22 @@ import torch
 
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.io.samples import Sample, SampleStore, SampleWriter
 from musicgen_lite.io.windows import ClipWindows, Windows
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, MelEmbedder
-from musicgen_lite.scoring.audio.scores import Audio, embed_all, reference_audio, score_generated
+from musicgen_lite.scoring.audio.distances import audio_distances
+from musicgen_lite.scoring.audio.embedders import Embedders
+from musicgen_lite.scoring.audio.scores import score_generated
+from musicgen_lite.scoring.audio.sets import (
+    ReferenceClips,
+    ReferenceSets,
+    as_noise,
+    embed_reference,
+    generated_set,
+    reconstructed,
+    targets,
+)
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from stages.sample import Item, conditions
-from stages.score_audio import generated
 from tests.support.models_tiny import tiny
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
@@ -57,31 +68,31 @@ def test_what_is_scored_of_a_short_clip_ends_where_the_clip_does(tmp_path: Path)
     assert heard.short_prompts(ids) == {name for name in ids if SECONDS[name] * 3 / 8 < 0.5}
 
     reference, prompted = ids[::2], ids[1::2]
-    codec, clap = RoundingCodec(), ToneClap()
-    rulers = [ClapEmbedder(clap), MelEmbedder()]
-    targets = [Audio(some, heard.target, heard.short(some)) for some in (reference, prompted)]
-    sets = embed_all(reference_audio(*targets, codec, 0), rulers)
+    codec, real = RoundingCodec(), targets(heard, prompted)
+    embedders = Embedders(ToneClap(), codec)
+    sets_of_clips = ReferenceClips(
+        {}, {}, targets(heard, reference), real, reconstructed(real, codec), as_noise(real, 0), prompts=real
+    )  # fmt: skip
+    sets = embed_reference(sets_of_clips, embedders)
     # The real clips themselves as samples, with noise behind where a short clip ends: none of it may count.
     (tmp_path / "samples").mkdir()
-    writer, random = ClipWriter(tmp_path / "samples"), np.random.default_rng(0)
+    writer, random = SampleWriter(tmp_path / "samples"), np.random.default_rng(0)
     for name in prompted:
-        real = heard.target(name)[0]
-        wave = np.concatenate([real, random.uniform(-0.3, 0.3, RATE - len(real)).astype(np.float32)])
+        own = heard.target(name)[0]
+        wave = np.concatenate([own, random.uniform(-0.3, 0.3, RATE - len(own)).astype(np.float32)])
         caption = clips.index.set_index("id")["caption"][name]
-        extra = {"kind": "text", "candidate": 0, "picked": True}
-        writer.add(Clip(f"text-{name}-0", name, "test", caption, (), wave, RATE, extra))
+        writer.add(Sample(name, "text", 0, 0, 0.0, True, caption), wave, RATE)
     writer.close()
-    made = generated(ClipStore(tmp_path / "samples"), "text", 1, {name: name for name in prompted}, heard)
+    made = generated_set(SampleStore(tmp_path / "samples"), "text", 1, {name: name for name in prompted}, heard)
     assert [len(made.read(name, 0)[0]) for name in prompted] == [heard.target_length(name) for name in prompted]
-    scores = score_generated(made, sets, rulers, clap, bootstrap=100)
+    scores = score_generated(made, sets, embedders, Bootstrap(100))
     assert scores.metrics["fad_mel"] == pytest.approx(_real(sets, "mel"), abs=1e-3)
 
 
-def _real(sets: dict, space: str) -> float:
+def _real(sets: ReferenceSets, space: str) -> float:
     """The distance of the real clips themselves, as the headline rounds it."""
-    from musicgen_lite.scoring.audio.distances import audio_distances
-
-    distances = audio_distances(sets["reference"][space], {"real": sets["real"][space]}, 100, 0)
+    own = sets.spaces[space]
+    distances = audio_distances(own.reference, {"real": own.real}, Bootstrap(100))
     return distances.estimates[f"{space}_fad_real"].value
 
 

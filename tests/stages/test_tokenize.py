@@ -76,8 +76,8 @@ def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     assert [len(store) for store in stores.values()] == [CLIPS, CLIPS]
     for clip in ("clip-0", "clip-17", f"clip-{CLIPS - 1}"):
-        samples = torch.from_numpy(audio.resample(*clips.samples(clip), codec_tiny.RATE))[None]
-        for kind, window in (("prompt", samples[:, :200]), ("target", samples[:, 200:500])):
+        wave = torch.from_numpy(audio.resample(*clips.samples(clip), codec_tiny.RATE))[None]
+        for kind, window in (("prompt", wave[:, :200]), ("target", wave[:, 200:500])):
             np.testing.assert_array_equal(stores[kind][clip], model.encode(window)[0].T)
     assert stores["prompt"]["clip-0"].shape == (10, 2)
     assert stores["target"]["clip-0"].shape == (15, 2)
@@ -148,7 +148,7 @@ def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_pad
     model, clips = codec.load(str(place / "codec"), num_codebooks=2), ClipStore("data/clips")
     stores = {kind: ArrayStore(f"data/tokens/{kind}") for kind in ("prompt", "target")}
     for name, (prompt, end) in {"whole": (1000, 4000), "short": (750, 2000), "shorter": (600, 1600)}.items():
-        samples = torch.from_numpy(audio.resample(*clips.samples(name), codec_tiny.RATE))[None]
-        for kind, window in (("prompt", samples[:, :prompt]), ("target", samples[:, prompt:end])):
+        wave = torch.from_numpy(audio.resample(*clips.samples(name), codec_tiny.RATE))[None]
+        for kind, window in (("prompt", wave[:, :prompt]), ("target", wave[:, prompt:end])):
             np.testing.assert_array_equal(stores[kind][name], model.encode(window)[0].T)
     assert len(stores["target"]["short"]) == len(stores["target"]["alike"])

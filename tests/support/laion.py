@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import librosa
 import numpy as np
 import torch
+from librosa.filters import mel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SIZES = {"HTSAT-tiny": (96, (2, 2, 6, 2)), "HTSAT-base": (128, (2, 2, 12, 2)), "HTSAT-large": (256, (2, 2, 12, 2))}
@@ -141,7 +141,7 @@ def randomised(tensors: Mapping[str, torch.Tensor], seed: int = 0) -> dict[str, 
 
 def mel_filters(fmin: float = 50) -> torch.Tensor:
     """The filters `[513, 64]` of LAION's front end, as librosa has them."""
-    return torch.from_numpy(librosa.filters.mel(sr=48000, n_fft=1024, n_mels=64, fmin=fmin, fmax=14000).T.copy())
+    return torch.from_numpy(mel(sr=48000, n_fft=1024, n_mels=64, fmin=fmin, fmax=14000).T.copy())
 
 
 def filled(shapes: Shapes) -> dict[str, torch.Tensor]:

@@ -48,7 +48,7 @@ def compare(folder: Path, package: Any, size: str, fusion: bool) -> dict[str, An
     """One random checkpoint: the package's own embeddings, ours by the package, and the converted model's."""
     with offline_and_quiet():
         module = package.CLAP_Module(enable_fusion=fusion, device="cpu", amodel=size)
-    sizes = {"pieces": len(module.tokenize), "layers": 1, "inner": 64}
+    sizes: dict[str, Any] = {"pieces": len(module.tokenize), "layers": 1, "inner": 64}
     tensors = module.model.state_dict()
     found: dict[str, Any] = {
         "as_laid_out": {name: tuple(tensor.shape) for name, tensor in tensors.items()}

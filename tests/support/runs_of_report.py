@@ -1,4 +1,4 @@
-"""Finished rows as `tracking.read` gives them, with figures that can be checked by hand."""
+"""Finished runs as `tracking.read` gives them, with values that can be checked by hand."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +8,7 @@ import pandas as pd
 
 from musicgen_lite.report import mp3
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.tracking import Result
 from tests.report.conftest import CAPTION, RATE, tone
 
@@ -56,16 +57,16 @@ def sounds(hz: float) -> pd.DataFrame:
 
 
 def result(name: str, shift: float = 0.0, **changes: Any) -> Result:
-    """A row of model A whose NLL and CLAP are `shift` above those of the unshifted one, prompt by prompt."""
+    """A run of model A whose NLL and CLAP are `shift` above those of the unshifted one, prompt by prompt."""
     tables = {"nll": nll_table(shift), "clap": clap_table(shift), "signals": signals_table()}
     nll, clap = tables["nll"], tables["clap"]
     estimates = {
-        "nll_caption": intervals.ratio(nll["caption"] * nll["frames"], nll["frames"], 200, 0),
-        "nll_caption_q1": intervals.mean(nll["caption"], 200, 0),
-        "clap": intervals.mean(clap["own"], 200, 0),
+        "nll_caption": intervals.ratio(nll["caption"] * nll["frames"], nll["frames"], Bootstrap(200)),
+        "nll_caption_q1": intervals.mean(nll["caption"], Bootstrap(200)),
+        "clap": intervals.mean(clap["own"], Bootstrap(200)),
         "clap_fad_generated": intervals.Estimate(0.3 + shift, 0.1, 0.5 + abs(shift), 8, "centred"),
         "tempo": intervals.proportion(1, 3),
-        "newcomer": intervals.Estimate(7.0, 6.0, 8.0, 8, "some score that nobody knows yet"),
+        "newcomer": intervals.Estimate(7.0, 6.0, 8.0, 8, "some metric that the registry does not know"),
     }
     as_dicts = {key: estimate.as_dict() for key, estimate in estimates.items()}
     space = {"fingerprint": "ab", "reference": {"digest": "ref"}, "sets": {"real": {"digest": "real"}}}

@@ -1,4 +1,4 @@
-"""Small rulers without weights, for tests of whatever uses CLAP or a codec."""
+"""Small embedders and a codec without weights, for tests of whatever uses CLAP or a codec."""
 
 import hashlib
 from collections.abc import Sequence
@@ -52,8 +52,9 @@ class ToneClap:
 class RoundingCodec:
     """A codec whose only codebook is 64 levels of the samples themselves; a frame is a sample block's mean."""
 
-    name, rate, hop, frame_rate, codebook_size, num_codebooks, fingerprint = (
+    name, revision, rate, hop, frame_rate, codebook_size, num_codebooks, fingerprint = (
         "rounding",
+        "",
         RATE,
         1,
         RATE,

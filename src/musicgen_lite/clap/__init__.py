@@ -1,15 +1,16 @@
-"""CLAP, the model that scores how well audio fits a caption: `load` gives one behind the `Clap` protocol."""
+"""CLAP, the model that scores how well audio fits a caption: `load` gives a `ClapScorer`, of which scores need what the protocol `Clap` says."""
 
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicgen_lite.clap.base import Clap
+from musicgen_lite.clap.scorer import ClapScorer
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Clap", "load"]
+__all__ = ["Clap", "ClapScorer", "load"]
 
 
 def load(
@@ -18,7 +19,7 @@ def load(
     device: "str | torch.device" = "cpu",
     trusted: Collection[str] = (),
     parameter: str = "score.clap",
-) -> Clap:
+) -> ClapScorer:
     """The CLAP called `name`, in float32 on `device`, in evaluation mode.
 
     name: `embedded` or `judge` (shipped with the package), a directory, a hub name, or a LAION checkpoint, a file that ends

@@ -1,4 +1,4 @@
-"""What people look at: pictures, the listening page, and the summary in the terminal."""
+"""Listening page, comparison of runs, plots, and the summary in the terminal."""
 
 from musicgen_lite.errors import require
 

@@ -6,7 +6,7 @@
   const sides = [...box.querySelectorAll("[data-side]")];
   const buttons = [...box.querySelectorAll("[data-vote]")];
   const votes = [];
-  const heard = new Set();
+  const played = new Set();
   let at = 0;
 
   const show = (step) => {
@@ -16,14 +16,14 @@
     if (step !== "start" && (top < 0 || top > innerHeight / 2)) box.scrollIntoView();
   };
   const ready = () => {
-    const both = heard.size === 2 || votes[at] !== undefined;
+    const both = played.size === 2 || votes[at] !== undefined;
     for (const button of buttons) button.disabled = !both;
     one("[data-hint]").textContent = both ? "" : "Play both clips first.";
   };
   const open = () => {
     const trial = trials[at];
     show("trial");
-    heard.clear();
+    played.clear();
     one("[data-progress]").textContent = `trial ${at + 1} of ${trials.length}`;
     one("[data-caption]").textContent = trial.caption;
     sides.forEach((player, side) => { player.src = document.getElementById(trial.clips[side]).src; });
@@ -79,7 +79,7 @@
     });
     // A second of a clip, or all of a shorter one, is the least that a vote may rest on.
     player.addEventListener("timeupdate", () => {
-      if (player.currentTime >= Math.min(1, player.duration * 0.9)) { heard.add(side); ready(); }
+      if (player.currentTime >= Math.min(1, player.duration * 0.9)) { played.add(side); ready(); }
     });
   });
   for (const button of buttons) {

@@ -1,4 +1,4 @@
-"""Runs side by side: figures with intervals, which is best, and paired differences to the first run."""
+"""Runs side by side: metrics with intervals, which is best, and paired differences to the first run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,50 +8,51 @@ import numpy as np
 import pandas as pd
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.report import figures
-from musicgen_lite.report.figures import Figure
+from musicgen_lite.report import run_metrics
 from musicgen_lite.report.page import Score
+from musicgen_lite.scoring.metrics import GROUPS, ByPrompt, MetricSpec
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
 
-BOOTSTRAP, SEED = 2000, 0
+BOOTSTRAP = Bootstrap()
 MAX_RUNS = 6
-NOT_BY_PROMPT = "a figure of the whole set, without values by prompt or resamples"
+NOT_BY_PROMPT = "a metric of the whole set, without per-prompt values or resamples"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run less the first run. `score` is None where it is withheld, and `reason` says why."""
+    """A run minus the first run. `score` is None where it is withheld, and `reason` says why."""
 
     score: Score | None
     reason: str = ""
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the CI excludes 0."""
         one = self.score
         return one is not None and one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure across the runs. `best` are the places of the best runs; `differences` has one entry a further run."""
+    """One metric across the runs. `best` are the positions of the best runs; `differences` has one entry per further run."""
 
-    figure: Figure
+    metric: MetricSpec
     scores: tuple[Score | None, ...]
     best: tuple[int, ...]
     differences: tuple[Difference | None, ...]
 
     @property
     def paired(self) -> bool:
-        """Whether a difference, or the reason why it is withheld, belongs beside the figures."""
+        """Whether a difference, or the reason why it is withheld, belongs beside the metric."""
         return any(self.differences)
 
     @property
     def counts(self) -> str:
-        """The numbers of clips behind the figure, each once."""
+        """The numbers of clips behind the metric, each once."""
         return ", ".join(str(n) for n in dict.fromkeys(one.n for one in self.scores if one and one.n is not None))
 
 
@@ -72,27 +73,27 @@ class Comparison:
 
     @property
     def withheld(self) -> tuple[tuple[str, str], ...]:
-        """(label of a run, "figures: reason") for every difference that is withheld though both runs have the figure."""
+        """(label of a run, "metrics: reason") for every difference that is withheld though both runs have the metric."""
         found: dict[tuple[str, str], list[str]] = {}
         for group in self.groups:
             for row in group.rows:
                 for label, one in zip(self.labels[1:], row.differences, strict=True):
                     if one and one.reason and one.reason != NOT_BY_PROMPT:
-                        found.setdefault((label, one.reason), []).append(row.figure.key)
+                        found.setdefault((label, one.reason), []).append(row.metric.key)
         return tuple((label, f"{', '.join(keys)}: {reason}") for (label, reason), keys in found.items())
 
 
-def compare(runs: "Sequence[Result]", bootstrap: int = BOOTSTRAP, seed: int = SEED) -> Comparison:
-    """Every figure of the rows beside each other. UserError for more runs than fit a page."""
+def compare(runs: "Sequence[Result]", bootstrap: Bootstrap = BOOTSTRAP) -> Comparison:
+    """Every metric of the runs side by side. UserError for more runs than fit a page."""
     if len(runs) > MAX_RUNS:
         raise UserError(f"{len(runs)} runs: at most {MAX_RUNS} fit beside each other; name fewer")
-    shown = {title: list(known) for title, known in figures.GROUPS.items()}
-    shown["Likelihood"] += figures.codebooks(list(runs))
-    shown["Other figures"] = figures.others(list(runs))
-    shown["Size"] = [Figure("parameters", "number of parameters")]
+    shown = {title: list(known) for title, known in GROUPS.items()}
+    shown["Likelihood"] += run_metrics.codebooks(runs)
+    shown["Other metrics"] = run_metrics.others(runs)
+    shown["Size"] = [MetricSpec("parameters", "number of parameters")]
     groups = []
     for title, known in shown.items():
-        rows = [_row(figure, runs, bootstrap, seed) for figure in known]
+        rows = [_row(metric, runs, bootstrap) for metric in known]
         kept = tuple(row for row in rows if any(row.scores))
         if kept:
             groups.append(Group(title, kept))
@@ -110,45 +111,46 @@ def _settings(runs: "Sequence[Result]") -> tuple[tuple[str, tuple[str, ...]], ..
     return tuple((key, found) for key, found in values.items() if len(set(found)) > 1)
 
 
-def _row(figure: Figure, runs: "Sequence[Result]", bootstrap: int, seed: int) -> Row:
-    scores = tuple(figures.score(run, figure.key) for run in runs)
+def _row(metric: MetricSpec, runs: "Sequence[Result]", bootstrap: Bootstrap) -> Row:
+    scores = tuple(run_metrics.score(run, metric.key) for run in runs)
     differences = tuple(
-        difference(figure, runs[0], run, bootstrap, seed) if scores[0] and score else None
+        difference(metric, runs[0], run, bootstrap) if scores[0] and score else None
         for run, score in zip(runs[1:], scores[1:], strict=True)
     )
-    return Row(figure, scores, _best(figure, runs, scores), differences)
+    return Row(metric, scores, _best(metric, runs, scores), differences)
 
 
-def _best(figure: Figure, runs: "Sequence[Result]", scores: Sequence[Score | None]) -> tuple[int, ...]:
-    """The best among two runs or more; nothing where they were measured unlike or are all equal."""
+def _best(metric: MetricSpec, runs: "Sequence[Result]", scores: Sequence[Score | None]) -> tuple[int, ...]:
+    """The best among two runs or more; none where they do not compare or are all equal."""
     there = [place for place, score in enumerate(scores) if score]
-    if not figure.better or len(there) < 2 or any(figures.unlike(figure, runs[there[0]], runs[i]) for i in there[1:]):
+    if not metric.better or len(there) < 2:
+        return ()
+    if any(run_metrics.incomparable(metric.comparable_by, runs[there[0]], runs[i]) for i in there[1:]):
         return ()
     values = [score.value for score in scores if score]
-    best = Score(max(values) if figure.better == "higher" else min(values)).text
+    best = Score(max(values) if metric.better == "higher" else min(values)).text
     # Equal as printed is equal: nobody sees why one of the two would be marked.
     winners = tuple(place for place, score in enumerate(scores) if score and score.text == best)
     return winners if len(winners) < len(there) else ()
 
 
 def difference(
-    figure: Figure, first: "Result", other: "Result", bootstrap: int = BOOTSTRAP, seed: int = SEED
+    metric: MetricSpec, first: "Result", other: "Result", bootstrap: Bootstrap = BOOTSTRAP
 ) -> Difference | None:
-    """`other` less `first` over the same clips with a paired interval, or the reason why not.
+    """`other` minus `first` on the same clips with a paired interval, or the reason why not.
 
-    None for figures that nobody would subtract: those without a direction.
+    None for metrics without a direction.
     """
-    if not figure.better:
+    if not metric.better:
         return None
-    reason = figures.unlike(figure, first, other)
-    if reason:
+    if reason := run_metrics.incomparable(metric.comparable_by, first, other):
         return Difference(None, reason)
-    own = figure.by_prompt
+    own = metric.by_prompt
     if own is None:
-        return _of_draws(figure, first, other)
+        return _of_draws(metric, first, other)
     if own.table not in first.tables or own.table not in other.tables:
-        return Difference(None, f"no table {own.table} in one of the rows")
-    a, b = (_by_prompt(figure, run.tables[own.table]) for run in (first, other))
+        return Difference(None, f"no table {own.table} in one of the runs")
+    a, b = (_by_prompt(own, run.tables[own.table]) for run in (first, other))
     if set(a.index) != set(b.index):
         shared = len(set(a.index) & set(b.index))
         return Difference(None, f"not the same prompts ({len(a)} and {len(b)}, {shared} in both)")
@@ -161,14 +163,14 @@ def difference(
         found = intervals.paired_shares(a["value"].to_numpy() > 0, b["value"].to_numpy() > 0)
     else:
         weights = a["weight"].to_numpy()
-        found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap, seed)
+        found = intervals.ratio((b["value"] - a["value"]).to_numpy() * weights, weights, bootstrap)
     return Difference(Score(found.value, found.low, found.high, found.n))
 
 
-def _of_draws(figure: Figure, first: "Result", other: "Result") -> Difference:
-    """From the resamples of both runs, which draw the same clips: distances have no values by prompt."""
-    a, b = (figures.score(run, figure.key) for run in (first, other))
-    drawn = [run.draws.get(run.scores["audio"]["columns"].get(figure.key)) for run in (first, other)]
+def _of_draws(metric: MetricSpec, first: "Result", other: "Result") -> Difference:
+    """From the resamples of both runs, which draw the same clips: distances have no per-prompt values."""
+    a, b = (run_metrics.score(run, metric.key) for run in (first, other))
+    drawn = [run.draws.get(run.scores["audio"]["columns"].get(metric.key)) for run in (first, other)]
     if a is None or b is None or any(draws is None for draws in drawn):
         return Difference(None, NOT_BY_PROMPT)
     if a.n != b.n or a.n is None or len(drawn[0]) != len(drawn[1]):
@@ -179,10 +181,8 @@ def _of_draws(figure: Figure, first: "Result", other: "Result") -> Difference:
     return Difference(Score(found.value, found.low, found.high, found.n))
 
 
-def _by_prompt(figure: Figure, table: pd.DataFrame) -> pd.DataFrame:
+def _by_prompt(own: ByPrompt, table: pd.DataFrame) -> pd.DataFrame:
     """Value and weight of every prompt that has a value, indexed by id."""
-    own = figure.by_prompt
-    assert own is not None
     weights = table[own.weights] if own.weights else np.ones(len(table))
     values = pd.DataFrame({"value": own.values(table).astype(float), "weight": weights}).set_index(table["id"])
     return values.dropna()

@@ -1,4 +1,4 @@
-"""The comparison page: one HTML file with figures, curves, players and a blind listening test of several runs."""
+"""The comparison page: one HTML file with metrics, curves, players and a blind listening test of several runs."""
 
 import itertools
 import json
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from musicgen_lite.report import figures, plots
+from musicgen_lite.report import plots, run_metrics
 from musicgen_lite.report.comparison import Comparison, Row
-from musicgen_lite.report.comparison_sounds import Prompt, Sounds, gather
-from musicgen_lite.report.figures import CODEBOOK, Figure
+from musicgen_lite.report.comparison_sounds import Sounds, gather
 from musicgen_lite.report.page import Chart, chart, render
+from musicgen_lite.scoring.metrics import TOKENS
 
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
@@ -34,18 +34,18 @@ def comparison_page(comparison: Comparison, prompts: int = 12, seed: int = 0) ->
 
 
 def _facts(run: "Result") -> list[tuple[str, str]]:
-    """What a reader must know of a run, beside the parameters in which the runs differ."""
+    """The facts of a run beside the parameters in which the runs differ."""
     p = run.params
     trained = f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"
     if "published" in run.tags:
         trained = f"not here: {run.tags['published']}"
-    size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size not in its row"
+    size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size unknown"
     return [
-        ("model", figures.model_name(p).removeprefix("model ")),
+        ("model", run_metrics.model_name(p).removeprefix("model ")),
         ("size", size),
         ("trained", trained),
         ("data", p.get("data.source", "?")),
-        ("row", run.run_id[:8]),
+        ("run", run.run_id[:8]),
         (
             "commit",
             run.tags.get("score.commit", "none")[:10]
@@ -56,15 +56,14 @@ def _facts(run: "Result") -> list[tuple[str, str]]:
 
 
 def _charts(runs: "Sequence[Result]", labels: Sequence[str]) -> tuple[Chart, ...]:
-    """Training curves and codebooks of all runs; not drawn together where the codes differ."""
-    nll = Figure("nll", "", ruler=figures.NLL)
-    if any(figures.unlike(nll, runs[0], run) for run in runs[1:]):
+    """Training curves and codebooks of all runs; none where the held-out tokens differ."""
+    if any(run_metrics.incomparable(TOKENS, runs[0], run) for run in runs[1:]):
         return ()
     found = []
     curves = [(_curve(run, "train_loss"), _curve(run, "val_loss")) for run in runs]
     levels: dict[str, float] = {}
     for name in ("unigram", "bigram"):
-        values = {score.value for run in runs if (score := figures.score(run, f"nll_{name}"))}
+        values = {score.value for run in runs if (score := run_metrics.score(run, f"nll_{name}"))}
         if len(values) == 1:
             levels[name] = values.pop()
     last = ", ".join(f"{label} {own[-1][1]:.3f}" for label, (_, own) in zip(labels, curves, strict=True) if own)
@@ -89,8 +88,7 @@ def _curve(run: "Result", name: str) -> list[tuple[float, float]]:
 
 
 def _codebooks(run: "Result") -> list[plots.Interval]:
-    keys = sorted((key for key in figures.columns(run) if CODEBOOK.match(key)), key=lambda key: int(key[5:]))
-    scores = [score for key in keys if (score := figures.score(run, key))]
+    scores = [score for metric in run_metrics.codebooks([run]) if (score := run_metrics.score(run, metric.key))]
     return [(s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high) for s in scores]
 
 
@@ -98,27 +96,24 @@ def _spans(row: Row) -> list[tuple[int, float, float, float]]:
     """(run, left, width, place of the value) in percent of an axis that holds all runs of a row."""
     there = [(i, s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high)
              for i, s in enumerate(row.scores) if s]  # fmt: skip
-    # An interval may leave its own value out (the basic one of a biased figure).
+    # An interval may exclude its own value (the basic one of a biased metric).
     low, high = (end(number for one in there for number in one[1:]) for end in (min, max))
     scale = 100 / (high - low) if high > low else 0.0
     return [(i, (a - low) * scale, (b - a) * scale, (value - low) * scale) for i, value, a, b in there]
 
 
 def trials(sounds: Sounds, runs: int, seed: int) -> list[dict[str, Any]]:
-    """The blind test in its order: every prompt with every pair of runs, sides drawn; what the runs made from the text."""
+    """The trials of the blind test, in order: every prompt with every pair of runs, on drawn sides; clips from the text alone."""
     draw = random.Random(seed)
     found = []
     for prompt, (a, b) in itertools.product(sounds.prompts, itertools.combinations(range(runs), 2)):
         made = {clip.run: clip.id for clip in prompt.clips if clip.kind == "generated"}
         if a in made and b in made:
             sides = draw.sample([a, b], 2)
-            found.append({**_told(prompt), "runs": sides, "clips": [made[one] for one in sides]})
+            clips = [made[one] for one in sides]
+            found.append({"prompt": prompt.id, "caption": prompt.caption, "runs": sides, "clips": clips})
     draw.shuffle(found)
     return found
-
-
-def _told(prompt: Prompt) -> dict[str, Any]:
-    return {"prompt": prompt.id, "caption": prompt.caption}
 
 
 def _json(value: Any) -> str:

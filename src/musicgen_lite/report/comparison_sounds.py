@@ -1,4 +1,4 @@
-"""The sounds of several rows by prompt, brought to one loudness and encoded for a page."""
+"""The sounds of several runs by prompt, at one loudness and encoded for a page."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from musicgen_lite.report.page import SOUNDS
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
 
-# Clips are turned down to the loudness that all of them reach without a sample beyond the peak, at most to this one.
+# Clips get the loudness that all of them reach without a sample beyond the peak, at most this one.
 LOUDNESS, PEAK = -20.0, 0.95
 GENERATED = ("generated", "prompted")
 SHARED = ("real", "codec", "prompt")
@@ -25,7 +25,7 @@ SHARED = ("real", "codec", "prompt")
 
 @dataclass(frozen=True)
 class Clip:
-    """A sound as the page plays it: MP3 bytes at the common loudness, spectrogram, and its own loudness before, in LUFS.
+    """A sound as the page plays it: MP3 bytes at the common loudness, spectrogram, and its original loudness in LUFS.
 
     `run` is the place of the run that generated it, None for sounds that belong to the prompt.
     """
@@ -53,7 +53,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sounds:
-    """The shown prompts; `available` counts the test prompts that all rows hold, `note` says what is missing and why."""
+    """The shown prompts; `available` counts the test prompts of all runs, `note` says what is missing and why."""
 
     prompts: tuple[Prompt, ...]
     available: int
@@ -73,16 +73,16 @@ def loudness(samples: np.ndarray, rate: int) -> float:
 
 
 def gather(comparison: Comparison, limit: int) -> Sounds:
-    """The fixed prompts and the first `limit` test prompts that every row holds with the same caption."""
+    """The fixed prompts and the first `limit` test prompts that every run has with the same caption."""
     without = [label for label, run in zip(comparison.labels, comparison.runs, strict=True) if run.sounds is None]
     if without:
-        note = f"{', '.join(without)}: written before rows kept their sounds; `dvc repro` on a newer commit keeps them."
+        note = f"{', '.join(without)}: written before runs kept their sounds; `dvc repro` on a newer commit keeps them."
         return Sounds((), 0, 0.0, note)
     tables = [_sounds(run) for run in comparison.runs]
     keys = [key for key in tables[0] if all(key in table for table in tables[1:])]
     fixed, tests = ([key for key in keys if key[2] is flag] for flag in (True, False))
     most = max(len([key for key in table if not key[2]]) for table in tables)
-    note = "" if len(tests) == most else f"{len(tests)} of {most} test prompts are in all rows with the same caption."
+    note = "" if len(tests) == most else f"{len(tests)} of {most} test prompts are in all runs with the same caption."
     shown = {key: _parts(comparison.labels, [table[key] for table in tables]) for key in [*fixed, *tests[:limit]]}
     target = min([LOUDNESS, *(part.reachable for parts in shown.values() for part in parts)])
     numbers = itertools.count()
@@ -134,7 +134,7 @@ def _sounds(run: "Result") -> dict[Key, dict[str, bytes]]:
 
 
 def _parts(labels: Sequence[str], tables: Sequence[dict[str, bytes]]) -> list[_Part]:
-    """What each run made of a prompt, then the prompt's own sounds, equal ones once."""
+    """The sounds that each run generated for a prompt, then the sounds of the prompt itself, equal ones once."""
 
     def part(name: str, kind: str, run: int | None, sound: bytes) -> _Part:
         samples, rate = audio.decode(sound, name=name)

@@ -1,4 +1,4 @@
-"""A comparison in the terminal: one column a run, one row a figure, intervals where there is room."""
+"""A comparison in the terminal: one column per run, one row per metric, intervals where there is room."""
 
 from typing import TextIO
 
@@ -6,15 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from musicgen_lite.report.comparison import Comparison, Difference, Group, Row
-from musicgen_lite.report.figures import model_name
 from musicgen_lite.report.page import Score
+from musicgen_lite.report.run_metrics import model_name
 from musicgen_lite.report.summary import ARROWS, bare_table, open_console, print_fitting
 
 BEST = "*"
 FOOT = (
-    f"{BEST} best; (low to high) 95 % intervals over clips. A difference is the run less the first one over the same",
-    "prompts, with its own paired interval, and ! where that leaves out 0; for distances (FAD, KAD) both draw",
-    "the same clips. With this many figures at 95 %, one in twenty leaves out 0 by chance.",
+    f"{BEST} best; (low to high) 95 % CIs over clips. A difference is the run minus the first run on the same prompts,",
+    "with its own paired CI, and ! where the CI excludes 0; for distances (FAD, KAD) both runs draw the same clips.",
+    "Of many metrics at 95 %, one in twenty excludes 0 by chance.",
 )
 
 
@@ -28,7 +28,7 @@ def _score(row: Row, place: int, shown: bool) -> Text:
         return Text("–", style="dim")
     best = place in row.best
     return Text.assemble(
-        (f"{score.value:,.0f}" if row.figure.key == "parameters" else score.text, "bold" if best else ""),
+        (f"{score.value:,.0f}" if row.metric.key == "parameters" else score.text, "bold" if best else ""),
         BEST if best else " ", _interval(score, shown),
     )  # fmt: skip
 
@@ -43,11 +43,11 @@ def _difference(one: Difference | None) -> Text:
 
 
 def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
-    """The figures of one group; the differences keep their intervals, because without one they say nothing."""
+    """The metrics of one group; the differences keep their intervals, because without one they say nothing."""
     labels = comparison.labels
     grid = bare_table(group.title)
     paired = any(row.paired for row in group.rows)
-    grid.add_column(Text("figure"), no_wrap=True)
+    grid.add_column(Text("metric"), no_wrap=True)
     for label in labels:
         grid.add_column(Text(label), justify="right", no_wrap=True)
     for label in labels[1:] if paired else ():
@@ -56,7 +56,7 @@ def _grid(comparison: Comparison, group: Group, intervals: bool) -> Table:
     for row in group.rows:
         cells = [_score(row, place, intervals) for place in range(len(labels))]
         cells += [_difference(one) for one in row.differences] if paired else []
-        name = Text.assemble(row.figure.key, (ARROWS[row.figure.better], "dim"))
+        name = Text.assemble(row.metric.key, (ARROWS[row.metric.better], "dim"))
         grid.add_row(name, *cells, Text(row.counts))
     return grid
 

@@ -4,7 +4,7 @@ It opens from disk or from an artifact store without a network, in light and dar
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ SOUNDS = {
 
 
 def number(value: float) -> str:
-    """A figure as people read it: 3 decimals around 1, fewer for large values, a true minus sign."""
+    """A number as people read it: 3 decimals around 1, fewer for large values, a true minus sign."""
     size = abs(value)
     decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.01 or size == 0 else 5
     return f"{value:.{decimals}f}".replace("-", "−")
@@ -41,6 +41,11 @@ class Score:
     low: float | None = None
     high: float | None = None
     n: int | None = None
+
+    @classmethod
+    def of(cls, estimate: Mapping[str, Any]) -> "Score":
+        """An estimate as the details of a stage hold it."""
+        return cls(estimate["value"], estimate.get("low"), estimate.get("high"), estimate.get("n"))
 
     @property
     def text(self) -> str:
@@ -70,7 +75,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores by column; the first column is the run's own, the others are baselines. ValueError for a ragged row."""
+    """Scores by column: first those of the run, then the baselines. ValueError for a ragged row."""
 
     title: str
     columns: tuple[str, ...]
@@ -106,7 +111,7 @@ class Sound:
     main: bool = False
     candidates: tuple[float, ...] = ()
     picked: int = 0  # index into `candidates`
-    judge: str = "CLAP"  # what scored the candidates
+    ranked_by: str = "CLAP"  # what scored the candidates
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class PageData:
-    """Everything a page shows. `prompts` counts the test prompts that the scores stand for, shown or not."""
+    """Everything that a page shows. `prompts` counts the test prompts behind the scores, shown or not."""
 
     title: str
     model: str
@@ -130,6 +135,7 @@ class PageData:
     charts: tuple[Chart, ...]
     entries: tuple[Entry, ...]
     prompts: int
+    headline: tuple[ScoreRow, ...] = ()  # of one score each
 
 
 def chart(title: str, alt: str, draw: Callable[[plots.Theme], bytes]) -> Chart:
@@ -146,7 +152,7 @@ def sound(
     main: bool = False,
     candidates: tuple[float, ...] = (),
     picked: int = 0,
-    judge: str = "CLAP",
+    ranked_by: str = "CLAP",
 ) -> Sound:
     """A sound with its spectrogram, from FLAC bytes. Equal `axis_seconds` and `top_hz` make pictures comparable.
 
@@ -158,7 +164,7 @@ def sound(
     seconds = len(samples) / rate
     axis = axis_seconds or seconds
     picture = plots.spectrogram(samples, rate, axis, top_hz)
-    return Sound(name, flac, picture, seconds, axis, note, main, candidates, picked, judge)
+    return Sound(name, flac, picture, seconds, axis, note, main, candidates, picked, ranked_by)
 
 
 def _data_uri(kind: str) -> Callable[[bytes], Markup]:
@@ -199,16 +205,15 @@ def render(template: str, css: Sequence[str], js: Sequence[str], **content: Any)
 
 
 def listening_page(page: PageData, limit: int = PROMPTS) -> str:
-    """The whole page as HTML. The fixed prompts come first, then at most `limit` others in the order given.
+    """The whole page as HTML: the fixed prompts, headline, tables, curves, then at most `limit` test prompts in the order given.
 
-    All text is escaped; nothing in the page refers to the network.
+    Without fixed prompts the test prompts come first. All text is escaped; nothing in the page refers to the network.
     """
     fixed = [entry for entry in page.entries if entry.fixed]
     others = [entry for entry in page.entries if not entry.fixed][:limit]
-    heading = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
-    if fixed:
-        heading = f"The {len(fixed)} fixed prompts, then {heading}"
+    shown = f"{len(others)} of the {page.prompts} test prompts, in stored order, none chosen by ear."
     return render(
-        "page.html", ["page.css"], ["page.js"], page=page, entries=[*fixed, *others], heading=heading,
+        "page.html", ["page.css"], ["page.js"], page=page, first=fixed or others, more=others if fixed else [],
+        heading=f"The {len(fixed)} fixed prompts." if fixed else shown, more_heading=shown,
         floor=f"−{-plots.FLOOR_DB:g}", ceiling=f"−{-plots.CEILING_DB:g}",
     )  # fmt: skip

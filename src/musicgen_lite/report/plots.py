@@ -114,7 +114,7 @@ ACCENT = {"light": "#c2541b", "dark": "#ff9e64"}
 SECOND = {"light": "#2f6f8f", "dark": "#7cc4e8"}
 OTHERS = {"light": ("#77726b", "#a8a29a", "#c9c4bc"), "dark": ("#a8a4a0", "#77747a", "#55535a")}
 DASHES = ("--", ":", "-.")
-# One colour a run where runs are compared, told apart in both themes and by people who see few colours.
+# One colour per run where runs are compared, distinct in both themes and for colour-blind people.
 RUNS = {
     "light": ("#b1470f", "#1f6690", "#4b7a2b", "#7a4a96", "#94700a", "#a8326a"),
     "dark": ("#ff9e64", "#7cc4e8", "#a4d27e", "#c9a3e6", "#e3c35a", "#f391b8"),
@@ -156,14 +156,14 @@ def _steps(axes: Any) -> None:
     """NLL over optimizer steps, of which there are no fractions."""
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
-    axes.set_ylabel("NLL, nats per code")
+    axes.set_ylabel("NLL, nats per token")
 
 
 Series = Sequence[tuple[float, float]]
 
 
 def nll_curves(train: Series, validation: Series, baselines: Mapping[str, float], theme: Theme = "light") -> bytes:
-    """NLL in nats per code by optimizer step, as (step, NLL) pairs, with a level line for each baseline."""
+    """NLL in nats per token by optimizer step, as (step, NLL) pairs, with a level line for each baseline."""
     with _chart(theme) as (axes, data):
         for (name, level), dash, colour in zip(baselines.items(), DASHES * 9, OTHERS[theme] * 9, strict=False):
             axes.axhline(level, color=colour, linestyle=dash, linewidth=1.3, label=f"{name} {level:.2f}")
@@ -180,7 +180,7 @@ def nll_curves(train: Series, validation: Series, baselines: Mapping[str, float]
 
 
 def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float]], theme: Theme = "light") -> bytes:
-    """NLL in nats per code of each codebook: the model beside its baselines, each a sequence `[N_q]`."""
+    """NLL in nats per token of each codebook: the model beside its baselines, each a sequence `[N_q]`."""
     groups = {"model": model, **baselines}
     width = 0.8 / len(groups)
     with _chart(theme) as (axes, data):
@@ -191,7 +191,7 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
             if number == 0:
                 axes.bar_label(bars, fmt="%.2f", fontsize=7.5, padding=1.5, color=ACCENT[theme])
         axes.set_xticks(places, [f"codebook {number + 1}" for number in places])
-        axes.set_ylabel("NLL, nats per code")
+        axes.set_ylabel("NLL, nats per token")
         axes.grid(False, axis="x")
         axes.margins(y=0.1)
         _legend(axes)
@@ -201,7 +201,7 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
 def run_curves(curves: Sequence[tuple[Series, Series]], baselines: Mapping[str, float], theme: Theme) -> bytes:
     """NLL by step of several runs, each with (train, validation) series: training thin, validation with markers.
 
-    Runs are told by `RUNS`' colours; whoever shows the picture names them, because names may be longer than it is wide.
+    Runs have the colours of `RUNS`; the caller names them, because names may be longer than the plot is wide.
     """
     with _chart(theme, height=2.9) as (axes, data):
         for (name, level), dash in zip(baselines.items(), DASHES * 9, strict=False):
@@ -221,7 +221,7 @@ Interval = tuple[float, float, float]
 
 
 def run_codebooks(runs: Sequence[Sequence[Interval]], theme: Theme) -> bytes:
-    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high), told by colour.
+    """NLL of each codebook for several runs, each a sequence `[N_q]` of (value, low, high), distinguished by colour.
 
     Points and not bars, because the axis need not start at 0.
     """
@@ -234,6 +234,6 @@ def run_codebooks(runs: Sequence[Sequence[Interval]], theme: Theme) -> bytes:
         count = max(map(len, runs))
         axes.set_xticks(range(count), [f"codebook {number + 1}" for number in range(count)])
         axes.set_xlim(-0.5, count - 0.5)
-        axes.set_ylabel("NLL, nats per code")
+        axes.set_ylabel("NLL, nats per token")
         axes.grid(False, axis="x")
     return data.getvalue()

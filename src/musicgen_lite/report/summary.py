@@ -11,7 +11,7 @@ from rich.text import Text
 
 from musicgen_lite.report.page import Score, ScoreTable
 
-# Where there is no terminal to ask, lines are as long as they need to be.
+# Outside a terminal, lines are this long.
 PLAIN_WIDTH = 160
 HEADER_WIDTH = 9
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -36,7 +36,7 @@ def bare_table(title: str) -> Table:
 
 
 def _grid(scores: ScoreTable, intervals: int) -> Table:
-    """The table with intervals in its first `intervals` columns; headers wrap to the width of their figures."""
+    """The table with intervals in its first `intervals` columns; headers wrap to the width of their values."""
     rows = [
         [
             Text.assemble(row.name, (ARROWS[row.better], "dim")),
@@ -80,7 +80,7 @@ def terminal_summary(
     console = open_console(file)
     console.print(Text(title, style="bold"))
     for scores in tables:
-        # Where a line is short, the baselines' intervals go first, then the run's own; a figure never goes.
+        # In a narrow terminal the intervals of the baselines are dropped first, then those of the run; values stay.
         console.print()
         print_fitting(console, [_grid(scores, intervals) for intervals in (len(scores.columns), 1, 0)])
     console.print()

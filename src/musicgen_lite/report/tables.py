@@ -1,56 +1,45 @@
 """From the scores of a run to the tables and charts that people look at; the same ones on the page and in the terminal.
 
-Takes the `details` of `scoring.summary.Scores`, as the stages wrote them: estimates by name, each with value, low, high, n.
+Takes the `details` of `scoring.statistics.scores.Scores`, as the stages wrote them: estimates by name, each with value, low,
+high, n. What a metric is called and which way is better stands in `scoring.metrics`; here stands what is shown where.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from musicgen_lite.report import plots
 from musicgen_lite.report.page import Chart, Score, ScoreRow, ScoreTable, chart
+from musicgen_lite.scoring.metrics import BY_KEY, HEADLINE, PROMPTED, MetricSpec, codebook_estimate
 
 Details = Mapping[str, Any]
-Better = Literal["higher", "lower", ""]
-NLL_COLUMNS = {
-    "its caption": "nll_caption", "caption + prompt": "nll_caption+prompt", "another's caption": "nll_shuffled",
-    "no caption": "nll_none", "bigram": "nll_bigram", "unigram": "nll_unigram", "uniform": "nll_uniform",
-}  # fmt: skip
-AUDIO_ROWS: tuple[tuple[str, Better, str, str], ...] = (
-    # name, better, estimate of a generated set, estimate of another set ({} is the set's name)
-    ("CLAP with its caption", "higher", "clap", "clap_{}"),
-    ("CLAP with another's caption", "", "clap_shuffled", "clap_{}_shuffled"),
-    ("CLAP R@1", "higher", "clap_r1", "clap_{}_r1"),
-    ("CLAP R@10", "higher", "clap_r10", "clap_{}_r10"),
-    ("FAD, CLAP", "lower", "clap_fad_generated", "clap_fad_{}"),
-    ("FAD-infinity, CLAP", "lower", "clap_fad_inf_generated", "clap_fad_inf_{}"),
-    ("FAD, codec latents", "lower", "codec_fad_generated", "codec_fad_{}"),
-    ("FAD, mel statistics", "lower", "mel_fad_generated", "mel_fad_{}"),
-    ("KAD, CLAP", "lower", "clap_kad_generated", "clap_kad_{}"),
-    ("KAD, codec latents", "lower", "codec_kad_generated", "codec_kad_{}"),
-    ("KAD, mel statistics", "lower", "mel_kad_generated", "mel_kad_{}"),
-    ("stated tempo kept within 5 %", "higher", "tempo", "tempo_{}"),
-    ("the same, its half or double too", "higher", "tempo_octaves", "tempo_octaves_{}"),
-    ("CLAP with the audio prompt, own over another's", "higher", "prompt_similarity_gain", "prompt_similarity_{}_gain"),
-    ("chroma with the audio prompt, own over another's", "higher", "chroma_gain", "chroma_{}_gain"),
-    ("CLAP with the nearest training clip", "", "nearest", "nearest_{}"),
-    ("nearer to it than 95 % of real clips", "lower", "memorised", "memorised_{}"),
-    ("diversity of the candidates", "", "diversity", "diversity_{}"),
-    ("silent clips", "lower", "silent", "silent_{}"),
-    ("clipping clips", "lower", "clipping", "clipping_{}"),
-    ("codes kept when encoded again", "higher", "codes_kept", "codes_kept_{}"),
-)
-GAINS = {
-    "NLL, its caption over another's": "nll_caption_gain", "NLL, its caption over none": "nll_text_gain",
-    "NLL, its audio prompt over another's": "nll_prompt_gain", "NLL, its audio prompt over none": "nll_prompt_over_none",
-    "NLL, its caption over the bigram": "nll_bigram_gain", "CLAP, its caption over another's": "clap_gain",
-}  # fmt: skip
-SETS = {"real": "real", "through the codec": "reconstruction", "few genres": "few_genres", "noise": "noise"}
-RERANKING = {"CLAP, which picked": "clap", "judge, which did not": "judge"}
+
+
+def _metrics(*keys: str) -> tuple[MetricSpec, ...]:
+    return tuple(BY_KEY[key] for key in keys)
+
+
+NLL_COLUMNS = _metrics("nll", "nll_prompt", "nll_shuffled", "nll_none", "nll_bigram", "nll_unigram", "nll_uniform")
+AUDIO_ROWS = _metrics(
+    "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
+    "kad_mel", "tempo", "tempo_octaves", "prompt_sim_gain", "chroma_gain", "nearest", "memorised", "diversity", "silent",
+    "clipping", "token_consistency",
+)  # fmt: skip
+GAINS = _metrics("caption_gain", "text_gain", "prompt_gain", "prompt_over_none", "bigram_gain", "clap_gain")
+RERANKING = {
+    "reranking CLAP": _metrics("clap", "clap_random", "clap_n1", "clap_best_of_n"),
+    "held-out CLAP": _metrics("judge", "judge_random", "judge_n1", "judge_gain"),
+}
+SETS = {
+    "real": "real",
+    "codec reconstruction": "reconstruction",
+    "few genres": "few_genres",
+    "noise": "noise",
+}
 
 
 def _score(details: Details, name: str) -> Score | None:
     found = details["estimates"].get(name)
-    return Score(found["value"], found.get("low"), found.get("high"), found.get("n")) if found else None
+    return Score.of(found) if found else None
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[ScoreRow], note: str = "") -> ScoreTable:
@@ -60,68 +49,78 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[ScoreRow], note: s
     return ScoreTable(title, tuple(columns[i] for i in used), tuple(kept), note)
 
 
+def headline(scores: Details) -> tuple[ScoreRow, ...]:
+    """The headline metrics that were measured, as `dvc exp show` has them."""
+    shown = [metric for key, metric in BY_KEY.items() if key in HEADLINE]
+    return tuple(ScoreRow(one.label, (score,), one.better) for one in shown if (score := _score(scores, one.estimate)))
+
+
 def nll_table(nll: Details, num_codebooks: int) -> ScoreTable:
-    """NLL in nats per code, in all and per codebook, under each condition and baseline."""
-    suffixes = {"all codebooks": ""} | {f"codebook {q + 1}": f"_q{q + 1}" for q in range(num_codebooks)}
-    rows = [
-        ScoreRow(name, tuple(_score(nll, column + suffix) for column in NLL_COLUMNS.values()), "lower")
-        for name, suffix in suffixes.items()
-    ]
-    for name, estimate in {"perplexity": "perplexity", "bits per second of audio": "bits_per_second"}.items():
-        rows.append(ScoreRow(name, (_score(nll, estimate), *[None] * (len(NLL_COLUMNS) - 1)), "lower"))
-    note = "Nats per code on held-out clips, the same cells in every column. 95 % bootstrap intervals over clips."
-    return _table("Likelihood", list(NLL_COLUMNS), rows, note)
+    """NLL in nats per token, overall and per codebook, under each condition and baseline."""
+    rows = [ScoreRow("all codebooks", tuple(_score(nll, one.estimate) for one in NLL_COLUMNS), "lower")]
+    for number in range(1, num_codebooks + 1):
+        scores = tuple(_score(nll, codebook_estimate(one.estimate, number)) for one in NLL_COLUMNS)
+        rows.append(ScoreRow(f"codebook {number}", scores, "lower"))
+    for one in _metrics("ppl", "bps"):
+        scores = (_score(nll, one.estimate), *[None] * (len(NLL_COLUMNS) - 1))
+        rows.append(ScoreRow(one.label, scores, one.better))
+    note = "Nats per token on held-out clips, the same cells in every column. 95 % bootstrap CIs over clips."
+    return _table("Likelihood", [one.heading for one in NLL_COLUMNS], rows, note)
 
 
 def audio_table(audio: Details) -> ScoreTable:
     """The generated sets beside real clips, the codec's reconstruction and noise."""
-    columns = ["generated", "with audio prompt", *SETS]
     rows = []
-    for name, better, own, other in AUDIO_ROWS:
-        scores = [_score(audio, own), _score(audio, f"{own}_prompted")]
-        scores += [_score(audio, other.format(key)) for key in SETS.values()]
-        rows.append(ScoreRow(name, tuple(scores), better))
-    note = "Distances are to one half of the test tracks; all sets hold as many and as long clips."
+    for one in AUDIO_ROWS:
+        names = [*_generated(one), *(one.on_set.format(key) for key in SETS.values())]
+        rows.append(ScoreRow(one.label, tuple(_score(audio, name) for name in names), one.better))
+    note = "Distances are to one half of the test tracks; all sets have the same number and length of clips."
     notes = audio.get("notes", {})
     withheld = {"FAD-infinity": notes.get("clap", {}).get("sets", {}).get("generated", {}).get("fad_inf", "")}
-    withheld |= {name: notes.get(own, notes.get(f"{own}_prompted", "")) for name, _, own, _ in AUDIO_ROWS}
+    withheld |= {one.label: next((notes[name] for name in _generated(one) if name in notes), "") for one in AUDIO_ROWS}
     note += "".join(f" {name} is {why}." for name, why in withheld.items() if str(why).startswith("withheld"))
     note += f" Retrieval is among {notes['clap_captions']}." if "clap_captions" in notes else ""
     note += f" {notes['tracks']}." if "tracks" in notes else ""
-    return _table("Generated audio", columns, rows, note)
+    return _table("Generated audio", ["generated", "with audio prompt", *SETS], rows, note)
+
+
+def _generated(metric: MetricSpec) -> tuple[str, str]:
+    """The estimates of a metric for samples without and with an audio prompt."""
+    without = metric.estimate.removesuffix(PROMPTED)
+    return without, f"{without}{PROMPTED}"
 
 
 def gains_table(scores: Details) -> ScoreTable:
-    """What the model makes of what it is told: differences on the same clips, above 0 where it helps."""
-    rows = [ScoreRow(name, (_score(scores, gain),), "higher") for name, gain in GAINS.items()]
-    note = "Paired by clip, so that the interval is the difference's own. NLL in nats per code saved."
-    reasons = {name: scores.get("notes", {}).get(gain, "") for name, gain in GAINS.items()}
+    """What each condition brings: differences on the same clips, above 0 where it helps."""
+    rows = [ScoreRow(one.label, (_score(scores, one.estimate),), one.better) for one in GAINS]
+    note = "Paired by clip, each with the CI of the difference. NLL gains are in nats per token."
+    reasons = {one.label: scores.get("notes", {}).get(one.estimate, "") for one in GAINS}
     note += "".join(f" {name} is {why}." for name, why in reasons.items() if why)
     return _table("What the conditions bring", ["gain"], rows, note)
 
 
 def reranking_table(audio: Details) -> ScoreTable:
-    """What keeping the best of N candidates brings, by the CLAP that picked and by one that did not."""
-    parts = {"picked": "", "random pick": "_random", "first": "_first", "picked over random": "_picked_over_random"}
+    """The best-of-N gain, by the CLAP that picked and by a held-out one."""
     rows = [
-        ScoreRow(name, tuple(_score(audio, f"{prefix}{part}") for part in parts.values()), "higher")
-        for name, prefix in RERANKING.items()
+        ScoreRow(name, tuple(_score(audio, one.estimate) for one in metrics), "higher")
+        for name, metrics in RERANKING.items()
     ]
-    return _table("Best of N candidates", list(parts), rows, "Cosine of audio and caption, mean over test prompts.")
+    columns = [one.heading for one in RERANKING["held-out CLAP"]]
+    return _table("Best of N candidates", columns, rows, "Cosine of audio and caption, mean over test prompts.")
 
 
 def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: int) -> tuple[Chart, ...]:
-    """Loss by step with the baselines' level, and NLL per codebook."""
+    """Loss by step with the level of the baselines, and NLL per codebook."""
     levels = {name: score.value for name in ("unigram", "bigram") if (score := _score(nll, f"nll_{name}"))}
     train = [(row["step"], row["train_loss"]) for row in curves if "train_loss" in row]
     validation = [(row["step"], row["val_loss"]) for row in curves]
     shown = {"model": "nll_caption", "bigram": "nll_bigram", "unigram": "nll_unigram"}
     bars = {
-        name: [score.value for q in range(num_codebooks) if (score := _score(nll, f"{prefix}_q{q + 1}"))]
+        name: [score.value for q in range(num_codebooks) if (score := _score(nll, codebook_estimate(prefix, q + 1)))]
         for name, prefix in shown.items()
     }
     own = bars.pop("model")
-    last = f"The last validation gives {validation[-1][1]:.2f} nats a code."
+    last = f"The last validation gives {validation[-1][1]:.2f} nats per token."
     return (
         chart("Training", last, lambda theme: plots.nll_curves(train, validation, levels, theme)),
         chart(

@@ -20,7 +20,7 @@ COLUMNS = ("prompt", "first", "second", "preferred")
 
 @dataclass(frozen=True)
 class Vote:
-    """One trial: the run heard first, the one heard second, and the preferred one of the two; empty for neither."""
+    """One trial: the runs played first and second, and the preferred one of the two; empty for neither."""
 
     prompt: str
     first: str
@@ -46,7 +46,7 @@ class Preference:
 
 
 def read_votes(files: Sequence[Path]) -> list[Vote]:
-    """The votes of one CSV a listener, as the page exports them.
+    """The votes of one CSV per listener, as the page exports them.
 
     Raises UserError naming the file and line for a missing column, a preference for a run that was not in the trial, or a
     trial that occurs twice in one file.
@@ -91,7 +91,7 @@ def _read(file: Path) -> list[Vote]:
 
 
 def preferences(votes: Sequence[Vote]) -> list[Preference]:
-    """One line a pair of runs, names in alphabetical order."""
+    """One entry per pair of runs, names in alphabetical order."""
     found = []
     for a, b in sorted({tuple(sorted((vote.first, vote.second))) for vote in votes}):
         own = [vote for vote in votes if {vote.first, vote.second} == {a, b}]
@@ -102,12 +102,12 @@ def preferences(votes: Sequence[Vote]) -> list[Preference]:
 
 
 def first_preferred(votes: Sequence[Vote]) -> Estimate | None:
-    """The share of decided votes for the clip that was heard first: far from 1/2, the order decided and not the runs."""
+    """The share of decided votes for the clip that was played first: far from 1/2, the order decided, not the runs."""
     decided = [vote for vote in votes if vote.preferred]
     return proportion(sum(vote.preferred == vote.first for vote in decided), len(decided)) if decided else None
 
 
-def _told(share: Estimate | None) -> str:
+def _share_text(share: Estimate | None) -> str:
     return "–" if share is None else f"{number(share.value)}  ({number(share.low)} to {number(share.high)})"
 
 
@@ -133,7 +133,7 @@ def print_preferences(votes: Sequence[Vote], file: TextIO | None = None) -> None
         grid.add_row(
             Text(f"{one.a} : {one.b}"),
             counts,
-            _told(one.share),
+            _share_text(one.share),
             str(one.undecided),
             str(one.prompts),
             Text(_verdict(one)),
@@ -142,7 +142,7 @@ def print_preferences(votes: Sequence[Vote], file: TextIO | None = None) -> None
     console.print()
     console.print(
         Text(
-            f"heard first and preferred: {_told(first_preferred(votes))} of decided votes; 1/2 where order does not matter"
+            f"played first and preferred: {_share_text(first_preferred(votes))} of decided votes; 1/2 where order does not matter"
         )
     )
     note = (

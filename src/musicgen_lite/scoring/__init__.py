@@ -1,4 +1,5 @@
-"""Scores of a model and of its audio: how likely held-out tokens are, how well audio fits text, how near sets of audio lie.
+"""Scores of a model and of its audio: likelihood of held-out tokens, fit of audio to text, distances between sets of audio.
 
-Every score comes with n and a 95 % interval. Bad input stops a score by name; nothing is left out in silence.
+`metrics` is the registry of all metrics. Every score has n and a 95 % CI. Bad input raises an error that names it; nothing is
+left out in silence.
 """

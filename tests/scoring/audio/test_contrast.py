@@ -1,4 +1,4 @@
-"""Likeness to the audio prompt, by CLAP and by chroma: own against another's."""
+"""Likeness to the audio prompt, by CLAP and by chroma: matching against shuffled."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio import chroma
 from musicgen_lite.scoring.audio.contrast import contrast, likeness_to_prompts, unit
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.standins import RATE, embeddings, ring, sine
 
 C4 = 261.6256
@@ -17,9 +18,9 @@ def chord(*semitones: int, seconds: float = 3.0) -> np.ndarray:
     return np.sum([sine(C4 * SEMITONE**step, seconds, level=0.2) for step in semitones], axis=0)
 
 
-def test_own_and_another_are_read_from_one_matrix() -> None:
+def test_matching_and_shuffled_are_read_from_one_matrix() -> None:
     similarity = np.arange(16.0).reshape(4, 4)
-    scores = contrast(similarity, dict(zip("abcd", "wxyz", strict=True)), "track", "s", 100, 0)
+    scores = contrast(similarity, dict(zip("abcd", "wxyz", strict=True)), "track", "s", Bootstrap(100))
     table = scores.tables["s"].set_index("id")
     assert table["own"].tolist() == [0, 5, 10, 15]
     assert table["shuffled"].tolist() == [similarity[row, i] for i, row in enumerate(ring(4, 0))]
@@ -27,32 +28,32 @@ def test_own_and_another_are_read_from_one_matrix() -> None:
     assert values["s_gain"] == pytest.approx(values["s"] - values["s_shuffled"])
 
 
-def test_anothers_prompt_is_that_of_another_track() -> None:
+def test_a_shuffled_prompt_is_one_of_another_track() -> None:
     """Twelve clips of a long track and three of others: clips of one track are as like to its prompts as to their own."""
     track = np.repeat([0, 1, 2, 3], [12, 1, 1, 1])
     rows = np.eye(4, dtype=np.float32)[track]
     clips = embeddings(rows, name="clap")
     tracks = dict(zip(clips.ids, map(str, track), strict=True))
-    scores = likeness_to_prompts(clips, embeddings(rows, name="clap"), tracks, "s", 100, 0)
+    scores = likeness_to_prompts(clips, embeddings(rows, name="clap"), tracks, "s", Bootstrap(100))
     assert scores.estimates["s_shuffled"].value == 0
     assert scores.estimates["s_gain"].value == 1
-    alone = likeness_to_prompts(clips, embeddings(rows, name="clap"), dict.fromkeys(tracks, "t"), "s", 100, 0)
+    alone = likeness_to_prompts(clips, embeddings(rows, name="clap"), dict.fromkeys(tracks, "t"), "s", Bootstrap(100))
     assert set(alone.estimates) == {"s"}
-    assert alone.notes["s_gain"] == "withheld: all 15 clips are of one track, so that none is another's"
+    assert alone.notes["s_gain"] == "withheld: all 15 clips share one track, so that it cannot be shuffled"
 
 
-def test_likeness_to_the_own_audio_prompt_exceeds_that_to_anothers() -> None:
+def test_likeness_to_the_matching_audio_prompt_exceeds_that_to_a_shuffled_one() -> None:
     rows = np.eye(5, dtype=np.float32)
     generated = embeddings(rows + 0.1, name="clap")
     tracks = {clip: clip for clip in generated.ids}
-    scores = likeness_to_prompts(generated, embeddings(2 * rows, name="clap"), tracks, "similarity", 200, 0)
+    scores = likeness_to_prompts(generated, embeddings(2 * rows, name="clap"), tracks, "similarity", Bootstrap(200))
     assert scores.estimates["similarity"].value == pytest.approx(1.1 / np.sqrt(1.1**2 + 4 * 0.1**2))
     assert scores.estimates["similarity_shuffled"].value == pytest.approx(0.1 / np.sqrt(1.1**2 + 4 * 0.1**2))
     assert scores.estimates["similarity_gain"].low > 0
     with pytest.raises(ValueError, match="not one space"):
-        likeness_to_prompts(generated, embeddings(rows, fingerprint="g"), tracks, "s", 50, 0)
+        likeness_to_prompts(generated, embeddings(rows, fingerprint="g"), tracks, "s", Bootstrap(50))
     with pytest.raises(UserError, match="audio prompts: no entry for 1"):
-        likeness_to_prompts(generated, embeddings(rows[:4]), tracks, "s", 50, 0)
+        likeness_to_prompts(generated, embeddings(rows[:4]), tracks, "s", Bootstrap(50))
 
 
 def test_rows_get_length_one_and_zeros_stay() -> None:
@@ -73,18 +74,17 @@ def test_chroma_knows_chords_and_not_their_level_or_silence() -> None:
     assert chroma.profile(np.zeros(RATE, np.float32), RATE).tolist() == [0.0] * 12
 
 
-def test_a_clip_in_the_key_of_its_prompt_is_nearer_to_it_than_to_anothers() -> None:
+def test_a_clip_in_the_key_of_its_prompt_is_nearer_to_it_than_to_a_shuffled_one() -> None:
     steps = {f"c{i}": i for i in range(6)}
-    heard = {clip: chord(step, step + 4, step + 7) for clip, step in steps.items()}
-    made = {clip: chord(step, step + 7, step + 16, seconds=5.0) for clip, step in steps.items()}
-    made["c5"] = np.zeros(RATE, np.float32)
+    prompts = {clip: chord(step, step + 4, step + 7) for clip, step in steps.items()}
+    clips = {clip: chord(step, step + 7, step + 16, seconds=5.0) for clip, step in steps.items()}
+    clips["c5"] = np.zeros(RATE, np.float32)
     scores = chroma.chroma_likeness(
-        lambda clip: (made[clip], RATE),
-        lambda clip: (heard[clip], RATE),
+        lambda clip: (clips[clip], RATE),
+        lambda clip: (prompts[clip], RATE),
         dict(zip(list(steps)[::-1], steps, strict=True)),
         "chroma",
-        100,
-        0,
+        Bootstrap(100),
     )
     table = scores.tables["chroma"].set_index("id")
     assert (table["own"].to_numpy()[:5] > 0.95).all()

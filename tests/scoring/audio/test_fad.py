@@ -7,8 +7,7 @@ import scipy.linalg
 from musicgen_lite.scoring.audio import fad
 from musicgen_lite.scoring.audio.fad import ClipRows, distance, moments
 from musicgen_lite.scoring.statistics import intervals
-
-rng = np.random.default_rng(0)
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 
 def by_sqrtm(a: np.ndarray, b: np.ndarray) -> float:
@@ -19,21 +18,21 @@ def by_sqrtm(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("n", "d"), [(200, 8), (10, 64), (3, 64), (40, 40)])
-def test_identical_sets_are_at_distance_zero_rank_deficient_too(n: int, d: int) -> None:
+def test_identical_sets_are_at_distance_zero_rank_deficient_too(n: int, d: int, rng: np.random.Generator) -> None:
     x = 1e3 * rng.normal(size=(n, d))
     assert distance(moments(x), moments(x.copy())) <= 1e-6 * 2 * moments(x).trace
     assert distance(moments(x), moments(x[::-1])) <= 1e-6 * 2 * moments(x).trace
 
 
 @pytest.mark.parametrize(("n", "d"), [(200, 8), (10, 64)])
-def test_closed_forms(n: int, d: int) -> None:
+def test_closed_forms(n: int, d: int, rng: np.random.Generator) -> None:
     x, shift = rng.normal(size=(n, d)), rng.normal(size=d)
     assert distance(moments(x), moments(x + shift)) == pytest.approx(shift @ shift, rel=1e-6)
     scaled = x.mean(0) + 1.7 * (x - x.mean(0))
     assert distance(moments(x), moments(scaled)) == pytest.approx(0.7**2 * moments(x).trace, rel=1e-6)
 
 
-def test_commuting_covariances() -> None:
+def test_commuting_covariances(rng: np.random.Generator) -> None:
     directions, _ = np.linalg.qr(rng.normal(size=(6, 6)))
     centred = rng.normal(size=(50, 6))
     white = np.linalg.qr(centred - centred.mean(0))[0] * np.sqrt(49)
@@ -43,12 +42,12 @@ def test_commuting_covariances() -> None:
 
 
 @pytest.mark.parametrize("d", [2, 16, 64])
-def test_agrees_with_a_matrix_square_root_on_full_rank(d: int) -> None:
+def test_agrees_with_a_matrix_square_root_on_full_rank(d: int, rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(4 * d, d)), 0.5 + rng.normal(size=(5 * d, d)) @ rng.normal(size=(d, d))
     assert distance(moments(a), moments(b)) == pytest.approx(by_sqrtm(a, b), rel=1e-9)
 
 
-def test_weights_count_rows_as_often() -> None:
+def test_weights_count_rows_as_often(rng: np.random.Generator) -> None:
     x, counts = rng.normal(size=(12, 5)), rng.integers(0, 4, 12)
     a, b = moments(x, counts), moments(np.repeat(x, counts, axis=0))
     assert np.allclose(a.mean, b.mean)
@@ -66,14 +65,14 @@ def test_faults_are_not_hidden() -> None:
         distance(bad, bad)
 
 
-def test_all_windows_of_a_clip_are_drawn_together() -> None:
+def test_all_windows_of_a_clip_are_drawn_together(rng: np.random.Generator) -> None:
     clips = ClipRows(rng.normal(size=(6, 3)), np.array([1, 3, 2]))
     drawn = clips.moments(np.array([2, 0, 1]))
     assert np.allclose(drawn.mean, clips.rows[[0, 0, 4, 5]].mean(0))
     assert np.array_equal(clips.take(np.array([2, 0])).rows, clips.rows[[0, 4, 5]])
 
 
-def test_each_clip_alone_is_measured_by_its_own_windows() -> None:
+def test_each_clip_alone_is_measured_by_its_own_windows(rng: np.random.Generator) -> None:
     reference = rng.normal(size=(50, 4))
     clips = ClipRows(rng.normal(size=(9, 4)) * 2, np.array([5, 1, 3]))
     found = fad.per_clip(moments(reference), clips)
@@ -84,10 +83,10 @@ def test_each_clip_alone_is_measured_by_its_own_windows() -> None:
     assert found[1] == pytest.approx(from_mean + np.trace(np.cov(reference.T)))
 
 
-def test_replicates_are_distances_of_resampled_clips() -> None:
+def test_replicates_are_distances_of_resampled_clips(rng: np.random.Generator) -> None:
     reference, one = (ClipRows(rng.normal(size=(20, 3)), np.full(10, 2)) for _ in range(2))
-    draws = fad.replicates(reference, [one, one], 5, seed=3)
-    first = [next(intervals.resamples(10, 5, seed))[0] for seed in (3, 4)]
+    draws = fad.replicates(reference, [one, one], Bootstrap(5, 3))
+    first = [next(intervals.resamples(10, Bootstrap(5, seed)))[0] for seed in (3, 4)]
     rows = [
         np.repeat(c.rows.reshape(10, 2, 3), n, axis=0).reshape(-1, 3)
         for c, n in zip((reference, one), first, strict=True)
@@ -95,7 +94,7 @@ def test_replicates_are_distances_of_resampled_clips() -> None:
     assert draws[0, 0] == pytest.approx(by_sqrtm(*rows), rel=1e-7)
     assert np.array_equal(draws[:, 0], draws[:, 1])
     with pytest.raises(ValueError, match="different sizes"):
-        fad.replicates(reference, [one, one.take(np.arange(5))], 5, 0)
+        fad.replicates(reference, [one, one.take(np.arange(5))], Bootstrap(5))
 
 
 def test_fad_infinity_is_withheld_below_two_clips_a_dimension() -> None:
@@ -105,7 +104,7 @@ def test_fad_infinity_is_withheld_below_two_clips_a_dimension() -> None:
 
 
 @pytest.mark.slow
-def test_fad_infinity_recovers_the_true_value_where_fad_does_not() -> None:
+def test_fad_infinity_recovers_the_true_value_where_fad_does_not(rng: np.random.Generator) -> None:
     d, n, shift = 16, 64, 0.2
     true = d * shift**2
     plain, extrapolated, covered, plain_covered = [], [], 0, 0
@@ -113,7 +112,7 @@ def test_fad_infinity_recovers_the_true_value_where_fad_does_not() -> None:
         a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
         b = ClipRows(shift + rng.normal(size=(n, d)), np.ones(n, int))
         value, inf = distance(a.moments(), b.moments()), fad.infinity(a, b, draw)
-        deviations = np.quantile(fad.replicates(a, [b], 200, draw)[:, 0], (0.025, 0.5, 0.975))
+        deviations = np.quantile(fad.replicates(a, [b], Bootstrap(200, draw))[:, 0], (0.025, 0.5, 0.975))
         low, high = deviations[0] - deviations[1], deviations[2] - deviations[1]
         covered += low <= inf - true <= high
         plain_covered += low <= value - true <= high
@@ -127,14 +126,14 @@ def test_fad_infinity_recovers_the_true_value_where_fad_does_not() -> None:
 
 
 @pytest.mark.slow
-def test_the_centred_interval_covers_fad_at_this_n_and_the_basic_one_the_true_value() -> None:
+def test_the_centred_interval_covers_fad_at_this_n_and_the_basic_one_the_true_value(rng: np.random.Generator) -> None:
     d, n, shift = 8, 64, 0.25
     true = d * shift**2
     estimates, centred, basic = [], [], []
     for draw in range(80):
         a = ClipRows(rng.normal(size=(n, d)), np.ones(n, int))
         b = ClipRows(shift + 1.2 * rng.normal(size=(n, d)), np.ones(n, int))
-        value, draws = distance(a.moments(), b.moments()), fad.replicates(a, [b], 200, draw)[:, 0]
+        value, draws = distance(a.moments(), b.moments()), fad.replicates(a, [b], Bootstrap(200, draw))[:, 0]
         estimates.append(value)
         centred.append(intervals.centred(value, draws, n))
         basic.append(intervals.basic(value, draws, n))
@@ -147,8 +146,8 @@ def test_the_centred_interval_covers_fad_at_this_n_and_the_basic_one_the_true_va
 
 
 @pytest.mark.slow
-def test_2000_resamples_of_four_sets_take_seconds() -> None:
+def test_2000_resamples_of_four_sets_take_seconds(rng: np.random.Generator) -> None:
     reference, *sets = (ClipRows(rng.normal(size=(128, 128)), np.ones(128, int)) for _ in range(5))
     start = time.process_time()
-    fad.replicates(reference, sets, 2000, 0)
+    fad.replicates(reference, sets, Bootstrap())
     assert time.process_time() - start < 60

@@ -1,4 +1,4 @@
-"""The shipped rulers on composed music: every kind of damage moves every distance the way it must."""
+"""The shipped embedders on composed music: every kind of damage moves every distance the way it must."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.distances import noise_like
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.embeddings import Embeddings, embed
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources import synthetic
 
 SEED, CLIPS, SECONDS, RATE = 91_000_000, 24, 3.0, 16000  # seeds of no training clip
@@ -20,7 +21,7 @@ LEVELS = (40, 20, 10, 0)
 def spaces() -> dict[str, dict[str, Embeddings]]:
     """Embedder → set → embeddings: a reference, and other clips clean, through the codec, and with more and more noise."""
     decoder = codec.load("embedded", num_codebooks=4)
-    rulers = [ClapEmbedder(load_clap("embedded")), CodecLatentEmbedder(decoder), MelEmbedder()]
+    embedders = Embedders(load_clap("embedded"), decoder).spaces
     waves = [synthetic.clip(SEED + i, "test", SECONDS).samples for i in range(2 * CLIPS)]
     clean, noise = waves[CLIPS:], [noise_like(wave, i) for i, wave in enumerate(waves[CLIPS:])]
     with torch.inference_mode():
@@ -29,9 +30,9 @@ def spaces() -> dict[str, dict[str, Embeddings]]:
     for db in LEVELS:
         gain = np.float32(10 ** (-db / 20))
         sets[f"{db} dB"] = [wave + gain * hiss for wave, hiss in zip(clean, noise, strict=True)]
-    found: dict[str, dict[str, Embeddings]] = {ruler.name: {} for ruler in rulers}
+    found: dict[str, dict[str, Embeddings]] = {embedder.name: {} for embedder in embedders}
     for name, given in sets.items():
-        for space, one in embed(((f"c{i}", w, RATE) for i, w in enumerate(given)), rulers, name).items():
+        for space, one in embed(((f"c{i}", w, RATE) for i, w in enumerate(given)), embedders, name).items():
             found[space][name] = one
     return found
 
@@ -44,10 +45,10 @@ def test_noise_raises_the_distance_in_the_order_of_its_level(
     given = {name: one.clips for name, one in spaces[space].items()}
     reference, noisy = given["reference"], [given[f"{db} dB"] for db in LEVELS]
     fads = [fad.distance(reference.moments(), one.moments()) for one in noisy]
-    kads = list(kad.distances(reference, noisy, 1, 0)[0])
+    kads = list(kad.distances(reference, noisy, Bootstrap(1))[0])
     assert fads == sorted(fads)
     assert kads == sorted(kads)
-    # At 40 dB it is hardly heard, and so few clips cannot tell; at 20 dB it is.
+    # At 40 dB the noise is hardly audible, and so few clips cannot show it; at 20 dB they do.
     clean = fad.distance(reference.moments(), given["clean"].moments())
     assert fads[1] > 1.2 * clean
     assert fads[0] == pytest.approx(clean, rel=0.15)

@@ -1,4 +1,4 @@
-"""Which CLAP a figure is by is written down with the figure."""
+"""The notes name the CLAP checkpoints that a score comes from."""
 
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.scoring.audio.embedders import origins

@@ -1,4 +1,4 @@
-"""Distances between sets, signals, and the scores of whole stages, with rulers that have no weights."""
+"""Distances between sets, signals, and the scores of whole stages, with embedders that have no weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,25 +8,27 @@ import pytest
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
-from musicgen_lite.scoring.audio import embeddings, signals
+from musicgen_lite.scoring.audio import signals
 from musicgen_lite.scoring.audio.distances import audio_distances, noise_like
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
-from musicgen_lite.scoring.audio.embeddings import Embedder
-from musicgen_lite.scoring.audio.scores import (
-    Audio,
-    Generated,
-    embed_all,
-    reference_audio,
-    score_generated,
-    score_reference,
+from musicgen_lite.scoring.audio.embedders import Embedders
+from musicgen_lite.scoring.audio.scores import score_generated, score_reference
+from musicgen_lite.scoring.audio.sets import (
+    ClipSet,
+    GeneratedSet,
+    ReferenceClips,
+    ReferenceSets,
+    as_noise,
+    embed_reference,
+    load_reference,
+    reconstructed,
 )
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support import standins
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
-rng = np.random.default_rng(0)
 PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
-EMBEDDERS: list[Embedder] = [ClapEmbedder(PICKER), CodecLatentEmbedder(CODEC), MelEmbedder()]
+EMBEDDERS, WITHOUT_JUDGE, FEW = Embedders(PICKER, CODEC, JUDGE), Embedders(PICKER, CODEC), Bootstrap(20)
 FAD_SETS = ("real", "reconstruction", "generated", "few_genres", "noise")
 HZ = {f"t{i:02d}": 200.0 * 2 ** (i / 6) for i in range(16)}
 REFERENCE, OTHER = sorted(HZ)[::2], sorted(HZ)[1::2]
@@ -47,25 +49,28 @@ def other_genre(clip: str) -> tuple[np.ndarray, int]:
     return sine(3 * HZ[clip]) + sine(7 * HZ[clip], level=0.2), RATE
 
 
-AUDIO = reference_audio(Audio(REFERENCE, read), Audio(OTHER, read), CODEC, 0, Audio(OTHER, other_genre))
-PROMPTS = Audio(OTHER, read)
-TRAINING = Audio([f"train{i}" for i in range(9)], lambda clip: (sine(190 * 1.3 ** int(clip[5:])), RATE))
+REAL = PROMPTS = ClipSet(OTHER, read)
+TRAINING = ClipSet([f"train{i}" for i in range(9)], lambda clip: (sine(190 * 1.3 ** int(clip[5:])), RATE))
+CLIPS = ReferenceClips(
+    CAPTIONS, TRACKS, ClipSet(REFERENCE, read), REAL, reconstructed(REAL, CODEC), as_noise(REAL, 0), PROMPTS,
+    ClipSet(OTHER, other_genre), TRAINING,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[str, dict[str, embeddings.Embeddings]]:
-    return embed_all(AUDIO, EMBEDDERS) | embed_all({"training": TRAINING, "prompts": PROMPTS}, EMBEDDERS[:1])
+def sets() -> ReferenceSets:
+    return embed_reference(CLIPS, EMBEDDERS)
 
 
-def generated(**changes: object) -> Generated:
-    return replace(Generated(CAPTIONS, TRACKS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
+def generated(**changes: object) -> GeneratedSet:
+    return replace(GeneratedSet(CAPTIONS, TRACKS, dict.fromkeys(OTHER, 0), 3, candidate), **changes)  # type: ignore[arg-type]
 
 
-def test_sets_are_in_order_and_differences_are_paired() -> None:
+def test_sets_are_in_order_and_differences_are_paired(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(40, 6))
     reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
     steps = {"real": 0.0, "near": 0.4, "far": 1.0}
-    scores = audio_distances(reference, {n: standins.embeddings(rows + s) for n, s in steps.items()}, 200, 0)
+    scores = audio_distances(reference, {n: standins.embeddings(rows + s) for n, s in steps.items()}, Bootstrap(200))
     for title in ("fad", "kad"):
         assert scores.estimates[f"space_{title}_near_over_real"].low > 0
         assert scores.estimates[f"space_{title}_far_over_near"].low > 0
@@ -82,12 +87,12 @@ def test_sets_are_in_order_and_differences_are_paired() -> None:
     assert scores.estimates["space_fad_inf_far"].value == pytest.approx(6, abs=2.5)
 
 
-def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
+def test_draws_of_two_results_give_the_interval_of_their_difference(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(40, 6))
     reference = standins.embeddings(rng.normal(size=(40, 6)), prefix="r")
     sets = {"a": standins.embeddings(rows + 0.4), "b": standins.embeddings(rows + 0.5)}
-    together = audio_distances(reference, sets, 200, 0)
-    apart = {name: audio_distances(reference, {"generated": one}, 200, 0) for name, one in sets.items()}
+    together = audio_distances(reference, sets, Bootstrap(200))
+    apart = {name: audio_distances(reference, {"generated": one}, Bootstrap(200)) for name, one in sets.items()}
     for title in ("fad", "kad"):
         name = f"space_{title}_generated"
         value = apart["b"].estimates[name].value - apart["a"].estimates[name].value
@@ -95,27 +100,27 @@ def test_draws_of_two_results_give_the_interval_of_their_difference() -> None:
         assert intervals.centred(value, draws, 40) == together.estimates[f"space_{title}_b_over_a"]
 
 
-def test_the_order_of_clips_does_not_matter() -> None:
+def test_the_order_of_clips_does_not_matter(rng: np.random.Generator) -> None:
     reference, one = (
         standins.embeddings(rng.normal(size=(12, 4)), prefix="r"),
         standins.embeddings(rng.normal(size=(12, 4))),
     )
     turned = one.select(one.ids[::-1])
-    found = [audio_distances(reference, {"one": x}, 50, 0).details["estimates"] for x in (one, turned)]
+    found = [audio_distances(reference, {"one": x}, Bootstrap(50)).details["estimates"] for x in (one, turned)]
     assert found[0] == found[1]
 
 
-def test_fad_infinity_says_why_it_is_withheld() -> None:
+def test_fad_infinity_says_why_it_is_withheld(rng: np.random.Generator) -> None:
     reference, one = (
         standins.embeddings(rng.normal(size=(9, 8)), prefix="r"),
         standins.embeddings(rng.normal(size=(9, 8))),
     )
-    scores = audio_distances(reference, {"one": one}, 50, 0)
+    scores = audio_distances(reference, {"one": one}, Bootstrap(50))
     assert "space_fad_inf_one" not in scores.estimates
     assert "9 clips are fewer than 2 x 8" in scores.notes["space"]["sets"]["one"]["fad_inf"]
 
 
-def test_sets_that_cannot_be_compared_are_named() -> None:
+def test_sets_that_cannot_be_compared_are_named(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(6, 4))
     reference, one = standins.embeddings(rows, prefix="r"), standins.embeddings(rows)
     for bad, message in (
@@ -124,9 +129,9 @@ def test_sets_that_cannot_be_compared_are_named() -> None:
         (replace(one, ids=("x", *one.ids[1:])), "set bad, compared with set one: no entry for 1"),
     ):
         with pytest.raises(UserError, match=message):
-            audio_distances(reference, {"one": one, "bad": bad}, 50, 0)
+            audio_distances(reference, {"one": one, "bad": bad}, Bootstrap(50))
     with pytest.raises(UserError, match="'c000' is in the reference too"):
-        audio_distances(standins.embeddings(rows), {"one": one}, 50, 0)
+        audio_distances(standins.embeddings(rows), {"one": one}, Bootstrap(50))
 
 
 def test_noise_has_the_level_of_its_clip() -> None:
@@ -138,9 +143,9 @@ def test_noise_has_the_level_of_its_clip() -> None:
     assert noise.dtype == np.float32
 
 
-def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
-    assert sets["real"]["mel"].ids == tuple(OTHER)
-    scores = score_reference({**AUDIO, "prompts": PROMPTS}, sets, CAPTIONS, TRACKS, PICKER, 100, 0)
+def test_the_ends_of_every_scale(sets: ReferenceSets) -> None:
+    assert sets.spaces["mel"].real.ids == tuple(OTHER)
+    scores = score_reference(CLIPS, sets, PICKER, Bootstrap(100))
     values = {name: estimate.value for name, estimate in scores.estimates.items()}
     assert values["clap_real"] > 0.99
     order = ("real", "reconstruction", "few_genres", "noise")
@@ -158,9 +163,9 @@ def test_the_ends_of_every_scale(sets: dict[str, dict[str, embeddings.Embeddings
     assert scores.headline == {}, "the same for every experiment"
 
 
-def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.Embeddings]], tmp_path: Path) -> None:
-    given = generated(prompts=PROMPTS)
-    scores = score_generated(given, sets, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
+def test_generated_samples_get_all_scores(sets: ReferenceSets, tmp_path: Path) -> None:
+    given = generated()
+    scores = score_generated(given, sets, EMBEDDERS, Bootstrap(100))
     metrics = scores.metrics
     wanted = {
         "clap",
@@ -173,10 +178,9 @@ def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.E
         "fad_codec",
         "fad_mel",
     }
-    prompted = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
-    assert wanted | prompted | {"diversity", "silent", "clipping", "memorised"} <= set(metrics)
+    assert wanted | {"diversity", "silent", "clipping", "memorised"} <= set(metrics)
     assert "tempo" not in metrics
-    shown = ("clap", "clap_gain", "fad", "fad_codec", "judge_gain", "kad", "prompt_sim_gain")
+    shown = ("clap", "clap_gain", "fad", "fad_codec", "judge_gain", "kad")
     assert sorted(scores.headline.items()) == [(name, float(f"{metrics[name]:.4g}")) for name in shown]
     assert metrics["clap"] > 0.99 > metrics["clap_shuffled"]
     assert metrics["judge_gain"] > 0
@@ -187,17 +191,14 @@ def test_generated_samples_get_all_scores(sets: dict[str, dict[str, embeddings.E
     assert scores.tables["nearest"]["id"].tolist() == OTHER
     assert scores.notes["memorisation"]["training_clips"] == 9
     assert scores.tables["mel_clips"].columns.tolist() == ["id", *(f"fad_{name}" for name in FAD_SETS)]
-    embeddings.save(tmp_path / "reference", sets)
-    stored = {
-        name: {e.name: embeddings.load(tmp_path / "reference", name, e) for e in EMBEDDERS if e.name in spaces}
-        for name, spaces in sets.items()
-    }
-    again = score_generated(given, stored, EMBEDDERS, PICKER, JUDGE, bootstrap=100, seed=0)
+    sets.save(tmp_path / "reference")
+    stored = load_reference(tmp_path / "reference", EMBEDDERS, read)
+    again = score_generated(given, stored, EMBEDDERS, Bootstrap(100))
     assert again.details == scores.details
 
 
-def test_a_second_kind_of_samples_keeps_apart(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
-    scores = score_generated(generated(prompts=PROMPTS), sets, EMBEDDERS, PICKER, bootstrap=20, suffix="_prompted")
+def test_a_second_kind_of_samples_keeps_apart(sets: ReferenceSets) -> None:
+    scores = score_generated(generated(prompts=PROMPTS), sets, WITHOUT_JUDGE, FEW)
     likeness = {"prompt_sim", "prompt_sim_gain", "chroma_gain"}
     assert all(
         name.endswith("_prompted")
@@ -209,24 +210,24 @@ def test_a_second_kind_of_samples_keeps_apart(sets: dict[str, dict[str, embeddin
     assert scores.metrics["clap_prompted"] > 0.99
 
 
-def test_silent_samples_are_scored_and_counted(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+def test_silent_samples_are_scored_and_counted(sets: ReferenceSets) -> None:
     def half_silent(clip: str, k: int) -> tuple[np.ndarray, int]:
         wave, rate = candidate(clip, k)
         return (np.zeros_like(wave) if clip == OTHER[0] else wave), rate
 
-    scores = score_generated(generated(read=half_silent), sets, EMBEDDERS, PICKER, bootstrap=20)
+    scores = score_generated(generated(read=half_silent), sets, WITHOUT_JUDGE, FEW)
     assert scores.metrics["silent"] == pytest.approx(1 / 8)
     assert len(scores.tables["clap"]) == 8
     assert scores.notes["mel"]["sets"]["generated"]["silent"] == [OTHER[0]]
 
 
-def test_bad_samples_stop_the_scores_by_name(sets: dict[str, dict[str, embeddings.Embeddings]]) -> None:
+def test_bad_samples_stop_the_scores_by_name(sets: ReferenceSets) -> None:
     def with_nan(clip: str, k: int) -> tuple[np.ndarray, int]:
         wave, rate = candidate(clip, k)
         return (wave * np.nan if (clip, k) == (OTHER[2], 1) else wave), rate
 
     def score(**changes: object) -> None:
-        score_generated(generated(**changes), sets, EMBEDDERS, PICKER, bootstrap=20)
+        score_generated(generated(**changes), sets, WITHOUT_JUDGE, FEW)
 
     with pytest.raises(UserError, match=f"'{OTHER[2]}#1': holds NaN"):
         score(read=with_nan)
@@ -283,7 +284,7 @@ def test_tempo_matches_within_five_percent_and_by_octaves_if_asked() -> None:
 
 
 @pytest.mark.slow
-def test_the_tempo_of_clicks_is_found_and_counted_where_stated() -> None:
+def test_the_tempo_of_clicks_is_found_and_counted_where_stated(rng: np.random.Generator) -> None:
     def clicks(bpm: float) -> np.ndarray:
         wave = np.zeros(6 * RATE, np.float32)
         for beat in np.arange(0, 5.9, 60 / bpm):

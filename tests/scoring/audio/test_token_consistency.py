@@ -1,10 +1,11 @@
-"""Codes that a second pass through the codec keeps, against codecs whose answer is known."""
+"""Token consistency, against codecs whose answer is known."""
 
 import numpy as np
 import pytest
 import torch
 
-from musicgen_lite.scoring.audio.token_consistency import codes_kept
+from musicgen_lite.scoring.audio.token_consistency import token_consistency
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.standins import RATE, RoundingCodec, sine
 
 
@@ -23,15 +24,15 @@ class ShiftingCodec(RoundingCodec):
 
 def test_the_share_of_codes_that_stay_is_counted_in_all_and_per_codebook() -> None:
     clips = [(f"c{n}", np.abs(sine(110.0 * (n + 1), 0.1)) + 0.1, RATE) for n in range(5)]
-    scores = codes_kept(clips, RoundingCodec(), 100, 0)
-    assert scores.estimates["codes_kept_reconstruction"].value == 1.0
+    scores = token_consistency(clips, RoundingCodec(), Bootstrap(100))
+    assert scores.estimates["token_consistency_reconstruction"].value == 1.0
 
-    scores = codes_kept(clips, ShiftingCodec(), 100, 0)
-    found = {name.removeprefix("codes_kept_reconstruction"): one for name, one in scores.estimates.items()}
+    scores = token_consistency(clips, ShiftingCodec(), Bootstrap(100))
+    found = {name.removeprefix("token_consistency_reconstruction"): one for name, one in scores.estimates.items()}
     assert {name: one.value for name, one in found.items()} == {"": 0.625, "_q1": 1.0, "_q2": 0.25}
     assert {one.n for one in found.values()} == {5}
-    assert scores.tables["codes_kept"].columns.tolist() == ["id", "all", "q1", "q2"]
-    assert scores.tables["codes_kept"]["id"].tolist() == [clip for clip, _, _ in clips]
+    assert scores.tables["token_consistency"].columns.tolist() == ["id", "all", "q1", "q2"]
+    assert scores.tables["token_consistency"]["id"].tolist() == [clip for clip, _, _ in clips]
 
 
 def test_the_interval_is_of_clips() -> None:
@@ -42,7 +43,7 @@ def test_the_interval_is_of_clips() -> None:
             return super().decode(codes if int(codes.max()) < 40 else codes - 1)
 
     clips = [(f"c{n}", np.full(100, 0.5 * (n % 2), np.float32), RATE) for n in range(10)]
-    found = codes_kept(clips, Deaf(), 2000, 0).estimates["codes_kept_reconstruction"]
+    found = token_consistency(clips, Deaf(), Bootstrap(2000)).estimates["token_consistency_reconstruction"]
     assert found.value == 0.5
     deviation = 0.5 / 10**0.5
     assert found.low == pytest.approx(0.5 - 1.96 * deviation, abs=0.06)

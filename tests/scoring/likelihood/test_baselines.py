@@ -4,11 +4,10 @@ import pytest
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.likelihood import baselines
 
-rng = np.random.default_rng(0)
 K = 5
 
 
-def clips(n: int, frames: int = 40, stay: float = 0.8) -> list[np.ndarray]:
+def clips(rng: np.random.Generator, n: int, frames: int = 40, stay: float = 0.8) -> list[np.ndarray]:
     """Markov chains of two codebooks: stay at a code, or jump to a random one."""
     out = []
     for _ in range(n):
@@ -36,8 +35,8 @@ def by_hand(train: list[np.ndarray], weights: np.ndarray, codes: np.ndarray) -> 
     return unigram, bigram
 
 
-def test_the_three_baselines_by_hand() -> None:
-    train, validation, codes = clips(3), clips(3), clips(1)[0]
+def test_the_three_baselines_by_hand(rng: np.random.Generator) -> None:
+    train, validation, codes = clips(rng, 3), clips(rng, 3), clips(rng, 1)[0]
     # Code 4 is never seen in training: the bigram after it is the unigram.
     train = [np.minimum(clip, 3) for clip in train]
     fitted = baselines.fit(train, validation, 2, K)
@@ -50,8 +49,8 @@ def test_the_three_baselines_by_hand() -> None:
     assert all(np.isfinite(values).all() for values in nll.values())
 
 
-def test_the_weight_has_the_best_likelihood_on_validation() -> None:
-    train, validation = clips(4), clips(20)
+def test_the_weight_has_the_best_likelihood_on_validation(rng: np.random.Generator) -> None:
+    train, validation = clips(rng, 4), clips(rng, 20)
     fitted = baselines.fit(train, validation, 2, K)
 
     def total(weights: np.ndarray) -> np.ndarray:
@@ -65,8 +64,8 @@ def test_the_weight_has_the_best_likelihood_on_validation() -> None:
     assert total(fitted.weights).sum() < 0.8 * sum(fitted.nll(c)["unigram"].sum() for c in validation)
 
 
-def test_the_probabilities_of_a_frame_add_up_to_one() -> None:
-    fitted = baselines.fit([np.minimum(c, 3) for c in clips(3)], clips(2), 2, K)
+def test_the_probabilities_of_a_frame_add_up_to_one(rng: np.random.Generator) -> None:
+    fitted = baselines.fit([np.minimum(c, 3) for c in clips(rng, 3)], clips(rng, 2), 2, K)
     for before in range(K):
         total = {name: np.zeros((2, 2)) for name in baselines.NAMES}
         for code in range(K):
@@ -75,8 +74,8 @@ def test_the_probabilities_of_a_frame_add_up_to_one() -> None:
         assert all(np.allclose(values[:, 1], 1) for values in total.values())
 
 
-def test_counting_in_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, validation = clips(7), clips(2)
+def test_counting_in_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    train, validation = clips(rng, 7), clips(rng, 2)
     whole = baselines.fit(iter(train), validation, 2, K)
     monkeypatch.setattr(baselines, "CLIPS_AT_ONCE", 3)
     parts = baselines.fit(iter(train), validation, 2, K)
@@ -85,12 +84,12 @@ def test_counting_in_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert whole.pairs.sum() == 7 * 39 * 2
 
 
-def test_codes_of_another_codec_and_empty_splits_are_refused() -> None:
+def test_codes_of_another_codec_and_empty_splits_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(UserError, match="do not fit 2 codebooks of 4"):
-        baselines.fit(clips(3), clips(1), 2, 4)
+        baselines.fit(clips(rng, 3), clips(rng, 1), 2, 4)
     with pytest.raises(UserError, match="do not fit 3 codebooks"):
-        baselines.fit(clips(1), clips(1), 3, K)
+        baselines.fit(clips(rng, 1), clips(rng, 1), 3, K)
     with pytest.raises(UserError, match="training split"):
-        baselines.fit([], clips(1), 2, K)
+        baselines.fit([], clips(rng, 1), 2, K)
     with pytest.raises(UserError, match="validation split"):
-        baselines.fit(clips(1), [], 2, K)
+        baselines.fit(clips(rng, 1), [], 2, K)

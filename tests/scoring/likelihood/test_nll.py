@@ -14,15 +14,16 @@ from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models import Conditions
 from musicgen_lite.scoring.likelihood import baselines, nll
 from musicgen_lite.scoring.likelihood.nll import PROMPT_VARIANTS, TEXT_VARIANTS, Example
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support.models_tiny import KINDS, tiny
 from tests.support.standins import ring
 
-rng = np.random.default_rng(0)
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
 
 
 def examples(n: int, kind: str, frames: int = 10) -> list[Example]:
     """Clips and captions of different lengths."""
+    rng = np.random.default_rng(n)
     return [
         Example(
             f"c{i}",
@@ -37,7 +38,7 @@ def examples(n: int, kind: str, frames: int = 10) -> list[Example]:
 
 
 class Uneven(torch.nn.Module):
-    """Gives code 0 the logit ln 3 and all others 0, whatever it is told: P(0) = 3 / (K + 2)."""
+    """Gives code 0 the logit ln 3 and all others 0, whatever its conditions: P(0) = 3 / (K + 2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ def test_three_frames_by_hand() -> None:
         np.array([[2 * zero + other, zero + 2 * other], [zero, other]]), rel=1e-6
     )
     assert result.frames.tolist() == [3, 1]
-    scores = nll.summarise(result, frame_rate=50.0, bootstrap=50, seed=0)
+    scores = nll.summarise(result, frame_rate=50.0, bootstrap=Bootstrap(50))
     expected = (4 * zero + 4 * other) / 8
     assert scores.metrics["nll"] == pytest.approx(expected, rel=1e-5)
     assert scores.headline == {"nll": pytest.approx(expected, rel=1e-3)}
@@ -107,9 +108,9 @@ def test_a_clip_longer_than_the_model_is_scored_in_windows_that_hold_every_cell_
         alone = nll.evaluate(model, [*cut, clips[row - 1]], variants, 8, seed=0)
         for name, sums in whole.sums.items():
             assert sums[row] == pytest.approx(alone.sums[name][: len(cut)].sum(axis=0), rel=1e-5)
-    scores = nll.score(model, clips, None, frame_rate=50.0, bootstrap=50)
+    scores = nll.score(model, clips, None, frame_rate=50.0, bootstrap=Bootstrap(50))
     assert scores.notes["nll"]["cells"] == 148
-    assert f"at most the {longest} that the model is made for" in scores.notes["nll"]["windows"]
+    assert f"windows of at most {longest}" in scores.notes["nll"]["windows"]
 
 
 @pytest.mark.parametrize("kind", ["a", "b"])
@@ -118,13 +119,13 @@ def test_anothers_caption_is_another_text_and_anothers_prompt_of_another_track(k
     alike = [
         replace(clip, caption="one", track="one", text=clips[0].text, prompt=clips[0].prompt) for clip in clips[:4]
     ]
-    scores = nll.score(model, alike + clips[4:], None, frame_rate=50.0, bootstrap=50)
+    scores = nll.score(model, alike + clips[4:], None, frame_rate=50.0, bootstrap=Bootstrap(50))
     table = scores.tables["nll"]
     assert (table["shuffled"] != table["caption"]).all()
     if kind == "b":
         assert (table["caption+shuffled_prompt"] != table["caption+prompt"]).all()
-    alone = nll.score(model, alike, None, frame_rate=50.0, bootstrap=50)
-    reason = "withheld: all 4 clips are of one {}, so that none is another's"
+    alone = nll.score(model, alike, None, frame_rate=50.0, bootstrap=Bootstrap(50))
+    reason = "withheld: all 4 clips share one {}, so that it cannot be shuffled"
     assert not {"nll_shuffled", "nll_caption_gain", "nll_prompt_gain"} & set(alone.estimates)
     assert alone.notes["nll_caption_gain"] == reason.format("caption")
     assert alone.notes.get("nll_prompt_gain") == (reason.format("track") if kind == "b" else None)
@@ -164,7 +165,7 @@ def test_scores_hold_baselines_gains_and_intervals() -> None:
     clips = examples(6, "b")
     grids = [clip.codes for clip in clips]
     counts = baselines.fit(grids, grids, 4, 16)
-    scores = nll.score(tiny("b", "delay"), clips, counts, frame_rate=50.0, batch_size=4, bootstrap=200)
+    scores = nll.score(tiny("b", "delay"), clips, counts, frame_rate=50.0, batch_size=4, bootstrap=Bootstrap(200))
     names = scores.estimates
     assert names["nll_uniform"].value == pytest.approx(math.log(16))
     assert names["nll_unigram_gain"].value == pytest.approx(names["nll_unigram"].value - names["nll_caption"].value)
@@ -193,7 +194,7 @@ def test_dropout_is_off_and_the_mode_is_restored() -> None:
     assert model.training
 
 
-def test_examples_come_from_the_stores_of_one_split(tmp_path: Path) -> None:
+def test_examples_come_from_the_stores_of_one_split(tmp_path: Path, rng: np.random.Generator) -> None:
     codes, text = rng.integers(0, 16, (6, 4)), rng.normal(size=(3, 12))
     for name, keys in (("tokens", "abc"), ("text", "abc"), ("few", "ab")):
         with atomic_dir(tmp_path / name) as part:
@@ -227,7 +228,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UserError, match="'c0' occurs twice"):
         nll.evaluate(model, [*clips, clips[0]], TEXT_VARIANTS, 2, 0)
     with pytest.raises(UserError, match="1 clip"):
-        nll.score(model, clips[:1], None, frame_rate=50.0)
+        nll.score(model, clips[:1], None, frame_rate=50.0, bootstrap=Bootstrap())
     with pytest.raises(UserError, match="clip x: it has no audio prompt"):
         nll.evaluate(model, [*clips, replace(clips[0], id="x", prompt=None)], PROMPT_VARIANTS, 2, 0)
     broken = replace(clips[1], text=np.full_like(clips[1].text, np.nan))

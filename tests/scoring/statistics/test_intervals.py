@@ -4,21 +4,22 @@ from scipy.stats import binomtest
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 
 def test_a_resample_draws_n_clips_and_the_same_ones_for_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.concatenate(list(intervals.resamples(7, 100, seed=3)))
+    whole = np.concatenate(list(intervals.resamples(7, Bootstrap(100, 3))))
     monkeypatch.setattr(intervals, "BLOCK", 50)
-    blocks = list(intervals.resamples(7, 100, seed=3))
+    blocks = list(intervals.resamples(7, Bootstrap(100, 3)))
     assert len(blocks) > 10
     assert np.array_equal(np.concatenate(blocks), whole)
     assert whole.shape == (100, 7)
     assert (whole.sum(axis=1) == 7).all()
-    assert not np.array_equal(whole, np.concatenate(list(intervals.resamples(7, 100, seed=4))))
+    assert not np.array_equal(whole, np.concatenate(list(intervals.resamples(7, Bootstrap(100, 4)))))
 
 
 def test_a_ratio_is_sum_over_sum_not_a_mean_of_means() -> None:
-    estimate = intervals.ratio(np.array([10.0, 1.0]), np.array([10.0, 4.0]), 500, 0)
+    estimate = intervals.ratio(np.array([10.0, 1.0]), np.array([10.0, 4.0]), Bootstrap(500))
     assert estimate.value == pytest.approx(11 / 14)
     # Two clips: every resample is one of three.
     assert (estimate.low, estimate.high, estimate.n) == (0.25, 1.0, 2)
@@ -26,11 +27,11 @@ def test_a_ratio_is_sum_over_sum_not_a_mean_of_means() -> None:
 
 def test_the_interval_of_a_mean_is_as_wide_as_the_normal_one() -> None:
     values = np.random.default_rng(0).normal(5, 2, 400)
-    estimate = intervals.mean(values, 4000, 1)
+    estimate = intervals.mean(values, Bootstrap(4000, 1))
     half = 1.96 * values.std() / 20
     assert estimate.low == pytest.approx(values.mean() - half, abs=0.15 * half)
     assert estimate.high == pytest.approx(values.mean() + half, abs=0.15 * half)
-    around = intervals.mean(values - values.mean(), 500, 1)
+    around = intervals.mean(values - values.mean(), Bootstrap(500, 1))
     assert around.low < 0 < around.high
 
 
@@ -75,11 +76,11 @@ def test_shares_that_agree_on_every_clip_are_not_surely_equal() -> None:
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(UserError, match="at least 2 clips"):
-        intervals.mean(np.array([1.0]), 10, 0)
+        intervals.mean(np.array([1.0]), Bootstrap(10))
     with pytest.raises(UserError, match=r"score\.bootstrap is 0"):
-        intervals.mean(np.array([1.0, 2.0]), 0, 0)
+        intervals.mean(np.array([1.0, 2.0]), Bootstrap(0))
     with pytest.raises(ValueError, match="finite"):
-        intervals.mean(np.array([1.0, np.nan]), 10, 0)
+        intervals.mean(np.array([1.0, np.nan]), Bootstrap(10))
     with pytest.raises(UserError, match="0 trials"):
         intervals.proportion(0, 0)
 
@@ -96,6 +97,6 @@ def test_95_percent_intervals_of_ratios_cover(skewed: bool) -> None:
     for draw in range(200):
         cells = rng.integers(100, 300, 64)
         rates = rng.gamma(4, 1, 64) if skewed else rng.normal(4, 1, 64)
-        estimate = intervals.ratio(rates * cells, cells, 600, draw)
+        estimate = intervals.ratio(rates * cells, cells, Bootstrap(600, draw))
         hits += estimate.low <= 4 <= estimate.high
     assert 0.90 <= hits / 200 <= 0.98

@@ -1,17 +1,17 @@
-"""Chroma: whether audio keeps to the pitches of its audio prompt, whatever its instruments and octaves."""
+"""Chroma: whether audio keeps the pitch classes of its audio prompt, whatever its instruments and octaves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from musicgen_lite.scoring.audio.contrast import contrast, unit
+from musicgen_lite.scoring.audio.embeddings import Reader
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.scores import Scores
 
 BINS = 12
 # At 16 kHz a window of a second: semitones are told apart from about 60 Hz on.
 N_FFT, HOP = 16384, 4096
-
-Read = Callable[[str], tuple[np.ndarray, int]]
 
 
 def profile(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -28,15 +28,15 @@ def profile(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def chroma_likeness(
-    clips: Read, prompts: Read, tracks: Mapping[str, str], prefix: str, bootstrap: int, seed: int
+    clips: Reader, prompts: Reader, tracks: Mapping[str, str], prefix: str, bootstrap: Bootstrap
 ) -> Scores:
-    """Cosine of the chroma profiles of clips and of their audio prompts, own against another track's, paired by id.
+    """Cosine of the chroma profiles of clips and of their audio prompts, matching against shuffled, paired by id.
 
-    tracks: of each clip to score, by id.
+    tracks: the track of each clip to score, by id; a shuffled prompt is one of another track.
 
-    Prompt and clip follow one another, so that frames cannot be compared one by one: their means are. All music shares
-    much of its chroma, which makes the gain over another's prompt the figure to read.
+    The clip follows its prompt, so that frames cannot be compared one by one: their means are. All music shares much of its
+    chroma, so read the gain over a shuffled prompt.
     """
     ordered = {clip: tracks[clip] for clip in sorted(tracks)}
-    heard, made = (unit(np.stack([profile(*read(clip)) for clip in ordered])) for read in (prompts, clips))
-    return contrast(heard @ made.T, ordered, "track", prefix, bootstrap, seed)
+    of_prompts, of_clips = (unit(np.stack([profile(*read(clip)) for clip in ordered])) for read in (prompts, clips))
+    return contrast(of_prompts @ of_clips.T, ordered, "track", prefix, bootstrap)

@@ -1,6 +1,6 @@
 """How well audio fits its caption by CLAP (Wu et al., 2023): cosine of text and audio, paired by id.
 
-A clip's cosine is the mean over its windows. Another's caption is another text, drawn by seed. Retrieval ranks a clip's own
+A clip's cosine is the mean over its windows. A shuffled caption is another text, drawn by seed. Retrieval ranks the matching
 caption among the different texts of the set; ties count against it.
 """
 
@@ -14,7 +14,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio.contrast import contrast, unit
 from musicgen_lite.scoring.audio.embeddings import Embeddings
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_same
 from musicgen_lite.scoring.statistics.scores import Scores
 
@@ -53,10 +53,10 @@ def cosines(text: TextSpace, audio: Embeddings) -> np.ndarray:
     return text.vectors @ audio.select(text.ids).means().T
 
 
-def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: int, seed: int) -> Scores:
-    """Own caption, another's, their paired difference, and R@1 and R@10, as `{prefix}`, `{prefix}_shuffled`, …"""
+def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: Bootstrap) -> Scores:
+    """Matching caption, shuffled caption, their paired difference, R@1 and R@10, as `{prefix}`, `{prefix}_shuffled`, …"""
     similarity = cosines(text, audio)
-    scores = contrast(similarity, text.captions, "caption", prefix, bootstrap, seed)
+    scores = contrast(similarity, text.captions, "caption", prefix, bootstrap)
     ranks, texts = _ranks(similarity, list(text.captions.values()))
     scores.tables[prefix]["rank"] = ranks
     for k in RANKS:
@@ -70,7 +70,7 @@ def text_audio(text: TextSpace, audio: Embeddings, prefix: str, bootstrap: int, 
 
 
 def _ranks(similarity: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarray, int]:
-    """The rank of each clip's own caption among the different ones, `[n]` from 1, and how many of them there are."""
+    """The rank of each clip's matching caption among the different ones, `[n]` from 1, and their number."""
     _, first, label = np.unique(captions, return_index=True, return_inverse=True)
     reached = similarity[first] >= np.diag(similarity)[None]
     reached[label, np.arange(len(label))] = True
@@ -90,18 +90,18 @@ def of_candidates(text: TextSpace, candidates: Embeddings, count: int) -> np.nda
     return np.einsum("nd,nkd->nk", text.vectors, means)
 
 
-def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: int, seed: int) -> dict[str, Estimate]:
-    """What picking one of N brings, by the scores `[n, N]` of one CLAP: the first, a random pick, picked over random.
+def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """The best-of-N gain by the scores `[n, N]` of one CLAP: the first candidate, a random one, and picked over random.
 
-    A random pick is given by its expectation, the mean over the candidates. Only the scores of a CLAP that did not pick
-    are unbiased.
+    A random candidate is given by its expectation, the mean over the candidates. Only a held-out CLAP, which did not pick,
+    gives unbiased scores.
     """
     best = values[np.arange(len(values)), picked]
     random = values.mean(axis=1)
     return {
-        f"{prefix}_first": intervals.mean(values[:, 0], bootstrap, seed),
-        f"{prefix}_random": intervals.mean(random, bootstrap, seed),
-        f"{prefix}_picked_over_random": intervals.mean(best - random, bootstrap, seed),
+        f"{prefix}_first": intervals.mean(values[:, 0], bootstrap),
+        f"{prefix}_random": intervals.mean(random, bootstrap),
+        f"{prefix}_picked_over_random": intervals.mean(best - random, bootstrap),
     }
 
 

@@ -1,4 +1,4 @@
-"""Own against another's: how much nearer audio is to what it was made from than to what another was made from."""
+"""Matching against shuffled: how much more similar audio is to its own condition than to that of another clip."""
 
 from collections.abc import Mapping
 
@@ -7,29 +7,29 @@ import pandas as pd
 
 from musicgen_lite.scoring.audio.embeddings import Embeddings
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.pairing import check_same, strangers, withheld
 from musicgen_lite.scoring.statistics.scores import Scores
 
 
-def contrast(
-    similarity: np.ndarray, groups: Mapping[str, str], what: str, prefix: str, bootstrap: int, seed: int
-) -> Scores:
+def contrast(similarity: np.ndarray, groups: Mapping[str, str], what: str, prefix: str, bootstrap: Bootstrap) -> Scores:
     """Similarities `[n, n]` of clips (columns) to what belongs to each id (rows), both by sorted id.
 
-    groups: by sorted id, which clips belong together because they share `what`, a caption or a track: another's is
-    that of another group. Estimates: `{prefix}` to the own, `{prefix}_shuffled` to another's, and `{prefix}_gain`, their
-    paired difference; the latter two are withheld where there is but one group. The table `{prefix}` has a row a clip.
+    groups: by sorted id, which clips belong together because they share `what`, a caption or a track; the shuffled
+    condition is one of another group. Estimates: `{prefix}` with the matching condition, `{prefix}_shuffled`, and
+    `{prefix}_gain`, their paired difference; the latter two are withheld where there is only one group. The table `{prefix}`
+    has one row per clip.
     """
-    own, partner = np.diag(similarity), strangers(list(groups.values()), seed)
+    own, partner = np.diag(similarity), strangers(list(groups.values()), bootstrap.seed)
     scores = Scores(tables={prefix: pd.DataFrame({"id": list(groups), "own": own})})
-    scores.add({prefix: intervals.mean(own, bootstrap, seed)})
+    scores.add({prefix: intervals.mean(own, bootstrap)})
     if partner is None:
         scores.notes |= dict.fromkeys((f"{prefix}_shuffled", f"{prefix}_gain"), withheld(what, len(own)))
         return scores
     wrong = similarity[partner, np.arange(len(own))]
     scores.tables[prefix]["shuffled"] = wrong
     for name, values in (("_shuffled", wrong), ("_gain", own - wrong)):
-        scores.add({f"{prefix}{name}": intervals.mean(values, bootstrap, seed)})
+        scores.add({f"{prefix}{name}": intervals.mean(values, bootstrap)})
     return scores
 
 
@@ -40,15 +40,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def likeness_to_prompts(
-    clips: Embeddings, prompts: Embeddings, tracks: Mapping[str, str], prefix: str, bootstrap: int, seed: int
+    clips: Embeddings, prompts: Embeddings, tracks: Mapping[str, str], prefix: str, bootstrap: Bootstrap
 ) -> Scores:
-    """Cosine of clips to their audio prompts in one embedder's space, paired by id; the prompt is not part of the clip.
+    """Cosine of clips and their audio prompts in one embedder's space, paired by id; the prompt is not part of the clip.
 
-    tracks: of each id, because another's prompt is that of another track.
+    tracks: the track of each id; a shuffled prompt is one of another track.
     """
     if clips.fingerprint != prompts.fingerprint:
         raise ValueError(f"clips by {clips.fingerprint}, prompts by {prompts.fingerprint}: not one space")
     check_same(clips.ids, prompts.ids, "audio prompts")
     ids = sorted(clips.ids)
-    heard, made = (unit(one.select(ids).means()) for one in (prompts, clips))
-    return contrast(heard @ made.T, {clip: tracks[clip] for clip in ids}, "track", prefix, bootstrap, seed)
+    of_prompts, of_clips = (unit(one.select(ids).means()) for one in (prompts, clips))
+    return contrast(of_prompts @ of_clips.T, {clip: tracks[clip] for clip in ids}, "track", prefix, bootstrap)

@@ -1,8 +1,8 @@
-"""How near sets of audio lie to a reference set: FAD and KAD in one embedder's space, with intervals.
+"""The distance of sets of audio to a reference set: FAD and KAD in one embedder's space, with intervals.
 
-The protocol: one half of the test tracks is the reference; the clips of the other half are taken as they are, through the
-codec, as generated, and as noise. All sets have the same ids and length. FAD is too high at small n, but equally so for
-sets of the same n: compare within a table, never across. KAD has no such bias.
+One half of the test tracks is the reference; the clips of the other half are taken as they are, through the codec, as
+generated, and as noise. These sets have the same ids and length. FAD is biased upwards at small n, equally for sets of the
+same n: compare within a table, never across. KAD has no such bias.
 """
 
 import itertools
@@ -17,18 +17,19 @@ from musicgen_lite.io import audio
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.embeddings import Embeddings
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_same
 from musicgen_lite.scoring.statistics.scores import Scores
 
 
-def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], bootstrap: int, seed: int) -> Scores:
+def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], bootstrap: Bootstrap) -> Scores:
     """FAD and KAD of each set to the reference, and the paired difference of each set to every nearer one.
 
     `sets` are given from near to far (real, reconstruction, generated, noise): where
-    `{space}_fad_generated_over_reconstruction` is above 0, the two are in order. Clips are resampled, reference and
-    sets apart, all sets alike. The interval of FAD is for FAD at this n; the notes hold the basic interval too, which
-    aims at n → infinity and is right from n = 2 d on. The table `{space}_clips` has FAD clip by clip, to rank by.
+    `{space}_fad_generated_over_reconstruction` is above 0, the two are in order. Clips are resampled; the reference is
+    drawn independently of the sets, and all sets alike. The interval of FAD is for FAD at this n; the notes hold the basic
+    interval too, which aims at n → infinity and is right from n = 2 d on. The table `{space}_clips` has the FAD of each
+    clip, to rank clips by.
 
     Raises UserError where a set has another embedder, other ids or another length, or shares clips with the reference.
     """
@@ -40,8 +41,8 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
     space, n = reference.embedder, len(ids)
     at = base.moments()
     fads = np.array([fad.distance(at, one.moments()) for one in clips])
-    fad_draws = fad.replicates(base, clips, bootstrap, seed)
-    kads, kad_draws = kad.distances(base, clips, bootstrap, seed)
+    fad_draws = fad.replicates(base, clips, bootstrap)
+    kads, kad_draws = kad.distances(base, clips, bootstrap)
 
     scores = Scores()
     notes: dict[str, dict[str, object]] = {}
@@ -54,8 +55,8 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         notes[name]["fad_basic"] = _basic_fad(fads[i], fad_draws[:, i], n)
         withheld = fad.infinity_withheld(base, clips[i])
         if withheld is None:
-            value = fad.infinity(base, clips[i], seed)
-            # It moves with the sample as FAD itself does, so FAD's own deviations stand in for its own.
+            value = fad.infinity(base, clips[i], bootstrap.seed)
+            # It varies with the sample as FAD does, so FAD's deviations serve for its interval.
             deviations = fad_draws[:, i] - fad_draws[:, i].mean() + value
             scores.add({f"{space}_fad_inf_{name}": intervals.centred(value, deviations, n)})
         else:

@@ -1,8 +1,9 @@
 """Three independent spaces to compare audio in: CLAP, the codec's latents, and mel statistics without any weights.
 
-A new one is a class with the members of `embeddings.Embedder`; nothing else has to know it.
+A new one is a class with the members of `embeddings.Embedder`, a line in `Embedders.spaces` and one in `metrics.SPACES`.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,7 @@ class ClapEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """The model's own."""
+        """That of the model."""
         return self.scorer.fingerprint
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
@@ -61,7 +62,7 @@ class CodecLatentEmbedder:
 
 
 class MelEmbedder:
-    """Mean and deviation of log-mel energies over each second: timbre and how much it moves. No weights.
+    """Mean and standard deviation of log-mel energies over each second: timbre and how much it moves. No weights.
 
     16 kHz, Hann window of 1024, hop 320, 32 Slaney mel bands to 8 kHz, natural log of power with a floor of 1e-8.
     """
@@ -105,12 +106,31 @@ def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
     return [frames[:, start : start + size] for start in starts]
 
 
-def all_embedders(codec: Codec, scorer: Clap) -> list[Embedder]:
-    """Every space in which sets are compared."""
-    return [ClapEmbedder(scorer), CodecLatentEmbedder(codec), MelEmbedder()]
+@dataclass(frozen=True)
+class Embedders:
+    """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does."""
+
+    clap: Clap
+    codec: Codec
+    judge: Clap | None = None
+
+    @cached_property
+    def clap_space(self) -> Embedder:
+        """The space of `clap`."""
+        return ClapEmbedder(self.clap)
+
+    @cached_property
+    def spaces(self) -> list[Embedder]:
+        """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
+        return [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
+
+    @property
+    def claps(self) -> dict[str, Clap]:
+        """The CLAP models by the name that their scores begin with."""
+        return {"clap": self.clap} | ({} if self.judge is None else {"judge": self.judge})
 
 
 def origins(clap: Clap, judge: Clap | None = None) -> dict[str, Any]:
-    """A note of which checkpoints CLAP's and the judge's scores are by: a score is comparable within one checkpoint only."""
+    """Notes of the CLAP checkpoints: scores compare within one checkpoint only."""
     models = {"clap": clap} | ({} if judge is None else {"judge": judge})
     return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

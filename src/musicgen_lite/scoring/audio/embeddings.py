@@ -1,8 +1,8 @@
-"""Sets of clips as embeddings: checked while they are read, kept with what they were made from.
+"""Sets of clips as embeddings: checked while they are read, stored with what they were made from.
 
-An embedder turns a waveform into one row per window. What is stored carries the embedder's fingerprint, a digest of the
-audio and the versions of what computed it, and is refused where one of them is another: a distance between embeddings of
-two rulers means nothing.
+An embedder turns a waveform into one row per window. A stored set carries the embedder's fingerprint, a digest of the
+audio and the versions of the packages that computed it. A set with another fingerprint, digest or version is refused: a
+distance between the embeddings of two embedders means nothing.
 """
 
 import hashlib
@@ -26,6 +26,8 @@ PACKAGES = ("librosa", "numpy", "soxr", "torch", "transformers")
 
 Item = tuple[str, np.ndarray, int]
 """A clip's id, samples `[T]` and rate in Hz."""
+Reader = Callable[[str], tuple[np.ndarray, int]]
+"""Gives samples `[T]` and rate in Hz of a clip by its id."""
 
 
 class Embedder(Protocol):
@@ -52,7 +54,8 @@ class Embedder(Protocol):
 class Embeddings:
     """A set of clips in one embedder's space: `rows` `[N, D]` float32 in the order of `ids`, `windows` `[n]` rows each.
 
-    `seconds` is the length that all clips share but those known to be shorter, 0 where all are; `silent` holds the ids of clips below -60 dB, which count like others.
+    `seconds` is the length of all clips but those known to be shorter, 0 where all are shorter. `silent` holds the ids of
+    clips below -60 dB, which count like others.
     """
 
     embedder: str
@@ -76,12 +79,12 @@ class Embeddings:
 
     def select(self, ids: Sequence[str]) -> "Embeddings":
         """The clips `ids`, in that order; UserError names one that is missing."""
-        place = {item: i for i, item in enumerate(self.ids)}
-        missing = [item for item in ids if item not in place]
+        position = {item: i for i, item in enumerate(self.ids)}
+        missing = [item for item in ids if item not in position]
         if missing:
             raise UserError(f"embeddings by {self.embedder}: no entry for {len(missing)} id(s), such as {missing[0]!r}")
         ends = np.cumsum(self.windows)
-        parts = [self.rows[ends[place[i]] - self.windows[place[i]] : ends[place[i]]] for i in ids]
+        parts = [self.rows[ends[position[i]] - self.windows[position[i]] : ends[position[i]]] for i in ids]
         chosen = {**self.__dict__, "ids": tuple(ids), "silent": tuple(i for i in self.silent if i in set(ids))}
         chosen |= {"rows": np.concatenate(parts), "windows": np.array([len(part) for part in parts])}
         return Embeddings(**chosen)
@@ -92,7 +95,7 @@ def embed(
 ) -> dict[str, Embeddings]:
     """Embed a set of clips with each embedder, reading `items` once and holding one waveform at a time.
 
-    short: ids of the clips that are known to be shorter than the others; each is embedded at its own length.
+    short: ids of clips that are known to be shorter than the others; these are embedded at full length.
     Silent clips are embedded and listed. Raises UserError naming the clip for empty or not finite samples, a duplicate
     id, a second rate, or another length than the first clip's; naming `what` for fewer than two clips.
     """
@@ -137,8 +140,8 @@ def _count(digest: "hashlib._Hash", clip: str, samples: np.ndarray, rate: int) -
     digest.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
 
 
-def check_clips(one: Embeddings, read: Callable[[str], tuple[np.ndarray, int]], what: str) -> None:
-    """Raise UserError where the clips of a stored set are no longer those that were embedded."""
+def check_clips(one: Embeddings, read: Reader, what: str) -> None:
+    """Raise UserError where the clips of a stored set have changed since they were embedded."""
     digest = hashlib.sha256()
     for clip in one.ids:
         _count(digest, clip, *read(clip))
@@ -150,7 +153,7 @@ def check_clips(one: Embeddings, read: Callable[[str], tuple[np.ndarray, int]], 
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that compute embeddings, without what tells builds apart (such as +cpu)."""
+    """Versions of the packages that compute embeddings, without build tags such as +cpu."""
     return {name: version(name).split("+")[0] for name in PACKAGES}
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
-# Rounding leaves negatives of about 1e-15 x the traces; anything beyond this share of them is a fault.
+# Rounding leaves negative values of about 1e-15 x the traces; beyond this share of them it is an error.
 NEGATIVE = 1e-6
 SUBSETS = 8
 ORDERS = 10
@@ -83,8 +84,8 @@ class ClipRows:
 def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     """FAD of each clip alone `[n]`, to rank the clips of a set by (Gui et al., 2024): its windows against the reference.
 
-    A clip of one window has no covariance of its own: then the ranking is by distance from the reference's mean.
-    Compare clips of as many windows only.
+    A clip of one window has no covariance: then the ranking is by distance to the mean of the reference.
+    Compare only clips with the same number of windows.
     """
     values = np.empty(one.n)
     for i, (end, size) in enumerate(zip(np.cumsum(one.windows), one.windows, strict=True)):
@@ -94,20 +95,20 @@ def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     return values
 
 
-def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: int) -> np.ndarray:
-    """FAD of each set to the reference in each resample of clips: `[bootstrap, len(sets)]`.
+def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
+    """FAD of each set to the reference in each resample of clips: `[B, len(sets)]`.
 
-    The reference is resampled too. All sets hold the same clips in the same order and are drawn alike, so that
+    The reference is resampled independently. All sets have the same clips in the same order and share the draws, so that
     differences between sets are paired.
     """
     if len({one.n for one in sets}) != 1:
         raise ValueError(f"sets of different sizes cannot be resampled together: {[one.n for one in sets]}")
     draws = zip(
-        (row for block in intervals.resamples(reference.n, bootstrap, seed) for row in block),
-        (row for block in intervals.resamples(sets[0].n, bootstrap, seed + 1) for row in block),
+        (row for block in intervals.resamples(reference.n, bootstrap) for row in block),
+        (row for block in intervals.resamples(sets[0].n, bootstrap.independent) for row in block),
         strict=True,
     )
-    out = np.empty((bootstrap, len(sets)))
+    out = np.empty((bootstrap.resamples, len(sets)))
     for i, (for_reference, for_sets) in enumerate(draws):
         base = reference.moments(for_reference)
         out[i] = [distance(base, one.moments(for_sets)) for one in sets]
@@ -132,7 +133,7 @@ def infinity(reference: ClipRows, one: ClipRows, seed: int) -> float:
     """FAD-infinity (Chong and Forsyth, 2020): FAD over 1/n of nested subsets, followed by a line to 1/n = 0.
 
     Subsets are drawn without replacement and shrink both sets by the same share, down to a quarter or to d clips, so
-    that the bias of the reference goes as well. The mean over `ORDERS` seeded orders is fitted. It may fall below 0.
+    that the bias of the reference vanishes as well. The mean over `ORDERS` seeded orders is fitted. It may fall below 0.
     """
     rng = np.random.default_rng(seed)
     smallest = min(4.0, min(reference.n, one.n) / one.rows.shape[1])

@@ -1,7 +1,7 @@
 """Kernel audio distance (Chung et al., 2025): squared maximum mean discrepancy, unbiased (Gretton et al., 2012).
 
 The unit is the clip: the kernel of two clips is the mean over their pairs of windows, and pairs within one clip are left
-out. With one window a clip this is the usual estimator. Unlike FAD it has no bias at small n, and it may be negative.
+out. With one window per clip this is the usual estimator. Unlike FAD it is unbiased at small n, and it may be negative.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio.fad import ClipRows
 from musicgen_lite.scoring.statistics import intervals
+from musicgen_lite.scoring.statistics.intervals import Bootstrap
 
 # The median of this many evenly spaced rows is enough, and memory stays bounded.
 BANDWIDTH_ROWS = 2000
@@ -49,7 +50,7 @@ def clip_kernel(a: ClipRows, b: ClipRows, sigma: float) -> np.ndarray:
 def _within(kernel: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean of `kernel` `[n, n]` over pairs of different clips, each drawn `counts` `[B, n]` times: `[B]`.
 
-    Where one clip was drawn n times there is no such pair, and the clip's own value stands in.
+    Where one clip is drawn n times there is no such pair, and the clip's own value is used.
     """
     own = np.diag(kernel)
     total = counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)
@@ -57,16 +58,16 @@ def _within(kernel: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.where(total > 0, pairs / np.maximum(total, 1), counts @ own / counts.sum(axis=1))
 
 
-def distances(reference: ClipRows, sets: list[ClipRows], bootstrap: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """KAD of each set `[S]`, and of each resample of clips `[bootstrap, S]`; draws are shared as in `frechet.replicates`.
+def distances(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
+    """KAD of each set `[S]`, and of each resample of clips `[B, S]`; sets share draws as in `fad.replicates`.
 
-    A pair drawn twice from one clip is left out as well: it would count a clip's likeness to itself.
+    A pair drawn twice from one clip is left out as well: it would compare a clip with itself.
     """
     sigma, n = bandwidth(reference), sets[0].n
     # The first row counts every clip once: the value itself.
     for_reference, for_sets = (
-        np.concatenate([np.ones((1, size)), *intervals.resamples(size, bootstrap, s)])
-        for size, s in ((reference.n, seed), (n, seed + 1))
+        np.concatenate([np.ones((1, size)), *intervals.resamples(size, draws)])
+        for size, draws in ((reference.n, bootstrap), (n, bootstrap.independent))
     )
     between = for_reference.sum(axis=1) * for_sets.sum(axis=1)
     # One kernel at a time: they are what grows with the square of the clips.

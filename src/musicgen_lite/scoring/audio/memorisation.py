@@ -1,7 +1,7 @@
 """Memorisation: whether generated audio lies nearer to the training clips than new real music does.
 
-The nearest training clip is sought in CLAP space, for each generated clip and for the held-out real clip of the same
-prompt. Real music has near neighbours too, above all in a corpus of few styles: only what is beyond that is a sign of
+The nearest training clip is searched in CLAP space, for each generated clip and for the held-out real clip of the same
+prompt. Real music has near neighbours too, above all in a corpus of few styles: only an excess over it is a sign of
 copying (compare Carlini et al., 2023, on images).
 """
 
@@ -14,7 +14,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio.contrast import unit
 from musicgen_lite.scoring.audio.embeddings import Embeddings
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_same
 from musicgen_lite.scoring.statistics.scores import Scores
 
@@ -41,11 +41,11 @@ def nearest(clips: Embeddings, training: Embeddings) -> tuple[np.ndarray, list[s
     return best, [training.ids[i] for i in found]
 
 
-def memorised(generated: np.ndarray, real: np.ndarray, bootstrap: int, seed: int) -> Estimate:
+def memorised(generated: np.ndarray, real: np.ndarray, bootstrap: Bootstrap) -> Estimate:
     """Share of generated clips that lie nearer to training clips than 95 % of the real ones; paired `[n]` each.
 
-    Real clips have at most 0.05. The threshold is drawn anew in each resample, so that the interval holds its error; it
-    is never narrower than the exact one for a known threshold, because resamples of a share of 0 are all 0.
+    Real clips have at most 0.05. Each resample has its own threshold, so that the interval includes the threshold's error.
+    It is never narrower than the exact interval for a known threshold, because all resamples of a share of 0 are 0.
     """
     order, n = np.argsort(real), len(real)
 
@@ -54,14 +54,14 @@ def memorised(generated: np.ndarray, real: np.ndarray, bootstrap: int, seed: int
         threshold = real[order][reached.argmax(axis=1)]
         return (counts * (generated[None] > threshold[:, None])).sum(axis=1) / n
 
-    draws = np.concatenate([share(counts) for counts in intervals.resamples(n, bootstrap, seed)])
+    draws = np.concatenate([share(counts) for counts in intervals.resamples(n, bootstrap)])
     drawn = intervals.percentile(float(share(np.ones((1, n)))[0]), draws, n)
     exact = intervals.proportion(round(drawn.value * n), n)
     low, high = min(drawn.low, exact.low), max(drawn.high, exact.high)
     return replace(drawn, low=low, high=high, method="bootstrap percentile or exact binomial, whichever is wider")
 
 
-def memorisation(generated: Embeddings, real: Embeddings, training: Embeddings, bootstrap: int, seed: int) -> Scores:
+def memorisation(generated: Embeddings, real: Embeddings, training: Embeddings, bootstrap: Bootstrap) -> Scores:
     """Nearest training clip of every generated clip, beside that of the held-out real clip of the same id.
 
     `nearest` and `nearest_real` are mean cosines, `nearest_over_real` their paired difference (above 0: nearer than new
@@ -77,8 +77,8 @@ def memorisation(generated: Embeddings, real: Embeddings, training: Embeddings, 
     table = {"id": ids, "nearest": own, "clip": own_clip, "nearest_real": held_out, "clip_real": held_out_clip}
     scores = Scores(tables={"nearest": pd.DataFrame(table)})
     for name, values in (("nearest", own), ("nearest_real", held_out), ("nearest_over_real", own - held_out)):
-        scores.add({name: intervals.mean(values, bootstrap, seed)})
-    scores.add({"memorised": memorised(own, held_out, bootstrap, seed)})
+        scores.add({name: intervals.mean(values, bootstrap)})
+    scores.add({"memorised": memorised(own, held_out, bootstrap)})
     scores.notes["memorisation"] = {
         "training_clips": len(training.ids), "space": training.embedder, "fingerprint": training.fingerprint,
         "digest": training.digest, "quantile": QUANTILE,

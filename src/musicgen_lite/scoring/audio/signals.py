@@ -1,4 +1,4 @@
-"""What can be measured on the waveform itself: level, clipping, silence, and the tempo where the caption states one."""
+"""Measurements on the waveform: level, clipping, silence, and the tempo where the caption states one."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from musicgen_lite.scoring.statistics.scores import Scores
 
 TOLERANCE = 0.05
 HOP_S = 0.01
-SLOWEST, FASTEST = 20.0, 400.0  # BPM that music has
+SLOWEST, FASTEST = 20.0, 400.0  # BPM of music
 _NUMBER = r"(?<!\d)(?<!\d[.,])(?<![a-z])(\d+(?:[.,]\d+)*)"
 _UNIT = r"(?:bpms?\b|b\.p\.m\b|beats?[\s-]*(?:per|a|/)[\s-]*min(?:ute)?s?\b)"
 _FIRST = rf"{_NUMBER}\s*{_UNIT}?\s*"
-# A number and its unit, with the other end of a range before it if there is one; or the unit and its number.
+# A number and its unit, after the other end of a range if there is one; or the unit and its number.
 _TEMPO = re.compile(
     rf"(?:between\s+{_FIRST}and\s+|{_FIRST}(?:[-–—−~]|to|or)\s*)?{_NUMBER}[\s-]*{_UNIT}"
     rf"|{_UNIT}\s*(?:[:=~]|of|is|at|around|about)?\s*{_NUMBER}(?!\w)",
@@ -27,9 +27,9 @@ _TEMPO = re.compile(
 
 
 def stated_tempo(caption: str) -> float | None:
-    """The tempo in BPM that a caption states in figures, such as "at 128 BPM".
+    """The tempo in BPM that a caption states in digits, such as "at 128 BPM".
 
-    None where it states none, a range or several, or one that no music has.
+    None where it states none, a range, several, or an impossible one.
     """
     stated = set()
     for match in _TEMPO.finditer(caption):
@@ -43,7 +43,7 @@ def _possible(bpm: float) -> bool:
 
 
 def _number(text: str) -> float:
-    """A number as people write it: a comma before three digits parts thousands, before others decimals."""
+    """A number as people write it: a comma before three digits separates thousands, otherwise decimals."""
     try:
         return float(re.sub(r",(?=\d{3}(?!\d))", "", text).replace(",", "."))
     except ValueError:  # 1.2.3
@@ -53,7 +53,7 @@ def _number(text: str) -> float:
 def tempo(samples: np.ndarray, rate: int) -> float:
     """Tempo in BPM of `[T]` by librosa's onset strength and autocorrelation tempogram, hop 10 ms; 0 for silence.
 
-    Doubling and halving are its usual mistakes.
+    Octave errors (double, half) are its usual mistakes.
     """
     from librosa.feature import tempo as estimate  # slow to import, and only needed here
     from librosa.onset import onset_strength
@@ -74,7 +74,7 @@ def tempo_matches(found: float, stated: float, octaves: bool = False) -> bool:
 def signal_scores(items: Iterable[Item], captions: Mapping[str, str]) -> Scores:
     """Level, peak, clipping and silence of every clip, and the share whose tempo is the stated one.
 
-    Tempo is estimated only where the caption states it. Every clip appears in the table, silent ones too.
+    Tempo is estimated only where the caption states it. The table has every clip, silent ones too.
     """
     rows = []
     for clip, samples, rate in items:

@@ -1,4 +1,4 @@
-"""Count models of codes that every language model has to beat: uniform, unigram, and interpolated bigram.
+"""Count models of tokens that every language model has to beat: uniform, unigram, and interpolated bigram.
 
 Counts are kept per codebook. The bigram looks at the previous frame of the same codebook; the first frame of a clip has
 none and falls back on the unigram. Interpolation follows Jelinek and Mercer (1980), one weight per codebook.
@@ -103,5 +103,5 @@ def _weight(bigram: np.ndarray, unigram: np.ndarray) -> float:
         middle = (low + high) / 2
         slope = np.sum((bigram - unigram) / (middle * bigram + (1 - middle) * unigram))
         low, high = (middle, high) if slope > 0 else (low, middle)
-    # The lower end stays below 1: a code that never followed another keeps a probability above 0.
+    # The lower end is below 1: a token that never followed another keeps a probability above 0.
     return low

@@ -1,8 +1,8 @@
-"""Negative log-likelihood of held-out codes: how well a model predicts music it has not seen.
+"""Negative log-likelihood of held-out tokens: how well a model predicts music that it has not seen.
 
-Figures are nats per code: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
-Every pattern, variant and baseline is scored on the identical cells. Guidance and dropout are off. A clip that is longer
-than what a model is made for is scored in windows, each by itself, which together hold every cell once.
+NLL is in nats per token: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
+Every pattern, variant and baseline is scored on the same cells. Guidance and dropout are off. A clip longer than the
+model's window is scored in windows that do not overlap and together hold every cell once.
 """
 
 import hashlib
@@ -22,8 +22,9 @@ from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions, stack_prompts
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.scoring.likelihood.baselines import NAMES, Baselines
+from musicgen_lite.scoring.metrics import codebook_estimate, columns
 from musicgen_lite.scoring.statistics import intervals
-from musicgen_lite.scoring.statistics.intervals import Estimate
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_unique, strangers, withheld
 from musicgen_lite.scoring.statistics.scores import Scores
 
@@ -32,7 +33,7 @@ from musicgen_lite.scoring.statistics.scores import Scores
 class Example:
     """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`.
 
-    caption: what all with the same words share; track: what all that are cut from the same music share.
+    caption: equal for equal captions; track: equal for clips of one track.
     """
 
     id: str
@@ -45,7 +46,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Variant:
-    """What the model is told: its own caption or prompt, another caption or that of another track, or none."""
+    """The conditions of the model: its own caption or prompt, another caption or that of another track, or none."""
 
     name: str
     text: str
@@ -63,7 +64,7 @@ PROMPT_VARIANTS = (
     Variant("prompt", "none", "own"),
     Variant("shuffled_prompt", "none", "other"),
 )
-# Estimate: (worse variant, better variant), positive where the model makes use of what it is told.
+# Estimate: (worse variant, better variant), positive where the model makes use of the condition.
 GAINS = {
     "caption_gain": ("shuffled", "caption"),
     "text_gain": ("none", "caption"),
@@ -87,7 +88,7 @@ class ClipNll:
         return self.frames * next(iter(self.sums.values())).shape[1]
 
     def table(self) -> pd.DataFrame:
-        """One row per clip: nats per code under each variant."""
+        """One row per clip: nats per token under each variant."""
         values = {name: sums.sum(axis=1) / self.cells for name, sums in self.sums.items()}
         return pd.DataFrame({"id": self.ids, "frames": self.frames, **values})
 
@@ -105,7 +106,7 @@ def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: Arr
 
 
 def digest(examples: Sequence[Example]) -> str:
-    """16 hex digits over ids and codes, whatever their order: two NLLs compare where these agree."""
+    """16 hex digits over ids and codes, in any order: two NLLs compare where these agree."""
     one = hashlib.sha256()
     for example in sorted(examples, key=lambda example: example.id):
         one.update(f"{example.id}\0{example.codes.shape}\0".encode())
@@ -116,7 +117,7 @@ def digest(examples: Sequence[Example]) -> str:
 def evaluate(
     model: LanguageModel, examples: Sequence[Example], variants: Sequence[Variant], batch_size: int, seed: int
 ) -> ClipNll:
-    """Score every example under every variant for which there is another caption or track, where it asks for one.
+    """Score every example under every variant; variants that need another caption or track are left out where there is none.
 
     Others are drawn by seed among the sorted ids. The results depend on neither `batch_size` nor the order of the
     examples, beyond float32 rounding. Raises UserError for duplicate ids, fewer than two clips, a clip without a prompt, or an
@@ -162,7 +163,7 @@ def _check_prompts(examples: Sequence[Example]) -> None:
 
 
 def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray | None:
-    """For each row that of one of another group, drawn by sorted id; None where there is but one group."""
+    """For each row a row of another group, drawn by sorted id; None where there is only one group."""
     by_id = np.array(sorted(range(len(ids)), key=lambda row: ids[row]))
     drawn = strangers([groups[row] for row in by_id], seed)
     if drawn is None:
@@ -174,7 +175,7 @@ def _others(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray 
 
 @dataclass(frozen=True)
 class Window:
-    """The frames `start` to `stop` of one clip, whose place among the examples is `row`."""
+    """The frames `start` to `stop` of one clip, whose index among the examples is `row`."""
 
     row: int
     start: int
@@ -182,7 +183,7 @@ class Window:
 
 
 def windows(frames: Sequence[int], longest: int) -> list[Window]:
-    """As few windows as cover each clip, next to one another, at most `longest` frames each, and equally long up to one."""
+    """The fewest windows that cover each clip, side by side, of at most `longest` frames; their lengths differ by at most one."""
     found = []
     for row, length in enumerate(frames):
         count = -(-length // longest)
@@ -194,7 +195,7 @@ def windows(frames: Sequence[int], longest: int) -> list[Window]:
 def _batches(parts: Sequence[Window], size: int) -> list[list[Window]]:
     """Windows of equal length, at most `size` together.
 
-    None is padded: in a delayed pattern the last cells of one codebook come after the first padding of another.
+    No window is padded: in the delay pattern the last cells of one codebook come after the first padding of another.
     """
     by_length: dict[int, list[Window]] = {}
     for part in parts:
@@ -211,7 +212,7 @@ def _batch_nll(
     text_of: np.ndarray,
     prompt_of: np.ndarray,
 ) -> np.ndarray:
-    """Sums over frames `[b, N_q]` of windows of one length, each told the text and the prompt of the example at these places."""
+    """Sums over frames `[b, N_q]` of windows of one length, each with the text and the prompt of the example at these positions."""
     device = next(model.parameters()).device
     cut = [examples[part.row].codes[:, part.start : part.stop] for part in parts]
     codes = torch.from_numpy(np.stack(cut).astype(np.int64)).to(device)
@@ -227,7 +228,7 @@ def _batch_nll(
 
 
 def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
-    """The same clips with the baselines' sums over the same cells beside the model's."""
+    """The same clips, with the sums of the baselines over the same cells."""
     sums: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
     for example in examples:
         for name, cells in baselines.nll(example.codes).items():
@@ -235,28 +236,32 @@ def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baseli
     return ClipNll(clips.ids, clips.frames, clips.sums | {name: np.stack(rows) for name, rows in sums.items()})
 
 
-def summarise(clips: ClipNll, frame_rate: float, bootstrap: int, seed: int) -> Scores:
+def summarise(clips: ClipNll, frame_rate: float, bootstrap: Bootstrap) -> Scores:
     """Estimates of every variant and baseline, per codebook, and of the gains between them.
 
-    `bps` is bits per second of audio: nats per code x codes per second / ln 2. A gain is positive where it should be.
+    `bits_per_second` is nats per token x tokens per second / ln 2. A gain is positive where it should be.
     """
     num_codebooks = next(iter(clips.sums.values())).shape[1]
 
-    def per_code(sums: np.ndarray, cells: np.ndarray = clips.cells) -> Estimate:
-        return intervals.ratio(sums if sums.ndim == 1 else sums.sum(axis=1), cells, bootstrap, seed)
+    def per_token(sums: np.ndarray, cells: np.ndarray = clips.cells) -> Estimate:
+        return intervals.ratio(sums if sums.ndim == 1 else sums.sum(axis=1), cells, bootstrap)
+
+    def by_codebook(name: str, sums: np.ndarray) -> dict[str, Estimate]:
+        return {
+            codebook_estimate(f"nll_{name}", q + 1): per_token(sums[:, q], clips.frames) for q in range(num_codebooks)
+        }
 
     scores = Scores(tables={"nll": clips.table()})
     for name, sums in clips.sums.items():
-        scores.add({f"nll_{name}": per_code(sums)})
-        scores.add({f"nll_{name}_q{q + 1}": per_code(sums[:, q], clips.frames) for q in range(num_codebooks)})
+        scores.add({f"nll_{name}": per_token(sums)})
+        scores.add(by_codebook(name, sums))
     gains = GAINS | {f"{name}_gain": (name, "caption") for name in NAMES}
     for name, (worse, better) in gains.items():
         if worse in clips.sums and better in clips.sums:
             difference = clips.sums[worse] - clips.sums[better]
-            scores.add({f"nll_{name}": per_code(difference)})
+            scores.add({f"nll_{name}": per_token(difference)})
             if worse in NAMES:
-                each = {f"nll_{name}_q{q + 1}": per_code(difference[:, q], clips.frames) for q in range(num_codebooks)}
-                scores.add(each)
+                scores.add(by_codebook(name, difference))
     nll = scores.estimates["nll_caption"]
     bits = num_codebooks * frame_rate / math.log(2)
     scores.add(
@@ -265,14 +270,7 @@ def summarise(clips: ClipNll, frame_rate: float, bootstrap: int, seed: int) -> S
             "bits_per_second": Estimate(nll.value * bits, nll.low * bits, nll.high * bits, nll.n, nll.method),
         }
     )
-    scores.columns = {"nll": "nll_caption", "ppl": "perplexity", "bps": "bits_per_second"}
-    scores.columns |= {f"nll_q{q + 1}": f"nll_caption_q{q + 1}" for q in range(num_codebooks)}
-    shown = {
-        "nll_unigram": "nll_unigram", "nll_bigram": "nll_bigram", "nll_shuffled": "nll_shuffled",
-        "nll_none": "nll_none", "nll_prompt": "nll_caption+prompt", "caption_gain": "nll_caption_gain",
-        "prompt_gain": "nll_prompt_gain",
-    }  # fmt: skip
-    scores.columns |= {column: name for column, name in shown.items() if name in scores.estimates}
+    scores.columns = columns("nll", scores.estimates, num_codebooks)
     scores.notes["nll"] = {"clips": len(clips.ids), "cells": int(clips.cells.sum()), "frame_rate": frame_rate}
     return scores
 
@@ -284,22 +282,21 @@ def score(
     *,
     frame_rate: float,
     batch_size: int = 16,
-    bootstrap: int = 2000,
-    seed: int = 0,
+    bootstrap: Bootstrap,
 ) -> Scores:
-    """All of the above for one model on one split. Examples with audio prompts add the variants with prompts."""
+    """Score one model on one split. Examples with audio prompts add the variants with prompts."""
     check_unique([example.id for example in examples], "held-out codes")
     variants = TEXT_VARIANTS + (PROMPT_VARIANTS if examples[0].prompt is not None else ())
-    clips = evaluate(model, examples, variants, batch_size, seed)
+    clips = evaluate(model, examples, variants, batch_size, bootstrap.seed)
     if baselines is not None:
         clips = add_baselines(clips, examples, baselines)
-    scores = summarise(clips, frame_rate, bootstrap, seed)
+    scores = summarise(clips, frame_rate, bootstrap)
     scores.notes["nll"]["digest"] = digest(examples)
     longest = int(clips.frames.max())
     if longest > model.config.max_frames:
         scores.notes["nll"]["windows"] = (
-            f"clips of up to {longest} frames in windows of at most the {model.config.max_frames} that the model is made "
-            "for, each by itself"
+            f"clips of up to {longest} frames, scored in windows of at most {model.config.max_frames}, which the model is "
+            "made for"
         )
     for name, (worse, _) in GAINS.items():
         if worse not in clips.sums and any(variant.name == worse for variant in variants):

@@ -1,4 +1,4 @@
-"""What belongs together: ids are checked, never lined up by position, and wrong partners are drawn by seed."""
+"""Pairing by id, never by position, and shuffled partners, drawn by seed."""
 
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -19,7 +19,7 @@ def check_unique(ids: Sequence[str], what: str, least: int = 2) -> None:
 
 
 def check_same(expected: Iterable[str], found: Iterable[str], what: str) -> None:
-    """Raise UserError naming ids that are missing from `found` or that nobody expected."""
+    """Raise UserError naming ids that are missing from `found` or not expected."""
     wanted, given = set(expected), set(found)
     for title, ids in (("no entry for", wanted - given), ("an unexpected entry for", given - wanted)):
         if ids:
@@ -28,21 +28,21 @@ def check_same(expected: Iterable[str], found: Iterable[str], what: str) -> None
 
 
 def withheld(what: str, count: int) -> str:
-    """Why nothing can be held against another's caption or track."""
-    return f"withheld: all {count} clips are of one {what}, so that none is another's"
+    """Why the matching condition cannot be compared with a shuffled one."""
+    return f"withheld: all {count} clips share one {what}, so that it cannot be shuffled"
 
 
 def strangers(groups: Sequence[Hashable], seed: int) -> np.ndarray | None:
-    """For each position `[n]` one of another group, drawn by seed; None where all are of one group.
+    """For each position `[n]` one of another group, drawn by seed; None where there is only one group.
 
-    Each is taken once, but where one group holds more than half: its strangers are too few, and take turns.
+    Each position is taken once, unless one group has more than half of them: then the others take turns.
     """
     members: dict[Hashable, list[int]] = {}
-    for place in np.random.default_rng(seed).permutation(len(groups)):
-        members.setdefault(groups[place], []).append(int(place))
+    for position in np.random.default_rng(seed).permutation(len(groups)):
+        members.setdefault(groups[position], []).append(int(position))
     if len(members) < 2:
         return None
-    # Groups lie side by side in a ring, so that a turn by the largest one's size leaves each of them.
+    # Groups stand side by side in a ring: a rotation by the size of the largest one leaves every group.
     ring, largest = np.concatenate(list(members.values())), max(members.values(), key=len)
     partner = np.empty(len(ring), dtype=np.int64)
     partner[ring] = np.roll(ring, -len(largest))

@@ -1,4 +1,4 @@
-"""What a score hands on: few columns for comparison, and everything behind them beside it."""
+"""What a score hands on: the metrics by which runs are compared, and everything behind them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,25 +9,19 @@ import numpy as np
 import pandas as pd
 
 from musicgen_lite.io.files import atomic_dir, write_json, write_table
+from musicgen_lite.scoring.metrics import HEADLINE
 from musicgen_lite.scoring.statistics.intervals import Estimate, rounded
 
 DRAWS = Path("draws/distances.parquet")  # in the folder of the scores
 
-# Of all short names those that `dvc exp show` and `dvc metrics` print: what one decides between experiments by. Without those
-# of audio prompts they fit a terminal of 160 columns. All others are in the details, in MLflow and in the comparison.
-HEADLINE = {
-    "nll", "nll_bigram", "caption_gain", "prompt_gain", "clap", "clap_gain", "clap_prompted", "prompt_sim_gain",
-    "judge_gain", "fad", "fad_codec", "fad_prompted", "kad", "tempo",
-}  # fmt: skip
-
 
 @dataclass
 class Scores:
-    """Estimates by name, tables with a row per item, and notes (embedders, baselines, counts, what was withheld and why).
+    """Estimates by name, tables with one row per item, and notes (embedders, baselines, counts, what is withheld and why).
 
-    `columns` maps short names, by which runs are compared, to estimates. `draws` holds the bootstrap replicates `[B]` of
-    estimates that no table can be resampled for. Two results on one reference were resampled alike: the difference of
-    their draws gives the interval of A - B (`intervals.centred`).
+    `columns` maps the keys of the logged metrics to estimates, as `scoring.metrics.columns` gives them. `draws` holds the
+    bootstrap replicates `[B]` of estimates that have no per-prompt values. Two results on one reference use the same
+    resamples: the difference of their draws gives the interval of A - B (`intervals.centred`).
     """
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
@@ -41,38 +35,35 @@ class Scores:
         self.estimates |= estimates
 
     def update(self, other: "Scores") -> None:
-        """Take over everything from `other`."""
+        """Add everything of `other`."""
         for name in ("estimates", "columns", "tables", "notes", "draws"):
             getattr(self, name).update(getattr(other, name))
 
     def renamed(self, suffix: str) -> "Scores":
-        """The same with `suffix` behind every name."""
+        """The same without columns, with `suffix` behind every name."""
 
         def rename(values: Mapping[str, Any]) -> dict[str, Any]:
             return {f"{name}{suffix}": value for name, value in values.items()}
 
-        columns = {column: f"{name}{suffix}" for column, name in self.columns.items()}
-        return Scores(
-            rename(self.estimates), rename(columns), rename(self.tables), rename(self.notes), rename(self.draws)
-        )
+        return Scores(rename(self.estimates), {}, rename(self.tables), rename(self.notes), rename(self.draws))
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every figure with a short name: to a value of 6 significant digits."""
+        """The value of every logged metric, to 6 significant digits."""
         return {column: rounded(self.estimates[name].value) for column, name in self.columns.items()}
 
     @property
     def headline(self) -> dict[str, float]:
-        """Those of the metrics that are in `HEADLINE`, to 4 significant digits: beyond them is noise, and columns are wide."""
+        """Those of the metrics that are in the headline, to 4 significant digits: more is noise, and columns get wide."""
         return {column: rounded(value, 4) for column, value in self.metrics.items() if column in HEADLINE}
 
     @property
     def draws_table(self) -> pd.DataFrame:
-        """The draws, a column an estimate."""
+        """The draws, one column per estimate."""
         return pd.DataFrame(self.draws)
 
     def write(self, folder: Path) -> None:
-        """Everything behind the metrics: `details.json`, a Parquet table with a row an item for each score, and the draws."""
+        """Write everything behind the metrics: `details.json`, one Parquet table per score, and the draws."""
         with atomic_dir(folder) as part:
             write_json(part / "details.json", self.details)
             for name, table in self.tables.items():

@@ -20,7 +20,7 @@ from tests.support.project import ENVIRONMENT, Project
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 
 # Long enough that a training is not over a second after its first checkpoint, when it hears of its DVC's end.
-STEPS, EVERY = 1200, 100
+STEPS, EVERY = 600, 50
 LONG = ["-S", f"train.steps={STEPS}", "-S", f"train.validations={STEPS // EVERY}", "-S", "train.preview_every=0"]
 VALIDATED = list(range(EVERY, STEPS + 1, EVERY))
 

@@ -156,8 +156,8 @@ def show_length(last: int) -> None:
                 times.append(timed(partial(decoder.logits, cells, state)))
             median[frame] = statistics.median(times)
         ratio = median[last] / median[100]
-        figures = ", ".join(f"{1000 * s:.2f} ms at frame {frame}" for frame, s in median.items())
-        print(f"a step of 2 rows, {weights}: {figures}: ratio {ratio:.2f}", flush=True)
+        steps = ", ".join(f"{1000 * s:.2f} ms at frame {frame}" for frame, s in median.items())
+        print(f"a step of 2 rows, {weights}: {steps}: ratio {ratio:.2f}", flush=True)
 
 
 def show_memory(frames: int) -> None:

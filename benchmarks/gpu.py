@@ -1,4 +1,4 @@
-"""The whole pipeline once on a GPU, on the tests' tiny setting: does it run there, and are its figures numbers?
+"""The whole pipeline once on a GPU, on the tests' tiny setting: does it run there, and are its metrics numbers?
 
 `python -m benchmarks.gpu --smoke` runs `dvc repro` in a clone of its own with compute.device cuda, train.precision
 16-mixed and train.batch_size auto, and says per stage what it saw and how long it took. It exits with 1 where something

@@ -162,14 +162,14 @@ def train(params: dict[str, Any], clips: Clips, pieces: Any) -> Any:
 
 def retrieval(similarity: np.ndarray) -> dict[str, float]:
     """Ranks of the matches on the diagonal of cosines `[N captions, N clips]`; ties count against it."""
-    figures: dict[str, float] = {}
+    scores: dict[str, float] = {}
     own = np.diag(similarity)
     for name, axis, mine in (("audio_to_text", 0, own[None, :]), ("text_to_audio", 1, own[:, None])):
         ranks = (similarity >= mine).sum(axis=axis)
-        figures |= {f"{name}_r{k}": float(np.mean(ranks <= k)) for k in (1, 10)}
-        figures[f"{name}_median_rank"] = float(np.median(ranks))
+        scores |= {f"{name}_r{k}": float(np.mean(ranks <= k)) for k in (1, 10)}
+        scores[f"{name}_median_rank"] = float(np.median(ranks))
     others = ~np.eye(len(own), dtype=bool)
-    return figures | {"matched": float(own.mean()), "mismatched": float(similarity[others].mean())}
+    return scores | {"matched": float(own.mean()), "mismatched": float(similarity[others].mean())}
 
 
 def evaluate(scorer: ClapScorer, data: Path, name: str, params: dict[str, Any], coder: codec.Codec) -> dict[str, float]:
@@ -179,12 +179,12 @@ def evaluate(scorer: ClapScorer, data: Path, name: str, params: dict[str, Any], 
     size = round(params["window_s"] * params["rate"])
     clean = waves(audio[held_out])
     text = scorer.embed_text([about[row]["caption"] for row in held_out])
-    figures: dict[str, float] = {"pairs": float(len(held_out))}
+    scores: dict[str, float] = {"pairs": float(len(held_out))}
     for kind, samples in (("clean", clean), ("codec", np.concatenate([through(coder, row[None]) for row in clean]))):
         embedded = scorer.embed_audio([row[-size:] for row in samples])
-        figures |= {f"{kind}_{key}": value for key, value in retrieval(text @ embedded.T).items()}
+        scores |= {f"{kind}_{key}": value for key, value in retrieval(text @ embedded.T).items()}
     noise = np.random.default_rng(0).normal(0, 0.1, (16, size)).astype(np.float32)
-    return figures | {"noise": float((text @ scorer.embed_audio(list(noise)).T).mean())}
+    return scores | {"noise": float((text @ scorer.embed_audio(list(noise)).T).mean())}
 
 
 def main() -> None:
@@ -201,12 +201,12 @@ def main() -> None:
     seconds = time.perf_counter() - start
     scorer = TransformersClap(model, extractor(params), pieces)
     coder = codec.load(arguments.codec, num_codebooks=params["num_codebooks"])
-    figures = evaluate(scorer, arguments.data, arguments.name, params, coder)
-    print(figures)
+    scores = evaluate(scorer, arguments.data, arguments.name, params, coder)
+    print(scores)
     directory = arguments.out / arguments.name
     shipping.export(directory, model, extractor(params), pieces)
-    write_json(arguments.metrics / f"{arguments.name}.json", {**figures, "seconds": seconds, "steps": params["steps"]})
-    clap_card.write(arguments.name, params, {**figures, "seconds": seconds}, coder.fingerprint, directory)
+    write_json(arguments.metrics / f"{arguments.name}.json", {**scores, "seconds": seconds, "steps": params["steps"]})
+    clap_card.write(arguments.name, params, {**scores, "seconds": seconds}, coder.fingerprint, directory)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ ROLES = {
 }
 
 
-def write(name: str, params: dict[str, Any], figures: dict[str, float], codec: str, directory: Path) -> None:
+def write(name: str, params: dict[str, Any], scores: dict[str, float], codec: str, directory: Path) -> None:
     """Write README.md beside the weights in `directory`."""
     size = (directory / "model.safetensors").stat().st_size
     first, held_first = params["first_seed"], params["first_seed"] + params["clips"]
@@ -48,6 +48,6 @@ def write(name: str, params: dict[str, Any], figures: dict[str, float], codec: s
         **{key: params[key] for key in (
             "rate", "window_s", "mels", "frequency_min", "frequency_max", "hop", "clips", "captions", "steps", "seed",
         )},
-        **figures,
+        **scores,
     )  # fmt: skip
     (directory / "README.md").write_text(text, encoding="utf-8")

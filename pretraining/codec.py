@@ -20,7 +20,7 @@ import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.pretrained import shipped
 from pretraining import codec_state, corpus, sampled, shipping
-from pretraining.codec_figures import evaluate
+from pretraining.codec_metrics import evaluate
 from pretraining.codec_training import Training
 
 HERE = Path(__file__).parent
@@ -44,14 +44,14 @@ A neural audio codec (EnCodec, transformers' `EncodecModel`): {rate} Hz mono to 
 
 Figures on the held-out clips, each coded whole from its file in fp16:
 
-| figure | composed | sampled |
+| metric | composed | sampled |
 |---|---|---|
 | SI-SDR, dB (means removed, mean over clips) | {si_sdr_db:.2f} | {sampled_si_sdr_db:.2f} |
 | log-mel L1 (magnitudes; n_fft 1024, hop 256, Hann, 64 mels from 0 Hz to half the rate, natural log, floor 1e-5) | {log_mel_l1:.3f} | {sampled_log_mel_l1:.3f} |
 {perplexities}
 | encode and decode, one CPU thread, times real time | {times_real_time:.0f} | {sampled_times_real_time:.0f} |
 
-It has heard no recorded music, speech or singing. `python -m pretraining.codec_figures --recordings FOLDER` measures
+It has heard no recorded music, speech or singing. `python -m pretraining.codec_metrics --recordings FOLDER` measures
 how well it codes recordings.
 """
 
@@ -65,28 +65,28 @@ def without_averages(model: Any) -> Any:
     return model
 
 
-def card(figures: dict[str, float], params: dict[str, Any], directory: Path) -> str:
+def card(scores: dict[str, float], params: dict[str, Any], directory: Path) -> str:
     """The model card of the codec in `directory`."""
     data, codec = params["corpus"], params["codec"]
     train, played = corpus.seeds(data)[0], corpus.seeds(params["sampled"])[0]
     rows = [
         f"| codebook {number}: perplexity, codes used of {codec['codebook_size']} |"
         + "".join(
-            f" {figures[f'{kind}perplexity_{number}']:.0f}, {figures[f'{kind}codes_used_{number}']:.0f} |"
+            f" {scores[f'{kind}perplexity_{number}']:.0f}, {scores[f'{kind}codes_used_{number}']:.0f} |"
             for kind in ("", "sampled_")
         )
         for number in range(codec["num_codebooks"])
     ]
     return CARD.format(
-        **(data | codec | figures | {"start": ", from the shipped codec of before, widened" if codec["start"] else ""}),
+        **(data | codec | scores | {"start": ", from the shipped codec of before, widened" if codec["start"] else ""}),
         frame_rate=data["rate"] // math.prod(codec["strides"]),
         first=train[0],
         last=train[-1],
         sampled_clips=len(played),
         sampled_first=played[0],
         sampled_last=played[-1],
-        minutes=figures["train_seconds"] / 60,
-        millions=figures["parameters"] / 1e6,
+        minutes=scores["train_seconds"] / 60,
+        millions=scores["parameters"] / 1e6,
         megabytes=(directory / "model.safetensors").stat().st_size / 1e6,
         sha256=shipping.digest(directory),
         perplexities="\n".join(rows),
@@ -102,15 +102,15 @@ def finish(
     """
     shipping.export(out, without_averages(training.average))
     shipped = EncodecModel.from_pretrained(out, dtype=torch.float32).eval()
-    figures = evaluate(shipped, held_out["composed"], params["corpus"]["rate"])
+    scores = evaluate(shipped, held_out["composed"], params["corpus"]["rate"])
     played = evaluate(shipped, held_out["sampled"], params["corpus"]["rate"])
-    figures |= {f"sampled_{name}": value for name, value in played.items()}
-    figures["steps"] = training.step
-    figures["train_seconds"] = round(training.seconds)
-    figures["parameters"] = sum(weight.numel() for weight in shipped.parameters())
-    write_text(out / "README.md", card(figures, params, out))
-    write_json(metrics, {name: round(value, 4) for name, value in figures.items()})
-    print(json.dumps(figures), flush=True)
+    scores |= {f"sampled_{name}": value for name, value in played.items()}
+    scores["steps"] = training.step
+    scores["train_seconds"] = round(training.seconds)
+    scores["parameters"] = sum(weight.numel() for weight in shipped.parameters())
+    write_text(out / "README.md", card(scores, params, out))
+    write_json(metrics, {name: round(value, 4) for name, value in scores.items()})
+    print(json.dumps(scores), flush=True)
 
 
 def begin(params: dict[str, Any], corpora: Sequence[np.ndarray], checkpoint: Path, state: Path) -> Training:

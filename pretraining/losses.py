@@ -1,4 +1,4 @@
-"""Losses and figures of waveform reconstruction."""
+"""Losses and scores of waveform reconstruction."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# The figure that the model card reports: natural log of mel magnitudes, floored.
+# The metric that the model card reports: natural log of mel magnitudes, floored.
 METRIC_FFT, METRIC_HOP, METRIC_MELS, FLOOR = 1024, 256, 64, 1e-5
 
 

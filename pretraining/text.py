@@ -139,24 +139,24 @@ def probes(encoder: TextEncoder, plain: Corpus, other: Corpus) -> dict[str, floa
     rows = [row for row in rows if probe.is_plain(row[1])]
     known = embed(encoder, [text for _, text in rows])
     asked = embed(encoder, [synthetic.paraphrase(piece, number) for number, piece in enumerate(other.pieces)])
-    figures: dict[str, float] = {"probe_fitted_on": float(len(rows)), "probe_tested_on": float(len(other.pieces))}
+    scores: dict[str, float] = {"probe_fitted_on": float(len(rows)), "probe_tested_on": float(len(other.pieces))}
     for name in ("genre", "tempo_class"):
         labels = [getattr(piece, name) for piece, _ in rows]
         truth = [getattr(piece, name) for piece in other.pieces]
-        figures[name] = probe.accuracy(known, labels, asked, truth)
-    return figures
+        scores[name] = probe.accuracy(known, labels, asked, truth)
+    return scores
 
 
 def evaluate(params: dict[str, Any], encoder: TextEncoder, untrained: TextEncoder) -> dict[str, float]:
-    """The probes' figures of the trained encoder and of the same encoder with random weights."""
+    """The probes' scores of the trained encoder and of the same encoder with random weights."""
     first = params["first_seed"] + params["compositions"]
     plain = compose(first, params["probe_fit"], 1)
     other = compose(first + params["probe_fit"], params["probe_test"], 1)
-    figures = probes(encoder, plain, other)
-    figures |= {f"untrained_{name}": probes(untrained, plain, other)[name] for name in ("genre", "tempo_class")}
+    scores = probes(encoder, plain, other)
+    scores |= {f"untrained_{name}": probes(untrained, plain, other)[name] for name in ("genre", "tempo_class")}
     lengths = encoder.num_tokens(plain.texts)
     states = np.concatenate(encoder.encode(plain.texts[:200], 128))
-    return figures | {
+    return scores | {
         "tokens_mean": float(np.mean(lengths)),
         "tokens_max": float(max(lengths)),
         "token_rms": float(np.sqrt(np.mean(states**2))),
@@ -188,14 +188,14 @@ A caption has {tokens_mean:.0f} tokens in the mean, at most {tokens_max:.0f}; th
 """
 
 
-def card(params: dict[str, Any], figures: dict[str, float], directory: Path, parameters: int, pieces: int) -> str:
+def card(params: dict[str, Any], scores: dict[str, float], directory: Path, parameters: int, pieces: int) -> str:
     first = params["first_seed"]
     named = {
         "first": first, "last": first + params["compositions"] - 1, "captions": params["captions"],
-        "steps": params["steps"], "batch": params["batch_size"], "fitted": figures["probe_fitted_on"],
-        "tested": figures["probe_tested_on"], "digest": shipping.digest(directory), "parameters": parameters, "pieces": pieces,
+        "steps": params["steps"], "batch": params["batch_size"], "fitted": scores["probe_fitted_on"],
+        "tested": scores["probe_tested_on"], "digest": shipping.digest(directory), "parameters": parameters, "pieces": pieces,
     }  # fmt: skip
-    return CARD.format(**named, **figures)
+    return CARD.format(**named, **scores)
 
 
 def main() -> None:
@@ -212,14 +212,14 @@ def main() -> None:
     model, _ = train(params, corpus, pieces)
     seconds = time.perf_counter() - start
     untrained = T5TextEncoder(build(params, len(pieces)).eval(), pieces)
-    figures = evaluate(params, T5TextEncoder(model, pieces), untrained) | {"seconds": seconds}
-    print(figures)
+    scores = evaluate(params, T5TextEncoder(model, pieces), untrained) | {"seconds": seconds}
+    print(scores)
     parameters = sum(weight.numel() for weight in model.parameters())
     shipping.export(arguments.out, model, pieces)
     (arguments.out / "README.md").write_text(
-        card(params, figures, arguments.out, parameters, len(pieces)), encoding="utf-8"
+        card(params, scores, arguments.out, parameters, len(pieces)), encoding="utf-8"
     )
-    write_json(arguments.metrics, {**figures, "steps": params["steps"]})
+    write_json(arguments.metrics, {**scores, "steps": params["steps"]})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from musicgen_lite import codec
 from musicgen_lite.io.audio import write
 from musicgen_lite.pretrained import shipped
 from pretraining import codec as training_command
-from pretraining import codec_figures, codec_state, losses, ship
+from pretraining import codec_metrics, codec_state, losses, ship
 from pretraining.codec_training import FULL_SCALE, LIBRARY_PAD, Training, build, crops, pad, scale_to_data
 from pretraining.manifest import write_manifest
 from pretraining.widen import widen
@@ -213,9 +213,9 @@ def test_a_tiny_rebuild_gives_weights_that_load(params: dict[str, Any], audio: n
         tmp_path / "models" / "codec",
         tmp_path / "codec.json",
     )
-    figures = json.loads((tmp_path / "codec.json").read_text())
-    assert figures["codes_used_0"] > 1
-    assert 1 < figures["perplexity_0"] <= figures["codes_used_0"]
+    scores = json.loads((tmp_path / "codec.json").read_text())
+    assert scores["codes_used_0"] > 1
+    assert 1 < scores["perplexity_0"] <= scores["codes_used_0"]
     assert ship.ship(tmp_path / "models", tmp_path / "weights") == ["codec"]
     place = shipped.path("codec", tmp_path / "weights")
     assert f"sha256 of model.safetensors: {write_manifest(tmp_path / 'weights')['codec']['model.safetensors']}" in (
@@ -225,13 +225,13 @@ def test_a_tiny_rebuild_gives_weights_that_load(params: dict[str, Any], audio: n
     wave = torch.from_numpy(audio[10:].astype(np.float32) / FULL_SCALE)
     codes = loaded.encode(wave)
     distance = losses.metric_mel(loaded.decode(codes), wave, RATE).mean()
-    assert float(distance) == pytest.approx(figures["log_mel_l1"], abs=1e-3)
+    assert float(distance) == pytest.approx(scores["log_mel_l1"], abs=1e-3)
 
 
 def test_a_recording_is_cut_to_windows_of_its_first_half_minute(tmp_path: Path) -> None:
     def lengths(seconds: float, rate: int) -> list[int]:
         write(tmp_path / "a.wav", np.full(round(seconds * rate), 0.25, np.float32), rate)
-        return [len(part) for part in codec_figures.windows(tmp_path / "a.wav", RATE)]
+        return [len(part) for part in codec_metrics.windows(tmp_path / "a.wav", RATE)]
 
     assert lengths(35.0, RATE) == [160000] * 3
     assert lengths(11.5, 8000) == [160000, 24000]
@@ -243,8 +243,8 @@ def test_figures_of_a_folder_of_recordings(tmp_path: Path, capsys: pytest.Captur
     model = codec_tiny.model()
     clips = np.round(3000 * codec_tiny.waves(3, 1000).numpy()).astype(np.int16)
     waves = {str(number): [clip] for number, clip in enumerate(clips)}
-    each = [codec_figures.evaluate(model, parts, codec_tiny.RATE)["si_sdr_db"] for parts in waves.values()]
-    codec_figures.measure(model, {}, waves, codec_tiny.RATE)
+    each = [codec_metrics.evaluate(model, parts, codec_tiny.RATE)["si_sdr_db"] for parts in waves.values()]
+    codec_metrics.measure(model, {}, waves, codec_tiny.RATE)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[3].split()[:4] == ["recordings,", "median", "of", "3"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from tests.stages import test_dependencies as dependencies
+from tests.support import dependencies
 from tests.support.project import ROOT, Project
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]

@@ -21,8 +21,7 @@ from musicgen_lite.scoring.metrics import HEADLINE
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
 from tests.pipeline.conftest import Base
-from tests.stages import test_dependencies as dependencies
-from tests.support import musicgen_checkpoint
+from tests.support import dependencies, musicgen_checkpoint
 from tests.support.project import ROOT, Project, stages_run
 
 pytestmark = pytest.mark.pipeline

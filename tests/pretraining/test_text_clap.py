@@ -25,7 +25,7 @@ def params() -> dict[str, Any]:
 
 
 def spans(params: dict[str, Any]) -> list[range]:
-    """Seeds that each training uses, figures included."""
+    """Seeds that each training uses, scores included."""
     words, sounds = params["text"], params["clap"]
     sizes = [(words["first_seed"], words["compositions"] + words["probe_fit"] + words["probe_test"])]
     sizes += [(model["first_seed"], sounds["clips"] + sounds["held_out"]) for model in sounds["models"].values()]
@@ -65,9 +65,9 @@ def test_the_shipped_encoder_understands_circumlocutions(params: dict[str, Any])
     untrained = T5TextEncoder(text_training.build(params["text"], len(pieces)).eval(), pieces)
     plain = text_training.compose(96_000_000, 600, 1)
     other = text_training.compose(97_000_000, 150, 1)
-    trained_figures, figures = (text_training.probes(one, plain, other) for one in (encoder, untrained))
-    assert trained_figures["genre"] >= figures["genre"] + 0.2
-    assert trained_figures["tempo_class"] >= figures["tempo_class"] + 0.2
+    trained_scores, scores = (text_training.probes(one, plain, other) for one in (encoder, untrained))
+    assert trained_scores["genre"] >= scores["genre"] + 0.2
+    assert trained_scores["tempo_class"] >= scores["tempo_class"] + 0.2
 
 
 def test_targets_and_loss_of_attributes() -> None:
@@ -117,12 +117,12 @@ def test_matching_loss_against_a_closed_form() -> None:
 
 def test_retrieval_against_a_hand_count() -> None:
     similarity = np.array([[0.9, 0.1, 0.2], [0.95, 0.5, 0.3], [0.1, 0.2, 0.25]])
-    figures = clap.retrieval(similarity)
+    scores = clap.retrieval(similarity)
     # Clips: the first is beaten by the second caption, the third by the second. Captions: the second by the first clip.
-    assert figures["audio_to_text_r1"] == pytest.approx(1 / 3)
-    assert figures["text_to_audio_r1"] == pytest.approx(2 / 3)
-    assert figures["matched"] == pytest.approx(0.55)
-    assert figures["mismatched"] == pytest.approx((0.1 + 0.2 + 0.95 + 0.3 + 0.1 + 0.2) / 6)
+    assert scores["audio_to_text_r1"] == pytest.approx(1 / 3)
+    assert scores["text_to_audio_r1"] == pytest.approx(2 / 3)
+    assert scores["matched"] == pytest.approx(0.55)
+    assert scores["mismatched"] == pytest.approx((0.1 + 0.2 + 0.95 + 0.3 + 0.1 + 0.2) / 6)
 
 
 @pytest.mark.slow
@@ -168,9 +168,9 @@ def test_a_tiny_clap_training(tmp_path: Path) -> None:
     pieces = tokenizer.train([caption for captions in clips.captions for caption in captions], 500, begin=True)
     model = clap.train(params, clips, pieces)
     scorer = clap.TransformersClap(model, clap_features.extractor(params), pieces)
-    figures = clap.evaluate(scorer, tmp_path, "tiny", params, Half())  # type: ignore[arg-type]
-    assert figures["pairs"] == 8
-    assert -1 <= figures["codec_mismatched"] <= 1
+    scores = clap.evaluate(scorer, tmp_path, "tiny", params, Half())  # type: ignore[arg-type]
+    assert scores["pairs"] == 8
+    assert -1 <= scores["codec_mismatched"] <= 1
     shipping.export(tmp_path / "out", model, clap_features.extractor(params), pieces)
     again = load_clap(str(tmp_path / "out"))
     np.testing.assert_allclose(again.embed_text(["slow techno"]), scorer.embed_text(["slow techno"]), atol=2e-2)

@@ -21,7 +21,7 @@ from musicgen_lite.report.comparison_page import comparison_page, trials
 from musicgen_lite.report.comparison_sounds import gather, loudness
 from musicgen_lite.report.comparison_text import comparison_text
 from musicgen_lite.report.votes import read_votes
-from tests.report.test_page import Reader, decoded
+from tests.support.pages import Reader, decoded
 from tests.support.runs_of_report import IDS, TRICKY, result, sounds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

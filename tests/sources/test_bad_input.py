@@ -15,8 +15,8 @@ import soundfile
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import Clip
 from musicgen_lite.sources import folder
-from tests.io.test_audio import mp3, without_length
-from tests.sources.test_folder import RATE, gather, make, tone
+from tests.support.audio_files import mp3, without_length
+from tests.support.clip_folders import RATE, gather, make, tone
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "bad-input.md"
 HEADER = "file_name,caption,start_s,end_s,track_id,split"

@@ -1,7 +1,5 @@
 """MusicCaps: its table, its split, and its audio by the real yt-dlp and ffmpeg from a local server."""
 
-import csv
-import io
 import os
 import re
 import shutil
@@ -22,32 +20,13 @@ from musicgen_lite.io.clips import Clip
 from musicgen_lite.sources import fetch as fetching
 from musicgen_lite.sources import ffmpeg, musiccaps
 from musicgen_lite.sources.fetch import Fetcher, Missing, Window
+from tests.support.musiccaps_tables import RATE, marked, row, wav, write_table
 from tests.support.server import Server
 
-HEADER = "ytid,start_s,end_s,audioset_positive_labels,aspect_list,caption,author_id,is_balanced_subset,is_audioset_eval"
-COLUMNS = HEADER.split(",")
-RATE = 8000
 REAL = "MUSICGEN_LITE_MUSICCAPS_CSV"
 needs_tools = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed (apt-get install ffmpeg)"
 )
-
-
-def row(ytid: str, start: float = 0, end: float = 2, caption: str = "Music.", held_out: bool = False) -> list[str]:
-    return [ytid, str(start), str(end), "/m/04rlf", "['loud', 'e-bass']", caption, "1", "False", str(held_out)]
-
-
-def write_table(path: Path, rows: list[list[str]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    return path
-
-
-def marked(seconds: float, rate: int = RATE) -> np.ndarray:
-    """A tone whose pitch names the second: 500 Hz in the first, 20 Hz more in each later one."""
-    time_s = np.arange(round(seconds * rate)) / rate
-    phase = np.cumsum(500 + 20 * np.floor(time_s)) / rate
-    return (0.3 * np.sin(2 * np.pi * phase)).astype(np.float32)
 
 
 def pitches(samples: np.ndarray, rate: int) -> list[int]:
@@ -58,12 +37,6 @@ def pitches(samples: np.ndarray, rate: int) -> list[int]:
         spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 16 * len(part)))
         found.append(round(float(np.argmax(spectrum)) * rate / (16 * len(part))))
     return found
-
-
-def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="WAV")
-    return buffer.getvalue()
 
 
 def fetcher(cache: Path, server: Server, **changes: object) -> Fetcher:

@@ -11,8 +11,8 @@ from musicgen_lite.params import Params
 from musicgen_lite.pretrained import shipped
 from stages import check
 from stages.runtime import EXTERNAL, resolve_model_path
-from tests.sources.test_musiccaps import row, write_table
-from tests.stages.test_download import parameters, place
+from tests.support.musiccaps_tables import row, write_table
+from tests.support.stage_folder import parameters, place
 
 __all__ = ["place"]  # the fixture
 

@@ -7,27 +7,13 @@ from typing import Any
 
 import pytest
 import soundfile
-from ruamel.yaml import YAML
 
-from musicgen_lite import params
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import ClipStore
 from stages import check, download
-from tests.sources.test_musiccaps import marked, row, wav, write_table
+from tests.support.musiccaps_tables import marked, row, wav, write_table
 from tests.support.server import Server
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def parameters(**data: Any) -> params.Params:
-    """The shipped parameters with some of `data` changed; `musiccaps__url` stands for data.musiccaps.url."""
-    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    tree["data"] |= {"rate": 8000, "seconds": 2.0, "prompt_seconds": 1.0}
-    tree["train"]["crop_seconds"] = tree["sample"]["seconds"] = 1.0
-    for name, value in data.items():
-        section, _, key = name.rpartition("__")
-        (tree["data"][section] if section else tree["data"])[key] = value
-    return params.parse(tree)
+from tests.support.stage_folder import parameters
 
 
 def of_videos(server: Server) -> dict[str, Any]:
@@ -41,16 +27,6 @@ def of_videos(server: Server) -> dict[str, Any]:
 def sound(name: str) -> bytes:
     """Four seconds that no other name has."""
     return wav(marked(4) * (0.5 + int(name.removeprefix("-v").removesuffix(".wav")) / 100))
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A queued experiment's copy of the tree: it works there, and the repository is elsewhere."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    monkeypatch.chdir(copy)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
-    return tmp_path
 
 
 @pytest.mark.skipif(

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from musicgen_lite import tracking
-
-from .test_tracking import begin, client, settings
+from tests.support.tracked_runs import begin, client, settings
 
 RUN_ID = "0123456789abcdef" * 2
 

@@ -10,8 +10,7 @@ import pytest
 from musicgen_lite import tracking
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import write_json
-
-from .test_tracking import begin, client, content, settings
+from tests.support.tracked_runs import begin, client, content, settings
 
 pytestmark = pytest.mark.slow
 

@@ -61,4 +61,4 @@ def _compare(runs: list[str], output: Path, prompts: int, seed: int, uri: str, e
     comparison_text(comparison)
     html = comparison_page(comparison, prompts, seed)
     write_text(output, html)
-    print(f"\n{output}: {len(html) / 1e6:.1f} MB, opens from disk: figures, curves, players and a blind listening test")
+    print(f"\n{output}: {len(html) / 1e6:.1f} MB, opens from disk: metrics, curves, players and a blind listening test")

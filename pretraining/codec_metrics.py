@@ -1,4 +1,4 @@
-"""Figures of a codec: `python -m pretraining.codec_figures [CODEC ...] [--recordings FOLDER]`.
+"""Metrics of a codec: `python -m pretraining.codec_metrics [CODEC ...] [--recordings FOLDER]`.
 
 Each codec (a directory, or a state of the training; today's shipped one by default) is measured on the held-out clips
 of both corpora and on the recordings of a folder: the first 30 s of each file, mono, in windows of 10 s.
@@ -55,15 +55,15 @@ def code(model: Any, wave: np.ndarray, rate: int) -> Coded:
 
 def summarise(clips: Sequence[Coded], size: int) -> dict[str, float]:
     """Means over clips, perplexities over all of their frames, speed."""
-    figures = {
+    scores = {
         "si_sdr_db": float(np.mean([clip.si_sdr for clip in clips])),
         "log_mel_l1": float(np.mean([clip.log_mel for clip in clips])),
         "times_real_time": sum(clip.seconds for clip in clips) / sum(clip.cpu_seconds for clip in clips),
     }
     for number, row in enumerate(torch.cat([clip.codes for clip in clips], dim=1)):
-        figures[f"perplexity_{number}"] = perplexity(row, size)
-        figures[f"codes_used_{number}"] = float(len(row.unique()))
-    return figures
+        scores[f"perplexity_{number}"] = perplexity(row, size)
+        scores[f"codes_used_{number}"] = float(len(row.unique()))
+    return scores
 
 
 def evaluate(model: Any, waves: Iterable[np.ndarray], rate: int) -> dict[str, float]:
@@ -90,30 +90,30 @@ def load(path: Path) -> EncodecModel:
     return model.eval()
 
 
-def show(name: str, figures: dict[str, float], size: int) -> None:
+def show(name: str, scores: dict[str, float], size: int) -> None:
     books = " ".join(
-        f"{value:.0f} ({100 * value / size:.0f} %)" for key, value in figures.items() if key.startswith("perplexity")
+        f"{value:.0f} ({100 * value / size:.0f} %)" for key, value in scores.items() if key.startswith("perplexity")
     )
     print(
-        f"{name[:44]:44} SI-SDR {figures['si_sdr_db']:6.2f} dB  log-mel L1 {figures['log_mel_l1']:.3f}  "
-        f"perplexity {books}  {figures['times_real_time']:.0f} x real time",
+        f"{name[:44]:44} SI-SDR {scores['si_sdr_db']:6.2f} dB  log-mel L1 {scores['log_mel_l1']:.3f}  "
+        f"perplexity {books}  {scores['times_real_time']:.0f} x real time",
         flush=True,
     )
 
 
 def measure(model: Any, sets: dict[str, list[np.ndarray]], recordings: dict[str, list[np.ndarray]], rate: int) -> None:
-    """Print the figures of `model` on each set of clips and on each recording, and the recordings' medians."""
+    """Print the scores of `model` on each set of clips and on each recording, and the recordings' medians."""
     size = model.config.codebook_size
     for name, clips in sets.items():
         show(name, evaluate(model, clips, rate), size)
     each = {name: [code(model, part, rate) for part in parts] for name, parts in recordings.items()}
     summaries = {name: summarise(clips, size) for name, clips in each.items()}
-    for name, figures in summaries.items():
-        show("  " + name, figures, size)
+    for name, scores in summaries.items():
+        show("  " + name, scores, size)
     if each:
         whole = summarise([clip for clips in each.values() for clip in clips], size)
         for key in ("si_sdr_db", "log_mel_l1"):
-            whole[key] = float(np.median([figures[key] for figures in summaries.values()]))
+            whole[key] = float(np.median([scores[key] for scores in summaries.values()]))
         show(f"recordings, median of {len(each)}", whole, size)
 
 

@@ -33,7 +33,7 @@ from stages.runtime import (
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(
+    encodec = codec.load(
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
         device=device,
@@ -42,7 +42,7 @@ def main(params: Params) -> None:
     clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     clips = ClipStore(CLIPS)
     windows = ClipWindows(
-        clips, Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     reference, prompted = halves(clips, params.sample.prompts)
     if doubt := few_tracks(reference, prompted):
@@ -57,15 +57,15 @@ def main(params: Params) -> None:
         tracks=tracks,
         reference=targets(windows, reference["id"].tolist()),
         real=real,
-        reconstruction=reconstructed(real, decoder),
+        reconstruction=reconstructed(real, encodec),
         noise=as_noise(real, EVALUATION_SEED),
         prompts=audio_prompts(windows, ids),
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
-    sets, bootstrap = embed_reference(sets_of_clips, Embedders(clap, decoder)), Bootstrap(params.score.bootstrap)
+    sets, bootstrap = embed_reference(sets_of_clips, Embedders(clap, encodec)), Bootstrap(params.score.bootstrap)
     scores = score_reference(sets_of_clips, sets, clap, bootstrap)
-    scores.update(token_consistency(real, decoder, bootstrap))
+    scores.update(token_consistency(real, encodec, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
     scores.notes |= origins(clap) | ({"tracks": doubt} if doubt else {})

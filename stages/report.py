@@ -30,17 +30,17 @@ from stages.runtime import (
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    decoder = codec.load(
+    encodec = codec.load(
         resolve_model_path(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles
     )
 
     def reconstruct(wave: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return decoder.decode(decoder.encode(torch.from_numpy(wave)[None]))[0].numpy()
+            return encodec.decode(encodec.encode(torch.from_numpy(wave)[None]))[0].numpy()
 
     record, results, count = read_json(RUN), ScoreFolders(*SCORES), params.codec.num_codebooks
-    windows = Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
-    sounds = page_sounds(SampleStore(SAMPLES), ClipWindows(ClipStore(CLIPS), windows), reconstruct, decoder.rate)
+    windows = Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+    sounds = page_sounds(SampleStore(SAMPLES), ClipWindows(ClipStore(CLIPS), windows), reconstruct, encodec.rate)
     sizes = None if "published" in record["training"] else params.model.decoder
     page = PageData(
         title=record["name"],
@@ -48,7 +48,7 @@ def main(params: Params) -> None:
         facts=run_facts(record, params.sample, params.train, sizes, params.data.source, params.seed),
         tables=results.tables(count),
         charts=charts(read_curves(CURVES), results.details()[0], count),
-        entries=page_entries(sounds, params.sample.seconds, decoder.rate / 2),
+        entries=page_entries(sounds, params.sample.seconds, encodec.rate / 2),
         prompts=params.sample.prompts,
         headline=results.headline(),
     )

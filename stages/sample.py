@@ -6,7 +6,6 @@ from functools import partial
 from itertools import groupby
 
 import numpy as np
-import torch
 
 from musicgen_lite import codec, models, text
 from musicgen_lite.clap import load as load_clap
@@ -16,7 +15,7 @@ from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
-from musicgen_lite.models.core.conditions import Conditions, stack_prompts
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.sources.splits import halves
@@ -48,34 +47,32 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
     fixed = list(params.sample.fixed_prompts)
     if remark := encoder.coverage_warning(fixed, "sample.fixed_prompts"):
         print(remark)
-    for number, embedding in enumerate(encoder.encode(fixed, params.text.max_tokens)):
-        # Halved like the stored captions.
-        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding.astype(np.float16))
+    for number, embedding in enumerate(text.encode_stored(encoder, fixed, params.text.max_tokens)):
+        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
 
 
 def conditions(group: Sequence[Item], special: int) -> Conditions:
     """The conditions of items of one kind; `special` is the token id that pads the prompts of short clips."""
     prompts = [item.prompt for item in group if item.prompt is not None]
-    prompt = stack_prompts(prompts, special) if prompts else None
-    return Conditions.from_texts([torch.from_numpy(item.text.astype(np.float32)) for item in group], prompt)
+    return Conditions.from_arrays([item.text for item in group], prompts, special)
 
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
-    decoder = codec.load(
+    encodec = codec.load(
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
         device=device,
         trusted=params.trusted_pickles,
     )
     encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
-    check_parts(MODEL, model.config, decoder.fingerprint, encoder.fingerprint)
+    check_parts(MODEL, model.config, encodec.fingerprint, encoder.fingerprint)
     clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
-    frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
-    steps = prepare(model, cfg.weights)
+    frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)
+    decoder = prepare(model, cfg.weights)
     with atomic_dir(SAMPLES) as part:
         writer = SampleWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
@@ -84,17 +81,17 @@ def main(params: Params) -> None:
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
             given = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
-            codes = generate(model, given, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=steps)
-            decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in decoder.decode(chunk).cpu().numpy())
+            codes = generate(model, given, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=decoder)
+            decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in encodec.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
-            fit = partial(clap.similarity, [item.caption for item in group], decoder.rate)
+            fit = partial(clap.similarity, [item.caption for item in group], encodec.rate)
             ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, cfg.candidates)
                 item = group[owner]
                 score, picked = float(ranking.scores[owner, candidate]), int(ranking.picked[owner]) == candidate
                 sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption)
-                writer.add(sample, wave, decoder.rate)
+                writer.add(sample, wave, encodec.rate)
         writer.close()
 
 

@@ -26,7 +26,7 @@ from stages.runtime import (
 
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    decoder = codec.load(
+    encodec = codec.load(
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
         device=device,
@@ -41,10 +41,10 @@ def main(params: Params) -> None:
             trusted=params.trusted_pickles,
             parameter="score.judge",
         )
-    embedders, bootstrap = Embedders(clap, decoder, judge), Bootstrap(params.score.bootstrap)
+    embedders, bootstrap = Embedders(clap, encodec, judge), Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
     windows = ClipWindows(
-        clips, Windows(decoder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     sets = load_reference(REFERENCE, embedders, windows.target)
     tracks = dict(zip(clips.index["id"], clips.index["track_id"], strict=True))

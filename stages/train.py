@@ -13,7 +13,7 @@ from musicgen_lite.params import Params
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.export import TrainingResult
 from musicgen_lite.training.fit import TrainingPaths, fit
-from musicgen_lite.training.pretrained import import_pretrained
+from musicgen_lite.training.import_musicgen import import_pretrained
 from musicgen_lite.training.preview import previewer
 from stages.runtime import (
     CURVES,

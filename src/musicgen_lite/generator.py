@@ -135,9 +135,10 @@ class Generator:
         sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
         self._check(prompt, seconds, candidates)
         start = time.perf_counter()
-        prompt_codes = None if style is None else self._style(style)
+        audio_prompts = [] if style is None else [self._style(style)]
         prefix_codes = None if continued is None else self._encode(continued, self._read(continued))
-        conditions = Conditions.from_texts([torch.from_numpy(self._embed(prompt))], prompt_codes)
+        texts = text.encode_stored(self.text, [prompt], self.model.config.max_text)
+        conditions = Conditions.from_arrays(texts, audio_prompts)
         prefix_frames, rate = 0 if prefix_codes is None else prefix_codes.shape[2], self.codec.rate
         frames = prefix_frames + audio.num_frames(seconds, rate, self.codec.frame_rate)
         codes = generate_long(
@@ -171,10 +172,6 @@ class Generator:
         if not 1 <= candidates <= MAX_CANDIDATES:
             raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
 
-    def _embed(self, prompt: str) -> np.ndarray:
-        # In the precision in which captions are stored for training.
-        return self.text.encode([prompt], self.model.config.max_text)[0].astype(np.float16).astype(np.float32)
-
     def _read(self, path: str | Path, end_s: float | None = None) -> np.ndarray:
         """Mono samples `[T]` of a file at the codec's rate."""
         samples, rate = audio.read(path, end_s=end_s)
@@ -191,12 +188,12 @@ class Generator:
             )
         return self.codec.encode(torch.from_numpy(samples)[None]).cpu()
 
-    def _style(self, path: str | Path) -> torch.Tensor:
-        """Codes `[1, N_q, P]` of the first seconds of a file, as many frames as the model was trained on."""
+    def _style(self, path: str | Path) -> np.ndarray:
+        """Codes `[N_q, P]` of the first seconds of a file, as many frames as the model was trained on."""
         if self.model.config.type != "b":
             raise UserError(
                 f"{path}: this model takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
                 "--continue to go on from the clip"
             )
         length = self.model.config.max_prompt_frames * self.codec.hop
-        return self._encode(path, self._read(path, length / self.codec.rate)[:length])
+        return self._encode(path, self._read(path, length / self.codec.rate)[:length])[0].numpy()

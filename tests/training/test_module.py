@@ -83,7 +83,7 @@ def test_the_loss_is_the_sum_over_valid_cells_of_each_clip_alone(tmp_path: Path,
     cells = data.cells([SampleRef(clip) for clip in clips])
     if type == "a":
         assert scores["val_loss"] == pytest.approx(float(expected.sum()) / cells, rel=1e-5)
-        assert scores["val_loss_q1"] == pytest.approx(float(expected[1]) / (cells / 2), rel=1e-5)
+        assert scores["val_loss_q2"] == pytest.approx(float(expected[1]) / (cells / 2), rel=1e-5)
         assert "val_loss_prompt" not in scores
     else:
         assert scores["val_loss_prompt"] == pytest.approx(float(expected.sum()) / cells, rel=1e-5)

@@ -21,11 +21,11 @@ def load(
 
     name: `embedded` (shipped with the project), a directory that holds `config.json` and `model.safetensors`, a model
     of the hub (see `pretrained.locate`, also for `trusted`), or of the `encodec` package `encodec_24khz` or a path that
-    ends in .th (see `codec.package`). Raises UserError naming `parameter` and what is missing, damaged or not supported.
+    ends in .th (see `codec.encodec_package`). Raises UserError naming `parameter` and what is missing, damaged or not supported.
     """
-    from musicgen_lite.codec import hub, package
+    from musicgen_lite.codec import encodec_package, hub
 
-    backend = package if package.is_named(name) else hub
+    backend = encodec_package if encodec_package.is_named(name) else hub
     return backend.load(
         name, num_codebooks=num_codebooks, device=torch.device(device), trusted=trusted, parameter=parameter
     )

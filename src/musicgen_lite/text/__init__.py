@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from musicgen_lite.text.base import TextEncoder, batches
+from musicgen_lite.text.base import TextEncoder, batches, encode_stored
 from musicgen_lite.text.coverage import coverage_warning
 
 if TYPE_CHECKING:  # torch takes seconds to load
     import torch
 
-__all__ = ["TextEncoder", "batches", "coverage_warning", "load", "tokenizer"]
+__all__ = ["TextEncoder", "batches", "coverage_warning", "encode_stored", "load", "tokenizer"]
 PARAMETER = "text.name"
 
 

@@ -39,6 +39,11 @@ class TextEncoder(Protocol):
         ...
 
 
+def encode_stored(encoder: TextEncoder, texts: Sequence[str], max_tokens: int) -> list[np.ndarray]:
+    """`encode` in half precision, as the stage `embed` stores captions: a model generates from what it was trained on."""
+    return [vectors.astype(np.float16) for vectors in encoder.encode(texts, max_tokens)]
+
+
 def batches(lengths: Sequence[int], size: int) -> list[list[int]]:
     """The indices of texts of these `lengths`, `size` to a batch, those of equal length side by side.
 

@@ -108,7 +108,7 @@ class Curves(Callback):
         nll, cells = sums[:-1].cpu(), float(sums[-1])
         row = {"step": trainer.global_step, "epoch": trainer.global_step * self.passes_per_step}
         row["train_loss"] = float(nll.sum() / cells)
-        row |= {f"train_loss_q{q}": float(value * len(nll) / cells) for q, value in enumerate(nll)}
+        row |= {f"train_loss_q{q}": float(value * len(nll) / cells) for q, value in enumerate(nll, start=1)}
         row |= pl_module.validation
         row["learning_rate"] = self._last_learning_rate(trainer)
         row["grad_norm"] = self._norms / max(self._steps, 1)

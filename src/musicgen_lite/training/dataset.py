@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_lite.models.core.conditions import Conditions, stack_prompts
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.keyed_random import keyed_choice, keyed_uniform
 
@@ -88,12 +88,12 @@ class TokenDataset:
         return sample.epoch is None or keyed_uniform(self.seed, sample.epoch, sample.clip, condition) >= dropout
 
     def _conditions(self, samples: Sequence[SampleRef]) -> Conditions:
-        texts = [torch.from_numpy(self._text(sample).astype(np.float32)) for sample in samples]
-        prompt = None
-        if self.dropout_audio is not None:
-            prompts = [self.corpus.prompts[sample.clip].T for sample in samples]
-            prompt = stack_prompts(prompts, self.corpus.codebook_size)
-        conditions = Conditions.from_texts(texts, prompt)
+        clips = [] if self.dropout_audio is None else [sample.clip for sample in samples]
+        conditions = Conditions.from_arrays(
+            [self._text(sample) for sample in samples],
+            [self.corpus.prompts[clip].T for clip in clips],
+            self.corpus.codebook_size,
+        )
         text = torch.tensor([self._kept(sample, "text", self.dropout_text) for sample in samples])
         audio = torch.tensor([self._kept(sample, "audio", self.dropout_audio or 0.0) for sample in samples])
         return dataclasses.replace(

@@ -55,14 +55,14 @@ def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
 def validation_scores(sums: Tensor, frame_rate: float) -> dict[str, float]:
     """Scores from the `validation_sums` of all batches together.
 
-    `val_loss` (nats per token, given the text), `val_loss_q0` … of each codebook, `bits_per_second` of audio, and
+    `val_loss` (nats per token, given the text), `val_loss_q1` … of each codebook, `bits_per_second` of audio, and
     `val_loss_prompt`, given the audio prompt as well, for models that read one.
     """
     nll, frames = sums[:, :-1].cpu(), sums[:, -1].cpu()
     num_codebooks = nll.shape[1]
     loss = float(nll[0].sum() / (frames[0] * num_codebooks))
     scores = {"val_loss": loss, "bits_per_second": loss / math.log(2) * num_codebooks * frame_rate}
-    scores |= {f"val_loss_q{q}": float(value / frames[0]) for q, value in enumerate(nll[0])}
+    scores |= {f"val_loss_q{q}": float(value / frames[0]) for q, value in enumerate(nll[0], start=1)}
     if frames[1]:
         scores["val_loss_prompt"] = float(nll[1].sum() / (frames[1] * num_codebooks))
     return scores

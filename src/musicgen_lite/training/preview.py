@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from musicgen_lite import codec, text
 from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.io import audio
@@ -22,22 +19,21 @@ def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Ca
     prompts = list(params.sample.fixed_prompts)
     if not prompts:
         return lambda model, step: None
-    decoder = codec.load(
+    encodec = codec.load(
         resolve(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles
     )
     encoder = text.load(resolve(params.text.name), trusted=params.trusted_pickles)
-    # Encoded once, so that the encoder can be freed; in half precision like the stored captions.
-    embeddings = [vectors.astype(np.float16) for vectors in encoder.encode(prompts, params.text.max_tokens)]
-    conditions = Conditions.from_texts([torch.from_numpy(embedding) for embedding in embeddings])
+    # Encoded once, so that the encoder can be freed.
+    conditions = Conditions.from_arrays(text.encode_stored(encoder, prompts, params.text.max_tokens))
     del encoder
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance)
-    frames, length = audio.num_frames(cfg.seconds, decoder.rate, decoder.frame_rate), round(cfg.seconds * decoder.rate)
+    frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)
 
     def preview(model: LanguageModel, step: int) -> None:
         device = next(model.parameters()).device
         codes = generate(model, conditions.to(device), frames, sampling, range(len(prompts)))
-        for number, wave in enumerate(decoder.decode(codes.cpu()).numpy()):
-            audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave[:length], decoder.rate)
+        for number, wave in enumerate(encodec.decode(codes.cpu()).numpy()):
+            audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave[:length], encodec.rate)
 
     return preview

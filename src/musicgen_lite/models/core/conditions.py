@@ -64,6 +64,17 @@ class Conditions:
         has_prompt = torch.full((len(texts),), prompt is not None)
         return cls(padded, torch.arange(longest) < lengths[:, None], prompt, lengths > 0, has_prompt)
 
+    @classmethod
+    def from_arrays(
+        cls, texts: Sequence[np.ndarray], prompts: Sequence[np.ndarray] = (), special: int = 0
+    ) -> "Conditions":
+        """Rows of stored text embeddings `[L_i, D_t]` and, where given, of audio prompts' codes `[N_q, P_i]`.
+
+        special: the id K, with which shorter prompts are padded.
+        """
+        prompt = stack_prompts(prompts, special) if prompts else None
+        return cls.from_texts([torch.from_numpy(text.astype(np.float32)) for text in texts], prompt)
+
     @staticmethod
     def cat(batches: Sequence["Conditions"]) -> "Conditions":
         """The rows of several batches in one; shorter texts are padded, and rows without a prompt get a masked one."""

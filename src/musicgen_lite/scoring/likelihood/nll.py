@@ -19,7 +19,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
-from musicgen_lite.models.core.conditions import Conditions, stack_prompts
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.scoring.likelihood.baselines import NAMES, Baselines
 from musicgen_lite.scoring.metrics import codebook_estimate, columns
@@ -216,12 +216,12 @@ def _batch_nll(
     device = next(model.parameters()).device
     cut = [examples[part.row].codes[:, part.start : part.stop] for part in parts]
     codes = torch.from_numpy(np.stack(cut).astype(np.int64)).to(device)
-    texts = [torch.from_numpy(examples[text_of[part.row]].text.astype(np.float32)) for part in parts]
-    prompt = None
-    if variant.prompt != "none":
-        prompts = [examples[prompt_of[part.row]].prompt for part in parts]
-        prompt = stack_prompts(prompts, model.config.codebook_size)
-    conditions = Conditions.from_texts(texts, prompt)
+    prompts = [] if variant.prompt == "none" else [examples[prompt_of[part.row]].prompt for part in parts]
+    conditions = Conditions.from_arrays(
+        [examples[text_of[part.row]].text for part in parts],
+        [prompt for prompt in prompts if prompt is not None],
+        model.config.codebook_size,
+    )
     if variant.text == "none":
         conditions = conditions.without_text()
     return cell_nll(model(codes, conditions.to(device)), codes).double().sum(dim=2).cpu().numpy()

@@ -12,7 +12,7 @@ from musicgen_lite.models import Conditions
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import Params
 from musicgen_lite.training.corpus import Corpus
-from musicgen_lite.training.pretrained import import_pretrained
+from musicgen_lite.training.import_musicgen import import_pretrained
 from tests.support import musicgen_checkpoint
 from tests.support.corpora import tiny_params, write_store
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from musicgen_lite import codec
-from musicgen_lite.codec import package
+from musicgen_lite.codec import encodec_package
 from musicgen_lite.errors import UserError
 from tests.support.server import Server
 
@@ -20,7 +20,7 @@ from tests.support.server import Server
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where torch would keep the package's checkpoint: an empty place."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch" / "hub" / "checkpoints" / package.FILE
+    return tmp_path / "torch" / "hub" / "checkpoints" / encodec_package.FILE
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_its_own_checkpoint_is_fetched_once_and_must_be_the_one_it_names(
 ) -> None:
     import encodec
 
-    monkeypatch.setattr(package, "DIGEST", hashlib.sha256(checkpoint).hexdigest()[:8])
+    monkeypatch.setattr(encodec_package, "DIGEST", hashlib.sha256(checkpoint).hexdigest()[:8])
     sent = checkpoint + b"!"
     with Server(lambda name: sent) as server:
         monkeypatch.setattr(encodec.model, "ROOT_URL", server.url + "/")
@@ -81,7 +81,7 @@ def test_without_a_network_its_own_checkpoint_is_refused_with_where_to_put_it(
 ) -> None:
     encodec = pytest.importorskip("encodec")
     monkeypatch.setattr(encodec.model, "ROOT_URL", "http://127.0.0.1:9/")  # nothing listens there
-    with pytest.raises(UserError, match=rf"could not be fetched .*put {re.escape(package.FILE)} there"):
+    with pytest.raises(UserError, match=rf"could not be fetched .*put {re.escape(encodec_package.FILE)} there"):
         codec.load("encodec_24khz", num_codebooks=4)
 
 

@@ -173,6 +173,7 @@ class DecoderParams(Section):
     heads: int = Field(ge=1, le=256)
     dropout: float = Fraction
     positions: Literal["sinusoidal", "learned"]
+    pointer_dim: int = Field(ge=0, le=1024)
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "DecoderParams":

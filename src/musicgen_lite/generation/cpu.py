@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from musicgen_lite.generation import kernels
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
+from musicgen_lite.models.core.pointer import TINY, PointerHead, cells_of
 from musicgen_lite.models.core.transformer import Block, CrossBlock
 
 WEIGHTS = ("float32", "bfloat16", "int8")
@@ -41,6 +42,7 @@ class CpuDecoder:
         self.layers = [_layer(block, stored) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)
         self.table = model.code_embedding.weight.detach().numpy()
+        self.pointer = None if model.pointer is None else _pointer(model.pointer)
         self.heads = [pack(head, stored) for head in (model.head if model.flattened else [model.head.flatten(0, 1)])]
 
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
@@ -62,8 +64,15 @@ class CpuDecoder:
         state.step += 1
         weight, scale = self.heads[state.codebooks[s] % len(self.heads)]
         logits = np.empty((len(x), len(weight)), np.float32)
-        kernels.matmul(kernels.layer_norm(x, *self.norm), weight, scale, logits)
-        return torch.from_numpy(logits).unflatten(1, (-1, self.config.codebook_size))
+        hidden = kernels.layer_norm(x, *self.norm)
+        kernels.matmul(hidden, weight, scale, logits)
+        cell_logits = logits.reshape(len(x), -1, self.config.codebook_size)
+        if self.pointer is not None and state.pointer is not None:
+            state.pointer.record(cells, state.layout, s - 1)
+            keys, codes = state.pointer.keys.numpy(), state.pointer.codes.numpy()
+            found = np.array(cells_of(state.layout, s), np.int64)
+            kernels.point(cell_logits, hidden, self.pointer, keys, codes, found, np.float32(TINY))
+        return torch.from_numpy(cell_logits)
 
     def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
         """Codes `[B, C]` from logits `[branches, B, C, K]`; see `sampling.draw`."""
@@ -89,6 +98,12 @@ def _layer(block: Block, stored: str) -> dict[str, tuple[Any, ...]]:
         cross = block.cross
         parts["cross"] = _norm(block.cross_norm), pack(cross.q.weight, stored), pack(cross.out.weight, stored)
     return parts
+
+
+def _pointer(head: PointerHead) -> tuple[np.ndarray, ...]:
+    """Its weights in float32, in the order of the kernel's argument."""
+    parts = head.query, head.key, head.gate, head.gate_bias, head.temperature.exp()
+    return tuple(part.detach().float().contiguous().numpy() for part in parts)
 
 
 def _norm(norm: nn.LayerNorm) -> tuple[np.ndarray, np.ndarray]:

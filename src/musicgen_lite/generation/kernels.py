@@ -292,6 +292,72 @@ def embed(cells: Any, codebook_offsets: Any, table: Any, step_embedding: Any) ->
     return out
 
 
+@inline_kernel
+def _unit(x: Any, matrix: Any, out: Any) -> None:
+    """out `[p]`: x `[d]` times matrix `[d, p]`, at length 1."""
+    out[:] = 0
+    for i in range(len(x)):
+        for j in range(len(out)):
+            out[j] += x[i] * matrix[i, j]
+    squares = np.float32(0)
+    for j in range(len(out)):
+        squares += out[j] * out[j]
+    length = max(np.float32(math.sqrt(squares)), np.float32(1e-12))
+    for j in range(len(out)):
+        out[j] /= length
+
+
+@inline_kernel
+def _softmax(x: Any) -> None:
+    """x `[n]` as probabilities, in place."""
+    highest = x.max()
+    total = np.float32(0)
+    for i in range(len(x)):
+        x[i] = _exp(x[i] - highest)
+        total += x[i]
+    for i in range(len(x)):
+        x[i] /= total
+
+
+@kernel
+def point(logits: Any, hidden: Any, head: Any, keys: Any, codes: Any, cells: Any, tiny: float) -> None:
+    """Turn logits `[R, C, K]` into log-probabilities, mixed with what each cell points at; see `PointerHead.step`.
+
+    hidden: `[R, d]`; head: query and key `[N_q, d, p]`, gate `[N_q, d]`, its bias and the temperature `[N_q]`; keys, codes:
+    the cache, `[R, N_q, T, p]` and `[R, N_q, T]`; cells: `[n, 3]`, slot, codebook and frame of each cell of the step.
+    """
+    rows, _, size = logits.shape
+    query, key, gates, gate_bias, temperature = head
+    state = np.empty(query.shape[2], np.float32)
+    pointed = np.empty(size, np.float32)
+    for r in range(rows):
+        for n in range(len(cells)):
+            slot, q, frame = cells[n, 0], cells[n, 1], cells[n, 2]
+            share = np.float32(0)
+            pointed[:] = 0
+            if frame > 0:
+                _unit(hidden[r], query[q], state)
+                weights = np.empty(frame, np.float32)
+                for t in range(frame):
+                    score = np.float32(0)
+                    for j in range(len(state)):
+                        score += state[j] * keys[r, q, t, j]
+                    weights[t] = score * temperature[q]
+                _softmax(weights)
+                for t in range(frame):
+                    if codes[r, q, t] < size:
+                        pointed[codes[r, q, t]] += weights[t]
+                share = gate_bias[q]
+                for i in range(hidden.shape[1]):
+                    share += gates[q, i] * hidden[r, i]
+                share = np.float32(1) / (np.float32(1) + _exp(-share))
+            out = logits[r, slot]
+            _softmax(out)
+            for k in range(size):
+                out[k] = np.float32(math.log((np.float32(1) - share) * out[k] + share * pointed[k] + tiny))
+            _unit(hidden[r], key[q], keys[r, q, frame])
+
+
 @kernel
 def draw(logits: Any, scales: Any, uniforms: Any, temperature: float, top_k: int, top_p: float) -> Any:
     """Codes `[B, C]` from logits `[branches, B, C, K]`, mixed with a scale for each branch; see `sampling.draw`."""

@@ -99,6 +99,7 @@ def model_config(params: Params, corpus: Corpus) -> ModelConfig:
         heads=decoder.heads,
         dropout=decoder.dropout,
         positions=decoder.positions,
+        pointer_dim=decoder.pointer_dim,
         max_frames=crop_frames(params, corpus),
         max_text=corpus.max_text,
         max_prompt_frames=corpus.prompt_frames,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from musicgen_lite import patterns
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.config import ModelConfig
+from musicgen_lite.models.core.pointer import PointerCache, PointerHead
 from musicgen_lite.models.core.transformer import INIT_STD, Block, Context, LayerCache, key_bias, sinusoids
 from musicgen_lite.patterns import Layout
 
@@ -31,6 +32,7 @@ class DecodingState:
     codebook_offsets: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
     codebooks: list[int]  # of each step, in a flattened pattern
     prefix_length: int  # positions of the prefix, before the first step
+    pointer: PointerCache | None = None
     step: int = 0
 
     def first(self, rows: int) -> "DecodingState":
@@ -40,6 +42,7 @@ class DecodingState:
             context=self.context.first(rows),
             bias=None if self.bias is None else self.bias[:rows],
             caches=[cache.first(rows) for cache in self.caches],
+            pointer=self.pointer.first(rows) if self.pointer else None,
         )
 
 
@@ -94,6 +97,9 @@ class LanguageModel(nn.Module, ABC):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.d_model)
         self.head = nn.Parameter(torch.empty(config.num_codebooks, config.codebook_size, config.d_model))
+        self.pointer = (
+            PointerHead(config.num_codebooks, config.d_model, config.pointer_dim) if config.pointer_dim else None
+        )
 
     def initialise(self) -> None:
         """Draw all weights from the global generator: normal, with residual branches scaled down as in GPT-2."""
@@ -104,6 +110,8 @@ class LanguageModel(nn.Module, ABC):
             if name.endswith(("out.weight", "down.weight")):
                 nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * self.config.layers))
         nn.init.normal_(self.head, std=INIT_STD)
+        if self.pointer is not None:
+            self.pointer.initialise()
         if self.config.positions == "learned":
             nn.init.normal_(self.position_embedding, std=INIT_STD)
 
@@ -128,8 +136,11 @@ class LanguageModel(nn.Module, ABC):
             x = block(x, bias, context)
         # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
         hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
-        hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1).flatten(1, 2)
-        return torch.bmm(hidden, self.head.transpose(1, 2)).unflatten(1, (len(codes), -1)).transpose(0, 1)
+        hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1)
+        logits = torch.bmm(hidden.flatten(1, 2), self.head.transpose(1, 2)).unflatten(1, (len(codes), -1))
+        if self.pointer is not None:
+            logits = self.pointer(logits, hidden, codes)
+        return logits.transpose(0, 1)
 
     def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor | None = None) -> DecodingState:
         """Allocate caches for `frames` frames and fill them in one pass through all blocks.
@@ -151,6 +162,7 @@ class LanguageModel(nn.Module, ABC):
             codebook_offsets=layout.input_codebook * self.entries,
             codebooks=layout.codebook[:, 0].tolist(),
             prefix_length=prefix_length,
+            pointer=self.pointer.new_cache(len(conditions), frames) if self.pointer else None,
         )
         inputs = [] if context.prefix is None else [context.prefix]
         if prompt_tokens is not None and prompt_tokens.shape[1]:
@@ -160,6 +172,8 @@ class LanguageModel(nn.Module, ABC):
             x = torch.cat(inputs, dim=1)
             for block, cache in zip(self.blocks, state.caches, strict=True):
                 x = block(x, bias, context, cache)
+            if self.pointer is not None and state.pointer is not None and prompt_tokens is not None and state.step:
+                self.pointer.fill(state.pointer, self.norm(x[:, prefix_length:]), prompt_tokens, layout)
         return state
 
     def _embed_prompt(self, prompt_tokens: Tensor, state: DecodingState) -> Tensor:
@@ -178,8 +192,12 @@ class LanguageModel(nn.Module, ABC):
         state.step += 1
         hidden = self.norm(x[:, 0])
         if self.flattened:
-            return F.linear(hidden, self.head[state.codebooks[s]])[:, None]
-        return F.linear(hidden, self.head.flatten(0, 1)).unflatten(1, self.head.shape[:2])
+            logits = F.linear(hidden, self.head[state.codebooks[s]])[:, None]
+        else:
+            logits = F.linear(hidden, self.head.flatten(0, 1)).unflatten(1, self.head.shape[:2])
+        if self.pointer is not None and state.pointer is not None:
+            logits = self.pointer.step(logits, hidden, cells, state.pointer, state.layout, s)
+        return logits
 
     def _layout(self, frames: int, device: torch.device) -> Layout:
         if frames > self.config.max_frames:

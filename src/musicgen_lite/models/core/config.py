@@ -34,6 +34,7 @@ class ModelConfig:
     text: str  # fingerprint
     dropout: float = 0.0
     positions: str = "sinusoidal"  # or "learned"
+    pointer_dim: int = 0  # width of the pointer head's queries and keys; 0: no pointer head
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -52,10 +53,10 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """The inverse of `to_dict`; ValueError names missing and unknown keys."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
-            raise ValueError(
-                f"missing keys: {sorted(names - set(values)) or 'none'}; unknown keys: {sorted(set(values) - names) or 'none'}"
-            )
+        """The inverse of `to_dict`; ValueError names missing and unknown keys. A file may lack what has a default."""
+        fields = dataclasses.fields(cls)
+        missing = {field.name for field in fields if field.default is dataclasses.MISSING} - set(values)
+        unknown = set(values) - {field.name for field in fields}
+        if missing or unknown:
+            raise ValueError(f"missing keys: {sorted(missing) or 'none'}; unknown keys: {sorted(unknown) or 'none'}")
         return cls(**values)

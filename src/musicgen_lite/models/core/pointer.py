@@ -1,0 +1,139 @@
+"""A pointer head: it may predict a code by pointing at an earlier cell of the clip that holds it.
+
+Music returns, bar by bar and loop by loop. A decoder has to learn attention that finds what returns, values that carry its
+codes, and a head that reads them again, all at once; here the codes are taken as they are, and only the finding is
+learned. Pointer networks (Vinyals et al. 2015, arXiv:1506.03134), mixed with a softmax over the vocabulary (Merity et al.
+2016, arXiv:1609.07843).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicgen_lite.patterns import Layout
+
+TEMPERATURE = 8.0  # factor of the cosines at the start
+GATE_BIAS = -2.0  # at the start a tenth of the probability points
+QUERY_STD = 0.05
+TINY = 1e-9
+
+
+@dataclass
+class PointerCache:
+    """What a decoding can point at: keys `[B, N_q, T, p]`, and the codes `[B, N_q, T]` of the cells that are known."""
+
+    keys: Tensor
+    codes: Tensor
+
+    def first(self, rows: int) -> "PointerCache":
+        """That of the first rows of the batch; it writes into the same memory."""
+        return PointerCache(self.keys[:rows], self.codes[:rows])
+
+    def record(self, cells: Tensor, layout: Layout, step: int) -> None:
+        """Put the codes of a step's cells `[B, C]` into the cache; there is no step before the first."""
+        for slot, codebook, frame in cells_of(layout, step) if step >= 0 else ():
+            self.codes[:, codebook, frame] = cells[:, slot]
+
+
+class PointerHead(nn.Module):
+    """Mixes each cell's distribution over K codes with one over the earlier cells of the same codebook.
+
+    A cell attends to earlier ones by the cosine of their hidden states, which have read all that came before a cell and
+    not the cell itself: where the music before was alike, the code that followed is likely again.
+    """
+
+    def __init__(self, num_codebooks: int, d_model: int, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(num_codebooks, d_model, dim))
+        self.key = nn.Parameter(torch.empty(num_codebooks, d_model, dim))
+        self.gate = nn.Parameter(torch.empty(num_codebooks, d_model))
+        self.gate_bias = nn.Parameter(torch.empty(num_codebooks))
+        self.temperature = nn.Parameter(torch.empty(num_codebooks))  # its logarithm
+
+    def initialise(self) -> None:
+        """Draw the weights; keys start as queries, so that equal states find each other from the first step."""
+        nn.init.normal_(self.query, std=QUERY_STD)
+        self.key.data.copy_(self.query.data)
+        nn.init.zeros_(self.gate)
+        nn.init.constant_(self.gate_bias, GATE_BIAS)
+        nn.init.constant_(self.temperature, math.log(TEMPERATURE))
+
+    def forward(self, logits: Tensor, hidden: Tensor, codes: Tensor) -> Tensor:
+        """Log-probabilities `[N_q, B, T, K]` from logits of that shape, hidden states `[N_q, B, T, d]`, codes `[B, N_q, T]`.
+
+        Of codes outside of the codebook, such as the special id of padding, none is ever pointed at.
+        """
+        queries, keys = self._project(hidden, self.query), self._project(hidden, self.key)
+        scores = torch.matmul(queries, keys.transpose(2, 3)) * self.temperature.float().exp()[:, None, None, None]
+        frames = codes.shape[2]
+        later = torch.ones(frames, frames, dtype=torch.bool, device=codes.device).triu()
+        weights = scores.masked_fill(later, -torch.inf)[:, :, 1:].softmax(-1)
+        pointed = torch.matmul(weights, self._one_hot(codes.transpose(0, 1), logits.shape[-1]))
+        gate = self._gate(hidden)
+        # The first frame has nothing before it.
+        first = F.log_softmax(logits[:, :, :1].float(), -1)
+        return torch.cat([first, mix(logits[:, :, 1:], pointed, gate[:, :, 1:])], dim=2)
+
+    def _project(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        """Unit vectors `[N_q, B, T, p]`, in float32."""
+        return F.normalize(torch.matmul(hidden, weight[:, None]).float(), dim=-1)
+
+    def _gate(self, hidden: Tensor) -> Tensor:
+        """How much of each cell's distribution points, as a logit `[N_q, B, T, 1]`."""
+        return (torch.matmul(hidden, self.gate[:, None, :, None]).float()) + self.gate_bias[:, None, None, None].float()
+
+    def _one_hot(self, codes: Tensor, size: int) -> Tensor:
+        return F.one_hot(codes.clamp_max(size), size + 1)[..., :size].float()
+
+    def new_cache(self, rows: int, frames: int) -> PointerCache:
+        """A cache for `rows` clips of `frames` frames."""
+        count, _, dim = self.query.shape
+        return PointerCache(
+            self.query.new_zeros(rows, count, frames, dim),
+            torch.zeros(rows, count, frames, dtype=torch.int64, device=self.query.device),
+        )
+
+    def fill(self, cache: PointerCache, hidden: Tensor, sequence: Tensor, layout: Layout) -> None:
+        """Put the first steps into the cache: hidden states `[B, S', d]` and cells `[B, S', C]`."""
+        for step in range(sequence.shape[1]):
+            cache.record(sequence[:, step], layout, step)
+            for _, codebook, frame in cells_of(layout, step):
+                state = hidden[None, :, step, None]
+                cache.keys[:, codebook, frame] = self._project(state, self.key[codebook, None])[0, :, 0]
+
+    def step(
+        self, logits: Tensor, hidden: Tensor, cells: Tensor, cache: PointerCache, layout: Layout, step: int
+    ) -> Tensor:
+        """Log-probabilities `[B, C, K]` of one step from logits of that shape and hidden states `[B, d]`.
+
+        cells: `[B, C]`, those of the step before, which go into the cache, as do the keys of this step.
+        """
+        cache.record(cells, layout, step - 1)
+        out = F.log_softmax(logits.float(), -1)
+        for slot, codebook, frame in cells_of(layout, step):
+            state = hidden[None, :, None]  # [1, B, 1, d]
+            if frame:
+                query = self._project(state, self.query[codebook, None])[0]  # [B, 1, p]
+                scores = torch.matmul(query, cache.keys[:, codebook, :frame].mT)
+                weights = (scores * self.temperature[codebook].exp()).softmax(-1)
+                pointed = torch.matmul(weights, self._one_hot(cache.codes[:, codebook, :frame], logits.shape[-1]))
+                gate = (hidden @ self.gate[codebook]).float() + self.gate_bias[codebook]
+                out[:, slot] = mix(logits[:, slot], pointed[:, 0], gate[:, None])
+            cache.keys[:, codebook, frame] = self._project(state, self.key[codebook, None])[0, :, 0]
+        return out
+
+
+def mix(logits: Tensor, pointed: Tensor, gate: Tensor) -> Tensor:
+    """Log-probabilities of a softmax over `[..., K]` and of `pointed` probabilities; gate: the logit of the latter's share."""
+    softmax = F.log_softmax(logits.float(), -1) + F.logsigmoid(-gate)
+    return torch.logaddexp(softmax, (pointed + TINY).log() + F.logsigmoid(gate))
+
+
+def cells_of(layout: Layout, step: int) -> list[tuple[int, int, int]]:
+    """Slot, codebook and frame of each cell of the clip in a step; empty slots have none."""
+    count, frames = layout.step.shape
+    found = enumerate(layout.source[step].tolist())
+    return [(slot, *divmod(source, frames)) for slot, source in found if source < count * frames]

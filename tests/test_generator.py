@@ -168,7 +168,7 @@ def test_the_command_writes_a_file_and_says_how_fast(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "keep.wav"], "keep.wav: there is a folder of this name, which is left alone"),
+        (["-o", "keep.wav"], "keep.wav: there is a folder of this name, which is kept"),
         (["-o", "/proc/x.wav"], "/proc/x.wav: nothing can be written here"),
         (["-o", "notes.txt/x.wav"], "notes.txt/x.wav: not the name of a file"),
         (["--continue", "song.wav", "-o", "song.wav"], "song.wav: it is an input as well"),

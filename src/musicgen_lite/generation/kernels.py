@@ -14,12 +14,16 @@ from llvmlite import ir
 from numba import extending, njit, types
 from numba.core import cgutils
 
+from musicgen_lite.generation.kernel_cache import share_by_content
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+share_by_content(__file__)
 
 
 def _compiled(**options: Any) -> Decorator:
-    """A decorator that compiles a kernel once for a machine: numba caches it in NUMBA_CACHE_DIR, beside this file, or in the
-    user's cache folder. If none of them is writable, each process compiles it again.
+    """A decorator that compiles a kernel once for a machine: numba caches it in NUMBA_CACHE_DIR or in the user's cache folder.
+
+    If neither is writable it goes beside this file, and if that is not either, each process compiles it again.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -303,10 +303,7 @@ def _unit(x: Any, matrix: Any, out: Any) -> None:
     for i in range(len(x)):
         for j in range(len(out)):
             out[j] += x[i] * matrix[i, j]
-    squares = np.float32(0)
-    for j in range(len(out)):
-        squares += out[j] * out[j]
-    length = max(np.float32(math.sqrt(squares)), np.float32(1e-12))
+    length = max(np.float32(math.sqrt((out * out).sum())), np.float32(1e-12))
     for j in range(len(out)):
         out[j] /= length
 
@@ -343,18 +340,13 @@ def point(logits: Any, hidden: Any, head: Any, keys: Any, codes: Any, cells: Any
                 _unit(hidden[r], query[q], state)
                 weights = np.empty(frame, np.float32)
                 for t in range(frame):
-                    score = np.float32(0)
-                    for j in range(len(state)):
-                        score += state[j] * keys[r, q, t, j]
-                    weights[t] = score * temperature[q]
+                    weights[t] = temperature[q] * (state * keys[r, q, t]).sum()
                 _softmax(weights)
                 for t in range(frame):
                     if codes[r, q, t] < size:
                         pointed[codes[r, q, t]] += weights[t]
-                share = gate_bias[q]
-                for i in range(hidden.shape[1]):
-                    share += gates[q, i] * hidden[r, i]
-                share = np.float32(1) / (np.float32(1) + _exp(-share))
+                gate = gate_bias[q] + (gates[q] * hidden[r]).sum()
+                share = np.float32(1) / (np.float32(1) + _exp(-gate))
             out = logits[r, slot]
             _softmax(out)
             for k in range(size):

@@ -33,6 +33,7 @@ NEXT = (
     ("dvc exp run -S model.type=b", "train and score the other model"),
     ("dvc exp run --queue -S model.type=a,b  and  dvc exp run --run-all -j 2", "queue both, run them side by side"),
     ("dvc exp show", "a table of experiments"),
+    ("musicgen-lite push", "copy every result to a DVC remote; dvc push leaves some behind"),
     ("dvc metrics diff", "this result against the committed one"),
 )
 RESULTS = ScoreFolders(*SCORES)

@@ -129,13 +129,15 @@ def test_any_clip_can_set_the_style(generators: dict[str, Generator], files: dic
         ([PROMPT, "--top-k", "0"], "top_k: found 0; 1 (greedy) or more"),
         ([PROMPT, "--top-k", "513"], "top_k: found 513; at most 512"),
         ([PROMPT, "--temperature", "0"], "temperature: found 0.0; it must be above 0"),
-        ([PROMPT, "--seconds", "301"], "seconds: found 301; 0.02 to 300 are allowed"),
+        ([PROMPT, "--seconds", "301"], "seconds: found 301; above 0 and at most 300 are allowed"),
         ([PROMPT, "--candidates", "0"], "candidates: found 0; 1 to 64"),
         ([PROMPT, "--seed", "-1"], "seed: found -1"),
         ([PROMPT, "--model", "{other}"], "was trained with the codec 0123456789abcdef, but here it is"),
         ([PROMPT, "--model", "{cut}"], "cut.safetensors: not a whole safetensors file"),
         ([PROMPT, "--model", "{tone.wav}"], "tone.wav: not a whole safetensors file"),
         ([PROMPT, "--model", "gone.safetensors"], "gone.safetensors: there is no model file"),
+        (["", "--model", "gone.safetensors"], "prompt: it is empty"),  # before a model is looked for
+        ([PROMPT, "--model", "gone.safetensors", "--seconds", "nan"], "seconds: found nan"),
         ([PROMPT, "-o", "out.mp3"], "out.mp3: audio is written as .wav or .flac"),
     ],
 )

@@ -181,6 +181,28 @@ def test_scientific_notation_is_a_number_as_dvc_reads_it(tmp_path: Path) -> None
     assert params.load(file).train.learning_rate == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("path", "wrong", "expected"),
+    [
+        ("train.steps", "train.stepps", "train.stepps: unknown parameter; did you mean train.steps?"),
+        ("sample.batch_size", "sample.rows", "sample.rows: renamed to sample.batch_size"),
+    ],
+)
+def test_a_parameter_under_a_wrong_name_gives_one_line(path: str, wrong: str, expected: str) -> None:
+    changed = change(wrong, 1)
+    section, key = path.split(".")
+    del changed[section][key]
+    with pytest.raises(UserError) as error:
+        params.parse(changed)
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.startswith(f"  {expected}")
+
+
+def test_a_name_of_another_section_is_proposed() -> None:
+    with pytest.raises(UserError, match=r"did you mean model\.a\.pointer_dim or model\.b\.pointer_dim\?"):
+        params.parse(change("model.pointer_dim", 3))
+
+
 @pytest.mark.parametrize("text", ["- a list", "a: [1", ""])
 def test_files_that_are_no_mapping(tmp_path: Path, text: str) -> None:
     file = tmp_path / "params.yaml"

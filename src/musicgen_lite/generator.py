@@ -99,6 +99,18 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
     return model, coder, encoder
 
 
+def check_request(prompt: str, seconds: float, candidates: int) -> None:
+    """Raise UserError naming what no model can generate; before one is loaded."""
+    if not prompt.strip():
+        raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
+    if len(prompt) > MAX_CHARACTERS:
+        raise UserError(f"prompt: {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UserError(f"seconds: found {seconds:g}; above 0 and at most {MAX_SECONDS:g} are allowed")
+    if not 1 <= candidates <= MAX_CANDIDATES:
+        raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
+
+
 class Generator:
     """A model with all that turns a prompt into audio."""
 
@@ -154,10 +166,7 @@ class Generator:
         return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, time.perf_counter() - start)
 
     def _check(self, prompt: str, seconds: float, candidates: int) -> None:
-        if not prompt.strip():
-            raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
-        if len(prompt) > MAX_CHARACTERS:
-            raise UserError(f"prompt: {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed")
+        check_request(prompt, seconds, candidates)
         unknown = self.text.unknown_characters(prompt)
         if unknown:
             raise UserError(
@@ -167,10 +176,8 @@ class Generator:
         if tokens > most:
             raise UserError(f"prompt: {tokens} tokens; the model reads at most {most}: make it shorter")
         least = 1 / self.codec.frame_rate
-        if not least <= seconds <= MAX_SECONDS:
+        if seconds < least:
             raise UserError(f"seconds: found {seconds:g}; {least:g} to {MAX_SECONDS:g} are allowed")
-        if not 1 <= candidates <= MAX_CANDIDATES:
-            raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
 
     def _read(self, path: str | Path, end_s: float | None = None) -> np.ndarray:
         """Mono samples `[T]` of a file at the codec's rate."""

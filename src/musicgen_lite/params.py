@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML, YAMLError
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.params_errors import describe
+from musicgen_lite.params_errors import describe_all
 
 Fraction = Field(ge=0.0, lt=1.0)
 Count = Field(ge=1, le=10_000_000)
@@ -364,7 +364,7 @@ def parse(tree: Any, source: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        lines = "\n".join(f"  {describe(one, Params, RENAMED)}" for one in error.errors())
+        lines = "\n".join(f"  {line}" for line in describe_all(error.errors(), Params, RENAMED))
         raise UserError(f"{source}:\n{lines}") from None
 
 

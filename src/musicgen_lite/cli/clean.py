@@ -93,7 +93,9 @@ def _print_found(found: Mapping[Kind, list[Path]], chosen: set[Kind]) -> None:
     for kind, paths in found.items():
         print(f"{kind:24} {_size(paths)}  {WHAT[kind]}{'; removed' if kind in chosen else ''}")
     if not chosen:
-        print("\nNothing was removed; `--remove checkpoints`, and so on, removes.")
+        print(
+            "\nNothing was removed. To remove one kind: `musicgen-lite clean --remove checkpoints`; the others likewise."
+        )
 
 
 def _size(paths: Iterable[Path]) -> str:

@@ -13,9 +13,10 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]…",
+            metavar="RUN",
             help="A run's name (that of its DVC experiment), its MLflow id, or the beginning of its id. Without any: the "
-            "newest run of each model type.",
+            "newest run of each model type, or the two newest of a single type. A result that DVC restored keeps the name "
+            "of its first run.",
             show_default=False,
         ),
     ] = None,

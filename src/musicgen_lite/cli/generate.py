@@ -46,8 +46,9 @@ def generate(
     import torch
 
     from musicgen_lite.generation import Sampling
-    from musicgen_lite.generator import load
+    from musicgen_lite.generator import check_request, load
 
+    check_request(prompt, seconds, candidates)
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     generator = load(model, weights=weights, trusted_pickles=trusted_pickles or [])
@@ -62,9 +63,10 @@ def generate(
 
 
 def _check(output: Path, read: tuple[Path | None, ...], seed: int, threads: int, top_k: int) -> None:
-    from musicgen_lite.io.audio import check_place
+    from musicgen_lite.io import audio, files
 
-    check_place(output, *read)
+    files.check_place(output, *read)  # first, so that a folder is named as one
+    audio.check_place(output, *read)
     if not 0 <= seed < 2**48:
         raise UserError(f"seed: found {seed}; 0 to 2**48 - 1 are allowed")
     if threads < 0:

@@ -24,8 +24,9 @@ def transfer(direction: Literal["push", "pull"], remote: str) -> None:
         with dvc.Repo() as repo:
             count = _copy(repo, direction, remote or None)
     except exceptions.DvcException as error:
+        reason = first_line(error).removesuffix(". Create a default remote with")
         raise UserError(
-            f"musicgen-lite {direction}: {first_line(error)}; nothing here was changed. `dvc remote list` names the remotes, "
+            f"musicgen-lite {direction}: {reason}; nothing here was changed. `dvc remote list` names the remotes, "
             "`dvc remote add -d NAME FOLDER-OR-ADDRESS` adds one"
         ) from error
     print(f"{direction}: {count} results of stages, with all their outputs")

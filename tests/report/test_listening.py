@@ -13,7 +13,7 @@ from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.report.listening import page_entries, page_sounds, run_facts, write_page
 from musicgen_lite.report.page import PageData
 from tests.report.conftest import RATE, tone
-from tests.support.stage_folder import parameters
+from tests.support.stage_params import parameters
 
 CLIPS, SECONDS = ("a", "b-0"), 1.0
 

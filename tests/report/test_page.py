@@ -13,6 +13,11 @@ from tests.support.pages import Reader, decoded
 
 
 @pytest.fixture(scope="module")
+def html(page: PageData) -> str:
+    return listening_page(page)
+
+
+@pytest.fixture(scope="module")
 def read(html: str) -> Reader:
     return Reader(html)
 

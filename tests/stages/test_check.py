@@ -12,9 +12,7 @@ from musicgen_lite.pretrained import shipped
 from stages import check
 from stages.runtime import EXTERNAL, resolve_model_path
 from tests.support.musiccaps_tables import row, write_table
-from tests.support.stage_folder import parameters, place
-
-__all__ = ["place"]  # the fixture
+from tests.support.stage_params import parameters
 
 
 def noted(params: Params) -> dict[str, str]:

@@ -13,7 +13,7 @@ from musicgen_lite.io.clips import ClipStore
 from stages import check, download
 from tests.support.musiccaps_tables import marked, row, wav, write_table
 from tests.support.server import Server
-from tests.support.stage_folder import parameters
+from tests.support.stage_params import parameters
 
 
 def of_videos(server: Server) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.params import Params
 from stages import sample
-from tests.support.stage_folder import parameters
+from tests.support.stage_params import parameters
 
 
 @pytest.fixture(autouse=True)

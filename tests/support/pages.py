@@ -3,10 +3,6 @@
 import base64
 from html.parser import HTMLParser
 
-import pytest
-
-from musicgen_lite.report.page import PageData, listening_page
-
 VOID = {"meta", "link", "img", "br", "source", "input"}
 
 
@@ -41,11 +37,6 @@ class Reader(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(word for word in self.words if word)
-
-
-@pytest.fixture(scope="module")
-def html(page: PageData) -> str:
-    return listening_page(page)
 
 
 def decoded(uri: str, kind: str) -> bytes:

@@ -1,9 +1,8 @@
-"""A folder in which a stage runs, and its parameters."""
+"""Small parameters for a stage."""
 
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from musicgen_lite import params
@@ -20,13 +19,3 @@ def parameters(**data: Any) -> params.Params:
         section, _, key = name.rpartition("__")
         (tree["data"][section] if section else tree["data"])[key] = value
     return params.parse(tree)
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A queued experiment's copy of the tree: it works there, and the repository is elsewhere."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    monkeypatch.chdir(copy)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
-    return tmp_path

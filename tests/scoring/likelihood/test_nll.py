@@ -43,7 +43,7 @@ class Uneven(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(()))
-        self.config = SimpleNamespace(max_frames=3)
+        self.config = SimpleNamespace(max_frames=3, codebook_size=4)
 
     def forward(self, codes: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         logits = torch.zeros(*codes.shape, 4)

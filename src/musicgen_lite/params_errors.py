@@ -27,32 +27,39 @@ def _elsewhere(section: Any, key: str, where: tuple[str, ...] = ()) -> list[str]
     return found
 
 
+def _name(error: Any) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
+def _meant(error: Any, root: type[BaseModel], renamed: Mapping[str, str]) -> list[str]:
+    """The parameters that an unknown one may stand for: its new name, a near one of its section, or those of other sections."""
+    if error["type"] != "extra_forbidden":
+        return []
+    if _name(error) in renamed:
+        return [renamed[_name(error)]]
+    *section, key = map(str, error["loc"])
+    close = difflib.get_close_matches(key, _allowed(root, tuple(section)), n=1, cutoff=0.5)
+    return [".".join((*section, close[0]))] if close else _elsewhere(root, key)
+
+
 def describe_all(errors: Sequence[Any], root: type[BaseModel], renamed: Mapping[str, str]) -> list[str]:
-    """One line for each of pydantic's errors; a parameter is not called missing where another line names it."""
-    lines = {".".join(map(str, error["loc"])): describe(error, root, renamed) for error in errors}
-    missing = {".".join(map(str, error["loc"])) for error in errors if error["type"] == "missing"}
-    named = {
-        name
-        for name in missing
-        for other, line in lines.items()
-        if other != name and f" {name}" in re.sub("[;?]", " ", line)
-    }
-    return [line for name, line in lines.items() if name not in named]
+    """One line for each of pydantic's errors; a parameter is not called missing where an unknown one may stand for it."""
+    meant = {name for error in errors for name in _meant(error, root, renamed)}
+    return [
+        describe(error, root, renamed) for error in errors if error["type"] != "missing" or _name(error) not in meant
+    ]
 
 
 def describe(error: Any, root: type[BaseModel], renamed: Mapping[str, str]) -> str:
     """One line for one of pydantic's errors about `root`; renamed: new names of parameters by their old ones."""
-    where = tuple(error["loc"])
-    name = ".".join(str(part) for part in where)
+    name = _name(error)
     match error["type"]:
         case "extra_forbidden":
             if name in renamed:
                 return f"{name}: renamed to {renamed[name]}; move its value there, and remove {name}"
-            allowed = _allowed(root, where[:-1])
-            close = difflib.get_close_matches(str(where[-1]), allowed, n=1, cutoff=0.5)
-            near = [".".join(map(str, (*where[:-1], close[0])))] if close else _elsewhere(root, str(where[-1]))
+            near = _meant(error, root, renamed)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
-            return f"{name}: unknown parameter; {hint}allowed here: {', '.join(allowed)}"
+            return f"{name}: unknown parameter; {hint}allowed here: {', '.join(_allowed(root, error['loc'][:-1]))}"
         case "missing":
             return f"{name}: missing; it must be given (the repository's params.yaml holds every parameter)"
         case "value_error":

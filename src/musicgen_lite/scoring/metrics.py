@@ -135,6 +135,7 @@ LIKELIHOOD = (
          _nats(lambda t: t["caption+shuffled_prompt"] - t["caption+prompt"]), headline=True),
     _nll("prompt_over_none", "NLL gain, audio prompt over none", "nll_prompt_over_none", "higher", logged=False),
     _nll("bigram_gain", "NLL gain over bigram", "nll_bigram_gain", "higher", logged=False),
+    _nll("copy_gain", "NLL gain over copy", "nll_copy_gain", "higher", logged=False),
 )  # fmt: skip
 
 # The spaces in which sets are compared: an embedder's name, what ends the metrics' keys, what a reader calls it.
@@ -231,6 +232,7 @@ SHUFFLED = MetricSpec("clap_shuffled", "CLAP score, shuffled caption", on_set="c
 BASELINES = (
     _nll("nll_unigram", "NLL, unigram", "nll_unigram", "", heading="unigram"),
     _nll("nll_bigram", "NLL, bigram", "nll_bigram", "", headline=True, heading="bigram"),
+    _nll("nll_copy", "NLL, copy of the clip's own past", "nll_copy", "", heading="copy"),
     _nll("nll_uniform", "NLL, uniform", "nll_uniform", "", logged=False, heading="uniform"),
     _nll("nll_none", "NLL without a caption", "nll_none", "", heading="no caption"),
     _nll("nll_shuffled", "NLL, shuffled caption", "nll_shuffled", "", heading="shuffled caption"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,12 +37,12 @@ def by_hand(train: list[np.ndarray], weights: np.ndarray, codes: np.ndarray) -> 
     return unigram, bigram
 
 
-def test_the_three_baselines_by_hand(rng: np.random.Generator) -> None:
+def test_the_baselines_that_count_by_hand(rng: np.random.Generator) -> None:
     train, validation, codes = clips(rng, 3), clips(rng, 3), clips(rng, 1)[0]
     # Code 4 is never seen in training: the bigram after it is the unigram.
     train = [np.minimum(clip, 3) for clip in train]
     fitted = baselines.fit(train, validation, 2, K)
-    nll = fitted.nll(codes)
+    nll = next(fitted.nll([codes]))
     unigram, bigram = by_hand(train, fitted.weights, codes)
     assert np.allclose(nll["uniform"], np.log(5))
     assert np.allclose(nll["unigram"], unigram)
@@ -54,14 +56,14 @@ def test_the_weight_has_the_best_likelihood_on_validation(rng: np.random.Generat
     fitted = baselines.fit(train, validation, 2, K)
 
     def total(weights: np.ndarray) -> np.ndarray:
-        one = baselines.Baselines(fitted.unigram, fitted.pairs, fitted.followed, weights)
-        return sum(one.nll(codes)["bigram"].sum(axis=1) for codes in validation)
+        one = replace(fitted, weights=weights)
+        return np.sum([nll["bigram"].sum(axis=1) for nll in one.nll(validation)], axis=0)
 
     best = total(fitted.weights)
     for weight in np.linspace(0, 0.999, 50):
         assert (total(np.full(2, weight)) >= best - 1e-9).all()
     assert ((fitted.weights > 0.3) & (fitted.weights < 1)).all()
-    assert total(fitted.weights).sum() < 0.8 * sum(fitted.nll(c)["unigram"].sum() for c in validation)
+    assert total(fitted.weights).sum() < 0.8 * sum(nll["unigram"].sum() for nll in fitted.nll(validation))
 
 
 def test_the_probabilities_of_a_frame_add_up_to_one(rng: np.random.Generator) -> None:
@@ -69,7 +71,7 @@ def test_the_probabilities_of_a_frame_add_up_to_one(rng: np.random.Generator) ->
     for before in range(K):
         total = {name: np.zeros((2, 2)) for name in baselines.NAMES}
         for code in range(K):
-            for name, nll in fitted.nll(np.array([[before, code]] * 2)).items():
+            for name, nll in next(fitted.nll([np.array([[before, code]] * 2)])).items():
                 total[name] += np.exp(-nll)
         assert all(np.allclose(values[:, 1], 1) for values in total.values())
 
@@ -89,6 +91,10 @@ def test_codes_of_another_codec_and_empty_splits_are_refused(rng: np.random.Gene
         baselines.fit(clips(rng, 3), clips(rng, 1), 2, 4)
     with pytest.raises(UserError, match="do not fit 3 codebooks"):
         baselines.fit(clips(rng, 1), clips(rng, 1), 3, K)
+    fitted = baselines.fit(clips(rng, 1), clips(rng, 1), 2, K)
+    for padding in (-100, K):
+        with pytest.raises(UserError, match="do not fit 2 codebooks of 5"):
+            next(fitted.nll([np.full((2, 3), padding)]))
     with pytest.raises(UserError, match="training split"):
         baselines.fit([], clips(rng, 1), 2, K)
     with pytest.raises(UserError, match="validation split"):

@@ -175,7 +175,7 @@ def test_scores_hold_baselines_gains_and_intervals() -> None:
     assert names["nll_caption"].low < names["nll_caption"].value < names["nll_caption"].high
     per_codebook = [names[f"nll_caption_q{q}"].value for q in (1, 2, 3, 4)]
     assert names["nll_caption"].value == pytest.approx(np.mean(per_codebook))
-    assert {"nll", "ppl", "bps", "nll_q4", "nll_unigram", "nll_bigram", "nll_prompt", "prompt_gain"} <= set(
+    assert {"nll", "ppl", "bps", "nll_q4", "nll_unigram", "nll_bigram", "nll_copy", "nll_prompt", "prompt_gain"} <= set(
         scores.metrics
     )
     table = scores.tables["nll"]
@@ -183,7 +183,30 @@ def test_scores_hold_baselines_gains_and_intervals() -> None:
     cells = table["frames"] * 4
     assert (table["caption"] * cells).sum() / cells.sum() == pytest.approx(names["nll_caption"].value)
     assert scores.details["estimates"]["nll_caption"]["n"] == 6
-    assert len(scores.notes["baselines"]["bigram_weight"]) == 4
+    assert len(scores.notes["baselines"]["bigram_weight"]) == len(scores.notes["baselines"]["copy_weight"]) == 4
+    assert names["nll_copy_gain"].value == pytest.approx(names["nll_copy"].value - names["nll_caption"].value)
+    frames = scores.details["notes"]["nll_by_frame"]
+    assert (frames["edges"], frames["clips"]) == ([0, 10], [6])
+    for name in (*baselines.NAMES, "caption", "caption+prompt"):
+        (one,) = frames["nll"][name]["all"]
+        assert one == pytest.approx(names[f"nll_{name}"].value, rel=1e-5)
+
+
+def test_nll_by_frame_of_a_clip_longer_than_the_model_counts_frames_of_the_clip() -> None:
+    model, clips = tiny("a", "delay", max_frames=10), examples(4, "a", frames=30)
+    grids = [clip.codes for clip in clips]
+    result = nll.add_baselines(
+        nll.evaluate(model, clips, TEXT_VARIANTS[:1], 3, 0), clips, baselines.fit(grids, grids, 4, 16)
+    )
+    assert result.edges.tolist() == [0, 10, 25, 30]
+    for name in ("caption", *baselines.NAMES):
+        np.testing.assert_allclose(result.by_range[name].sum(axis=2), result.sums[name])
+    # Clip 0 has three windows of 10 frames: the first is a range, the others are the other two.
+    cut = [replace(clips[0], id=f"{start}", codes=clips[0].codes[:, start : start + 10]) for start in (0, 10, 20)]
+    alone = nll.evaluate(model, cut, TEXT_VARIANTS[:1], 8, 0).sums["caption"]
+    first, *others = result.by_range["caption"][0].T
+    assert first == pytest.approx(alone[0], rel=1e-5)
+    assert sum(others) == pytest.approx(alone[1] + alone[2], rel=1e-5)
 
 
 def test_dropout_is_off_and_the_mode_is_restored() -> None:

@@ -9,7 +9,8 @@ import hashlib
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,9 @@ from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.loss import cell_nll
+from musicgen_lite.scoring.likelihood import frames as by_frame
 from musicgen_lite.scoring.likelihood.baselines import NAMES, Baselines
+from musicgen_lite.scoring.likelihood.copying import MIN_LAG
 from musicgen_lite.scoring.metrics import codebook_estimate, columns
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
@@ -76,11 +79,20 @@ GAINS = {
 
 @dataclass(frozen=True)
 class ClipNll:
-    """Sums over frames, in nats, of each clip under each variant: `sums[name]` is float64 `[n, N_q]`; frames `[n]`."""
+    """Sums in nats over the frames of each range, of each clip under each variant.
+
+    frames: `[n]`; edges of the R ranges: `[R + 1]`; `by_range[name]`: float64 `[n, N_q, R]`.
+    """
 
     ids: tuple[str, ...]
     frames: np.ndarray
-    sums: dict[str, np.ndarray]
+    edges: np.ndarray
+    by_range: dict[str, np.ndarray]
+
+    @cached_property
+    def sums(self) -> dict[str, np.ndarray]:
+        """Sums over all frames: `sums[name]` is `[n, N_q]`."""
+        return {name: values.sum(axis=2) for name, values in self.by_range.items()}
 
     @property
     def cells(self) -> np.ndarray:
@@ -131,29 +143,31 @@ def evaluate(
     if any(variant.prompt != "none" for variant in variants):
         _check_prompts(examples)
     frames = [example.codes.shape[1] for example in examples]
+    edges = by_frame.edges(max(frames))
     batches = _batches(windows(frames, model.config.max_frames), batch_size)
     was_training = model.training
     model.eval()
     try:
-        sums = {}
+        found = {}
         for variant in variants:
             text_of, prompt_of = texts[variant.text], prompts[variant.prompt]
             if text_of is None or prompt_of is None:
                 continue
-            values = np.zeros((len(ids), examples[0].codes.shape[0]))
+            values = np.zeros((len(ids), examples[0].codes.shape[0], len(edges) - 1))
             for parts in track(batches, f"NLL, {variant.name}", unit="batch"):
-                found = _batch_nll(model, examples, parts, variant, text_of, prompt_of)
-                np.add.at(values, [part.row for part in parts], found)
-            sums[variant.name] = values
+                cells = _batch_nll(model, examples, parts, variant, text_of, prompt_of)
+                for part, own in zip(parts, cells, strict=True):
+                    values[part.row] += by_frame.by_range(own, part.start, edges)
+            found[variant.name] = values
     finally:
         model.train(was_training)
-    for name, values in sums.items():
+    for name, values in found.items():
         if not np.isfinite(values).all():
-            bad = ids[int(np.argmin(np.isfinite(values).all(axis=1)))]
+            bad = ids[int(np.argmin(np.isfinite(values).all(axis=(1, 2))))]
             raise UserError(
                 f"clip {bad}: its NLL is not finite ({name}); the model's weights may hold NaN: train again"
             )
-    return ClipNll(tuple(ids), np.array(frames), sums)
+    return ClipNll(tuple(ids), np.array(frames), edges, found)
 
 
 def _check_prompts(examples: Sequence[Example]) -> None:
@@ -212,7 +226,7 @@ def _batch_nll(
     text_of: np.ndarray,
     prompt_of: np.ndarray,
 ) -> np.ndarray:
-    """Sums over frames `[b, N_q]` of windows of one length, each with the text and the prompt of the example at these positions."""
+    """Nats per cell `[b, N_q, T]` of windows of one length, each with the text and the prompt of the example at these positions."""
     device = next(model.parameters()).device
     cut = [examples[part.row].codes[:, part.start : part.stop] for part in parts]
     codes = torch.from_numpy(np.stack(cut).astype(np.int64)).to(device)
@@ -224,16 +238,17 @@ def _batch_nll(
     )
     if variant.text == "none":
         conditions = conditions.without_text()
-    return cell_nll(model(codes, conditions.to(device)), codes).double().sum(dim=2).cpu().numpy()
+    return cell_nll(model(codes, conditions.to(device)), codes).double().cpu().numpy()
 
 
 def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
     """The same clips, with the sums of the baselines over the same cells."""
     sums: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
-    for example in examples:
-        for name, cells in baselines.nll(example.codes).items():
-            sums[name].append(cells.sum(axis=1))
-    return ClipNll(clips.ids, clips.frames, clips.sums | {name: np.stack(rows) for name, rows in sums.items()})
+    scored = baselines.nll(example.codes for example in examples)
+    for found in track(scored, "NLL, baselines", unit="clip", total=len(examples)):
+        for name, cells in found.items():
+            sums[name].append(by_frame.by_range(cells, 0, clips.edges))
+    return replace(clips, by_range=clips.by_range | {name: np.stack(rows) for name, rows in sums.items()})
 
 
 def summarise(clips: ClipNll, frame_rate: float, bootstrap: Bootstrap) -> Scores:
@@ -271,6 +286,7 @@ def summarise(clips: ClipNll, frame_rate: float, bootstrap: Bootstrap) -> Scores
         }
     )
     scores.columns = columns("nll", scores.estimates, num_codebooks)
+    scores.notes["nll_by_frame"] = by_frame.summary(clips.by_range, clips.frames, clips.edges)
     scores.notes["nll"] = {"clips": len(clips.ids), "cells": int(clips.cells.sum()), "frame_rate": frame_rate}
     return scores
 
@@ -303,5 +319,10 @@ def score(
             what = "caption" if worse == "shuffled" else "track"
             scores.notes[f"nll_{name}"] = withheld(what, len(examples))
     if baselines is not None:
-        scores.notes["baselines"] = {"bigram_weight": baselines.weights.tolist(), "first_frame": "unigram"}
+        scores.notes["baselines"] = {
+            "bigram_weight": baselines.weights.tolist(),
+            "first_frame": "unigram",
+            "copy_weight": baselines.copy.weights.tolist(),
+            "copy_lags": [MIN_LAG, baselines.copy.longest],
+        }
     return scores

@@ -1,4 +1,4 @@
-"""NLL of the held-out tokens with the matching caption, a shuffled one and none, beside count baselines on the same cells."""
+"""NLL of the held-out tokens with the matching caption, a shuffled one and none, beside baselines on the same cells."""
 
 from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
@@ -23,11 +23,10 @@ from stages.runtime import (
 
 def codebooks(scores: Scores, count: int) -> str:
     """NLL of each codebook with its interval and the baselines' NLL, as the CSV that `dvc plots` draws as bars."""
-    lines = ["codebook,nll,low,high,bigram,unigram"]
+    names = ("caption", "copy", "bigram", "unigram")
+    lines = ["codebook,nll,low,high,copy,bigram,unigram"]
     for q in range(1, count + 1):
-        own, *baseline = (
-            scores.estimates[codebook_estimate(f"nll_{name}", q)] for name in ("caption", "bigram", "unigram")
-        )
+        own, *baseline = (scores.estimates[codebook_estimate(f"nll_{name}", q)] for name in names)
         values = [own.value, own.low, own.high, *(one.value for one in baseline)]
         lines.append(f"codebook {q}," + ",".join(str(rounded(value)) for value in values))
     return "\n".join(lines) + "\n"

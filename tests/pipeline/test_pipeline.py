@@ -108,11 +108,11 @@ def test_a_second_repro_computes_nothing_and_makes_no_new_run(base: Base, projec
     assert project.runs() == base.project.runs()
 
 
-def test_dvc_draws_the_five_plots(project: Project) -> None:
+def test_dvc_draws_the_six_plots(project: Project) -> None:
     drawn = json.loads(project.run("dvc", "plots", "show", "--json").stdout.splitlines()[-1])["data"]
     assert {name.removeprefix("dvc.yaml::") for name in drawn} == {
         "NLL by step", "NLL by epoch", "NLL of held-out tokens by codebook",
-        "data/plots/training.png", "data/plots/codebooks.png",
+        "data/plots/training.png", "data/plots/codebooks.png", "data/plots/frames.png",
     }  # fmt: skip
     assert all(drawn.values())
 

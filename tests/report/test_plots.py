@@ -71,6 +71,9 @@ def test_what_is_no_waveform_is_refused(samples: np.ndarray) -> None:
 
 DRAWINGS = {
     "curves": lambda shift, theme: plots.nll_curves([(0, 5.5), (9, 5 + shift)], [(9, 5.1)], {"unigram": 5.4}, theme),
+    "frames": lambda shift, theme: plots.frame_curves(
+        [0, 10, 25], {"model": {"all": [5.1, 5 + shift], "q1": [4.1, 4]}, "copy": {"all": [5, 4], "q1": [4, 3]}}, theme
+    ),
     "bars": lambda shift, theme: plots.codebook_bars([4.1 + shift, 5], {"unigram": [5.2, 5.4]}, theme),
     "runs": lambda shift, theme: plots.run_curves([([(0, 5.5)], [(9, 5 + shift)])], {"unigram": 5.4}, theme),
     "codebooks": lambda shift, theme: plots.run_codebooks([[(4.1 + shift, 4, 4.5)], [(5, 4.9, 5.1)]], theme),
@@ -84,3 +87,19 @@ def test_charts_are_the_same_bytes_again_and_follow_data_and_theme(name: str) ->
     assert draw(0, "light") == first
     assert len({first, draw(0.3, "light"), draw(0, "dark")}) == 3
     assert Image.open(io.BytesIO(first)).width == 960
+
+
+@pytest.mark.parametrize("name", ["curves", "frames", "bars"])
+def test_a_legend_is_no_wider_than_its_plot(name: str) -> None:
+    """A wider one would squeeze the axes into a part of the picture."""
+    baselines = {"unigram": 5.44, "bigram": 5.12, "copy": 4.97}
+    series = {"all": [5.1, 5], "q1": [4.1, 4]}
+    png = {
+        "curves": lambda: plots.nll_curves([(0, 5.5), (9, 5)], [(9, 5.1)], baselines),
+        "frames": lambda: plots.frame_curves([0, 10, 25], dict.fromkeys(("model", "copy", "bigram"), series)),
+        "bars": lambda: plots.codebook_bars([4.1, 5], {key: [value] * 2 for key, value in baselines.items()}),
+    }[name]()
+    opaque = np.asarray(Image.open(io.BytesIO(png)))[:, :, 3] > 0
+    lower = opaque[opaque.shape[0] // 2 :].any(axis=0)
+    assert np.flatnonzero(lower).max() > 0.9 * opaque.shape[1]
+    assert not opaque[:, -1].any()

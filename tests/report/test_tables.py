@@ -23,15 +23,18 @@ def cell(table: tables.ScoreTable, row: str, column: str) -> float | None:
 
 def test_likelihood_of_a_has_no_prompt_column_and_b_has() -> None:
     names = [
-        f"nll_{kind}{q}" for kind in ("caption", "shuffled", "none", "bigram", "unigram") for q in ("", "_q1", "_q2")
+        f"nll_{kind}{q}"
+        for kind in ("caption", "shuffled", "none", "copy", "bigram", "unigram")
+        for q in ("", "_q1", "_q2")
     ] + ["bits_per_second", "perplexity"]
     table = tables.nll_table(details(*names), num_codebooks=2)
-    assert table.columns == ("matching caption", "shuffled caption", "no caption", "bigram", "unigram")
+    assert table.columns == ("matching caption", "shuffled caption", "no caption", "copy", "bigram", "unigram")
     shown = ["all codebooks", "codebook 1", "codebook 2", "perplexity", "bits per second of audio"]
     assert [row.name for row in table.rows] == shown
     assert cell(table, "bits per second of audio", "matching caption") == names.index("bits_per_second")
     assert cell(table, "perplexity", "bigram") is None
     assert cell(table, "codebook 2", "bigram") == names.index("nll_bigram_q2")
+    assert cell(table, "codebook 2", "copy") == names.index("nll_copy_q2")
     with_prompt = tables.nll_table(details(*names, "nll_caption+prompt"), num_codebooks=2)
     assert cell(with_prompt, "all codebooks", "caption + prompt") == len(names)
     assert cell(with_prompt, "codebook 1", "caption + prompt") is None
@@ -89,7 +92,13 @@ def test_reranking_without_a_held_out_clap_has_one_row() -> None:
 def test_charts_say_in_words_what_they_show() -> None:
     curve = [{"step": 10.0, "train_loss": 5.5, "val_loss": 5.4}, {"step": 20.0, "train_loss": 5.2, "val_loss": 5.1}]
     names = ["nll_unigram", "nll_bigram", *(f"nll_{k}_q{q}" for k in ("caption", "bigram", "unigram") for q in (1, 2))]
-    training, codebooks = tables.charts(curve, details(*names), num_codebooks=2)
+    by_frame = {"caption": [4.2, 4.1], "copy": [4.6, 3.1], "bigram": [4.6, 4.5], "uniform": [6.2, 6.2]}
+    nll = {name: {"all": [5.0, 5.0], "q1": values} for name, values in by_frame.items()}
+    found = details(*names) | {"notes": {"nll_by_frame": {"edges": [0, 10, 25], "clips": [9, 9], "nll": nll}}}
+    training, codebooks, frames = tables.charts(curve, found, num_codebooks=2)
+    ends = "model 4.20 to 4.10, copy 4.60 to 3.10, bigram 4.60 to 4.50"
+    assert frames.alt == f"NLL of codebook 1 in the first and in the last frames: {ends}."
+    assert frames.light.startswith(b"\x89PNG")
     assert training.alt == "The last validation gives 5.10 nats per token."
     assert codebooks.alt == "NLL per codebook: 2.00, 3.00"
     assert training.light.startswith(b"\x89PNG")

@@ -62,7 +62,7 @@ def _charts(runs: "Sequence[Result]", labels: Sequence[str]) -> tuple[Chart, ...
     found = []
     curves = [(_curve(run, "train_loss"), _curve(run, "val_loss")) for run in runs]
     levels: dict[str, float] = {}
-    for name in ("unigram", "bigram"):
+    for name in ("unigram", "bigram", "copy"):
         values = {score.value for run in runs if (score := run_metrics.score(run, f"nll_{name}"))}
         if len(values) == 1:
             levels[name] = values.pop()

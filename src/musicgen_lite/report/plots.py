@@ -4,9 +4,11 @@ Nothing here touches pyplot, the user's matplotlibrc or the clock: equal input g
 """
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Literal
 
 import matplotlib
@@ -14,6 +16,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 # The picture of a spectrogram in pixels, and the margins that hold its axis labels.
@@ -114,6 +117,7 @@ ACCENT = {"light": "#c2541b", "dark": "#ff9e64"}
 SECOND = {"light": "#2f6f8f", "dark": "#7cc4e8"}
 OTHERS = {"light": ("#77726b", "#a8a29a", "#c9c4bc"), "dark": ("#a8a4a0", "#77747a", "#55535a")}
 DASHES = ("--", ":", "-.")
+LEGEND_LINE = 4  # so many entries fit one line
 # One colour per run where runs are compared, distinct in both themes and for colour-blind people.
 RUNS = {
     "light": ("#b1470f", "#1f6690", "#4b7a2b", "#7a4a96", "#94700a", "#a8326a"),
@@ -145,11 +149,14 @@ def _chart(theme: Theme, height: float = 2.7) -> Iterator[tuple[Any, io.BytesIO]
         figure.savefig(data, format="png", transparent=True, metadata={"Software": None})
 
 
-def _legend(axes: Any) -> None:
-    """One line above the axes, where it hides no data."""
+def _legend(axes: Any, handles: Sequence[Line2D] | None = None) -> None:
+    """Above the axes, where it hides no data: in one line, or in two, so that it is no wider than the plot."""
+    shown = handles or axes.get_legend_handles_labels()[0]
+    columns = len(shown) if len(shown) <= LEGEND_LINE else math.ceil(len(shown) / 2)
     axes.legend(
-        ncols=9, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1.2, handlelength=1.5
-    )
+        handles=shown, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1.2,
+        handlelength=1.5,
+    )  # fmt: skip
 
 
 def _steps(axes: Any) -> None:
@@ -195,6 +202,30 @@ def codebook_bars(model: Sequence[float], baselines: Mapping[str, Sequence[float
         axes.grid(False, axis="x")
         axes.margins(y=0.1)
         _legend(axes)
+    return data.getvalue()
+
+
+def frame_curves(
+    edges: Sequence[int], nll: Mapping[str, Mapping[str, Sequence[float]]], theme: Theme = "light"
+) -> bytes:
+    """NLL in nats per token by range of frames, of the model and of its baselines: `all` codebooks, and codebook 1 as `q1`.
+
+    edges: `[R + 1]`; each sequence has R values, drawn in the middle of their ranges.
+    """
+    middles = (np.array(edges[:-1]) + edges[1:]) / 2
+    colours = (ACCENT[theme], SECOND[theme], *OTHERS[theme])
+    styles = {"all": ("all codebooks", "-"), "q1": ("codebook 1", "--")}
+    with _chart(theme) as (axes, data):
+        for (_, values), colour in zip(nll.items(), colours, strict=False):
+            for key, (_, dash) in styles.items():
+                axes.plot(middles, values[key], color=colour, linestyle=dash, marker="o", markersize=3, linewidth=1.6)
+        axes.set_xlim(0, edges[-1])
+        axes.set_xlabel("frame")
+        axes.set_ylabel("NLL, nats per token")
+        lines = [Line2D([], [], color=colour, label=name) for name, colour in zip(nll, colours, strict=False)]
+        dashes = [Line2D([], [], color=INK[theme], linestyle=dash, label=name) for name, dash in styles.values()]
+        # A legend fills its columns first: colours in its first line, dashes in the second.
+        _legend(axes, [one for pair in zip_longest(lines, dashes) for one in pair if one])
     return data.getvalue()
 
 

@@ -18,13 +18,17 @@ def _metrics(*keys: str) -> tuple[MetricSpec, ...]:
     return tuple(BY_KEY[key] for key in keys)
 
 
-NLL_COLUMNS = _metrics("nll", "nll_prompt", "nll_shuffled", "nll_none", "nll_bigram", "nll_unigram", "nll_uniform")
+NLL_COLUMNS = _metrics(
+    "nll", "nll_prompt", "nll_shuffled", "nll_none", "nll_copy", "nll_bigram", "nll_unigram", "nll_uniform",
+)  # fmt: skip
 AUDIO_ROWS = _metrics(
     "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
     "kad_mel", "tempo", "tempo_octaves", "prompt_sim_gain", "chroma_gain", "nearest", "memorised", "diversity", "silent",
     "clipping", "token_consistency",
 )  # fmt: skip
-GAINS = _metrics("caption_gain", "text_gain", "prompt_gain", "prompt_over_none", "bigram_gain", "clap_gain")
+GAINS = _metrics(
+    "caption_gain", "text_gain", "prompt_gain", "prompt_over_none", "bigram_gain", "copy_gain", "clap_gain"
+)
 RERANKING = {
     "reranking CLAP": _metrics("clap", "clap_random", "clap_n1", "clap_best_of_n"),
     "held-out CLAP": _metrics("judge", "judge_random", "judge_n1", "judge_gain"),
@@ -110,11 +114,11 @@ def reranking_table(audio: Details) -> ScoreTable:
 
 
 def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: int) -> tuple[Chart, ...]:
-    """Loss by step with the level of the baselines, and NLL per codebook."""
-    levels = {name: score.value for name in ("unigram", "bigram") if (score := _score(nll, f"nll_{name}"))}
+    """Loss by step with the level of the baselines, NLL per codebook, and NLL by frame."""
+    levels = {name: score.value for name in ("unigram", "bigram", "copy") if (score := _score(nll, f"nll_{name}"))}
     train = [(row["step"], row["train_loss"]) for row in curves if "train_loss" in row]
     validation = [(row["step"], row["val_loss"]) for row in curves]
-    shown = {"model": "nll_caption", "bigram": "nll_bigram", "unigram": "nll_unigram"}
+    shown = {"model": "nll_caption", "copy": "nll_copy", "bigram": "nll_bigram", "unigram": "nll_unigram"}
     bars = {
         name: [score.value for q in range(num_codebooks) if (score := _score(nll, codebook_estimate(prefix, q + 1)))]
         for name, prefix in shown.items()
@@ -127,4 +131,17 @@ def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: i
             "Codebooks", "NLL per codebook: " + ", ".join(f"{value:.2f}" for value in own),
             lambda theme: plots.codebook_bars(own, {k: v for k, v in bars.items() if v}, theme),
         ),
+        *_frame_charts(nll),
     )  # fmt: skip
+
+
+def _frame_charts(nll: Details) -> tuple[Chart, ...]:
+    """NLL by frame of the model and of the baselines that know the clip's past; none in details without it."""
+    found = nll.get("notes", {}).get("nll_by_frame")
+    if not found:
+        return ()
+    names = {"model": "caption", "copy": "copy", "bigram": "bigram"}
+    shown = {label: found["nll"][name] for label, name in names.items() if name in found["nll"]}
+    ends = (f"{label} {one['q1'][0]:.2f} to {one['q1'][-1]:.2f}" for label, one in shown.items())
+    words = f"NLL of codebook 1 in the first and in the last frames: {', '.join(ends)}."
+    return (chart("Frames", words, lambda theme: plots.frame_curves(found["edges"], shown, theme)),)

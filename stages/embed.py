@@ -47,7 +47,7 @@ def main(params: Params) -> None:
     with resumable_dir(TEXT, work_dir("embed", params, encoder.fingerprint, device)) as folder:
         writer = ArrayWriter(folder, "float16")
         remaining = [batch for batch in batches if any(texts[number].key not in writer for number in batch)]
-        for numbers in track(remaining, "embed captions", unit=f"x{cfg.batch_size} texts"):
+        for numbers in track(remaining, "embed captions", unit="batch"):
             batch = [texts[number] for number in numbers]
             for one, vectors in zip(batch, encoder.encode([one.text for one in batch], cfg.max_tokens), strict=True):
                 if one.key not in writer:

@@ -53,7 +53,7 @@ def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, 
             waves["target"].append(samples[prompt:end])
         return batch, waves
 
-    for batch, waves in track(prefetched(read, remaining), "tokenize", len(remaining), f"x{batch_size} clips"):
+    for batch, waves in track(prefetched(read, remaining), "tokenize", len(remaining), "batch"):
         for kind, writer in writers.items():
             for row, grid in zip(batch, _encode(model, waves[kind]), strict=True):
                 if row["id"] not in writer:

@@ -160,7 +160,7 @@ def check_place(path: str | Path, *inputs: str | Path | None) -> None:
 def _suffix(path: str | Path) -> str:
     suffix = Path(path).suffix.lower().lstrip(".")
     if suffix not in WRITTEN:
-        raise UserError(f"{path}: audio is written as .wav or .flac, found .{suffix or 'nothing'}")
+        raise UserError(f"{path}: audio is written as .wav or .flac, found {f'.{suffix}' if suffix else 'no suffix'}")
     return suffix
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+PORTS = range(5000, 5020)  # of MLflow's pages on this machine: the first that is free
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 TIMEOUT_S = 5.0
 OTHER_SCHEMA = "out-of-date database schema"  # MLflow's words
@@ -76,9 +77,8 @@ class Place:
 
     def link(self, experiment_id: str, run_id: str) -> str:
         """The address of a run in MLflow's pages."""
-        if self.uri.startswith("http"):
-            return f"{self.uri}/#/experiments/{experiment_id}/runs/{run_id}"
-        return f"make ui, then /#/experiments/{experiment_id}/runs/{run_id}"
+        page = f"/#/experiments/{experiment_id}/runs/{run_id}"
+        return self.uri + page if self.uri.startswith("http") else f"make ui, then http://127.0.0.1:{PORTS.start}{page}"
 
 
 @dataclass(frozen=True)

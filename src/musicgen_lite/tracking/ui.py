@@ -9,10 +9,9 @@ from typing import Literal
 
 from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import DATABASE, QUIET, Connection, connect, locate
+from musicgen_lite.tracking.connection import DATABASE, PORTS, QUIET, Connection, connect, locate
 from musicgen_lite.tracking.training import warn
 
-PORTS = range(5000, 5020)
 VIEW = "musicgen-lite"
 PARAMS = ("model.type", "model.pattern", "train.steps")
 METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "tempo", "parameters")

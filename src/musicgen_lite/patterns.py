@@ -7,7 +7,7 @@ arXiv:2306.05284, section 2.2) are here; a new one is a new row of `PATTERNS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -88,6 +88,15 @@ class Layout:
     def input_codebook(self) -> Tensor:
         """The codebook of each slot of `inputs`, `[S, C]`."""
         return torch.cat([self.codebook[:1], self.codebook[:-1]])
+
+    @cached_property
+    def cells_of(self) -> list[list[tuple[int, int, int]]]:
+        """For each step the slot, codebook and frame of each of its cells; empty slots have none."""
+        count, frames = self.step.shape
+        return [
+            [(slot, *divmod(source, frames)) for slot, source in enumerate(slots) if source < count * frames]
+            for slots in self.source.tolist()
+        ]
 
 
 @lru_cache(maxsize=64)

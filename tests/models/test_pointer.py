@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.models.core.loss import cell_nll
-from musicgen_lite.models.core.pointer import PointerHead, cells_of
+from musicgen_lite.models.core.pointer import PointerHead
 from tests.support.models_tiny import CONFIG, conditions, random_codes, tiny
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")]
@@ -80,7 +80,7 @@ def test_steps_give_what_one_pass_gives_in_torch_and_in_the_kernels(kind: str, p
     for step in range(begun, layout.steps):
         slow, fast = model.step(cells, states[0]), decoder.logits(cells, states[1])
         cells = sequence[:, step]
-        for slot, codebook, frame in cells_of(layout, step):
+        for slot, codebook, frame in layout.cells_of[step]:
             expected = full[:, codebook, frame].exp()
             torch.testing.assert_close(slow[:, slot].exp(), expected, atol=1e-5, rtol=0)
             torch.testing.assert_close(fast[:, slot].exp(), expected, atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from musicgen_lite.generation import kernels
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
-from musicgen_lite.models.core.pointer import TINY, PointerHead, cells_of
+from musicgen_lite.models.core.pointer import TINY, PointerHead
 from musicgen_lite.models.core.transformer import Block, CrossBlock
 
 WEIGHTS = ("float32", "bfloat16", "int8")
@@ -70,7 +70,7 @@ class CpuDecoder:
         if self.pointer is not None and state.pointer is not None:
             state.pointer.record(cells, state.layout, s - 1)
             keys, codes = state.pointer.keys.numpy(), state.pointer.codes.numpy()
-            found = np.array(cells_of(state.layout, s), np.int64)
+            found = np.array(state.layout.cells_of[s], np.int64)
             kernels.point(cell_logits, hidden, self.pointer, keys, codes, found, np.float32(TINY))
         return torch.from_numpy(cell_logits)
 

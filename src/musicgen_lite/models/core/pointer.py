@@ -34,7 +34,7 @@ class PointerCache:
 
     def record(self, cells: Tensor, layout: Layout, step: int) -> None:
         """Put the codes of a step's cells `[B, C]` into the cache; there is no step before the first."""
-        for slot, codebook, frame in cells_of(layout, step) if step >= 0 else ():
+        for slot, codebook, frame in layout.cells_of[step] if step >= 0 else ():
             self.codes[:, codebook, frame] = cells[:, slot]
 
 
@@ -98,11 +98,11 @@ class PointerHead(nn.Module):
 
     def fill(self, cache: PointerCache, hidden: Tensor, sequence: Tensor, layout: Layout) -> None:
         """Put the first steps into the cache: hidden states `[B, S', d]` and cells `[B, S', C]`."""
-        for step in range(sequence.shape[1]):
-            cache.record(sequence[:, step], layout, step)
-            for _, codebook, frame in cells_of(layout, step):
-                state = hidden[None, :, step, None]
-                cache.keys[:, codebook, frame] = self._project(state, self.key[codebook, None])[0, :, 0]
+        for codebook, steps in enumerate(layout.step):
+            steps = steps[steps < sequence.shape[1]]
+            cache.codes[:, codebook, : len(steps)] = sequence[:, steps, codebook % layout.cells]
+            keys = self._project(hidden[None, :, steps], self.key[codebook, None])
+            cache.keys[:, codebook, : len(steps)] = keys[0]
 
     def step(
         self, logits: Tensor, hidden: Tensor, cells: Tensor, cache: PointerCache, layout: Layout, step: int
@@ -113,7 +113,7 @@ class PointerHead(nn.Module):
         """
         cache.record(cells, layout, step - 1)
         out = F.log_softmax(logits.float(), -1)
-        for slot, codebook, frame in cells_of(layout, step):
+        for slot, codebook, frame in layout.cells_of[step]:
             state = hidden[None, :, None]  # [1, B, 1, d]
             if frame:
                 query = self._project(state, self.query[codebook, None])[0]  # [B, 1, p]
@@ -130,10 +130,3 @@ def mix(logits: Tensor, pointed: Tensor, gate: Tensor) -> Tensor:
     """Log-probabilities of a softmax over `[..., K]` and of `pointed` probabilities; gate: the logit of the latter's share."""
     softmax = F.log_softmax(logits.float(), -1) + F.logsigmoid(-gate)
     return torch.logaddexp(softmax, (pointed + TINY).log() + F.logsigmoid(gate))
-
-
-def cells_of(layout: Layout, step: int) -> list[tuple[int, int, int]]:
-    """Slot, codebook and frame of each cell of the clip in a step; empty slots have none."""
-    count, frames = layout.step.shape
-    found = enumerate(layout.source[step].tolist())
-    return [(slot, *divmod(source, frames)) for slot, source in found if source < count * frames]

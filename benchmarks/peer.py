@@ -13,12 +13,13 @@ def decoder(ours: LanguageModel) -> Any:
     from transformers import MusicgenForCausalLM
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
-    c = ours.config
+    c, positions = ours.config, ours.position_embedding
+    assert positions is not None, "theirs are added, not rotary"
     peer = MusicgenForCausalLM(
         MusicgenDecoderConfig(
             vocab_size=c.codebook_size, num_codebooks=c.num_codebooks, hidden_size=c.d_model,
             num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d_model,
-            max_position_embeddings=len(ours.position_embedding), dropout=0.0, layerdrop=0.0,
+            max_position_embeddings=len(positions), dropout=0.0, layerdrop=0.0,
             pad_token_id=c.codebook_size, bos_token_id=c.codebook_size, eos_token_id=None,
         )
     ).eval()  # fmt: skip
@@ -29,7 +30,7 @@ def decoder(ours: LanguageModel) -> Any:
         for name, part in zip(names, own[key].chunk(len(names)), strict=True)
     }
     peer.load_state_dict(mapped)  # strict: every weight of theirs has one of ours
-    peer.model.decoder.embed_positions.weights = ours.position_embedding
+    peer.model.decoder.embed_positions.weights = positions
     return peer
 
 

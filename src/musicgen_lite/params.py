@@ -172,7 +172,7 @@ class DecoderParams(Section):
     layers: int = Field(ge=1, le=256)
     heads: int = Field(ge=1, le=256)
     dropout: float = Fraction
-    positions: Literal["sinusoidal", "learned"]
+    positions: Literal["sinusoidal", "rotary", "learned"]
     pointer_dim: int = Field(ge=0, le=1024)
 
     @model_validator(mode="after")

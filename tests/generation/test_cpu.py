@@ -18,7 +18,7 @@ from musicgen_lite.generation.cpu import CpuDecoder, pack
 from musicgen_lite.generation.kernels import arithmetic
 from musicgen_lite.generation.sampling import draw
 from musicgen_lite.models import Conditions
-from tests.support.models_tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import VARIANTS, conditions, tiny
 
 SIZES = {
     "codebook_size": 512,
@@ -31,11 +31,13 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "pattern"), KINDS)
+@pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
 @pytest.mark.parametrize(("stored", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.05)])
 @torch.no_grad()
-def test_packed_steps_are_the_models_steps(kind: str, pattern: str, stored: str, tolerance: float) -> None:
-    model, given = tiny(kind, pattern, scale=3.0), conditions(5, kind)
+def test_packed_steps_are_the_models_steps(
+    kind: str, pattern: str, positions: str, stored: str, tolerance: float
+) -> None:
+    model, given = tiny(kind, pattern, scale=3.0, positions=positions), conditions(5, kind)
     decoder, slow, fast = CpuDecoder(model, stored), model.start(given, 12), model.start(given, 12)
     cells = torch.full((5, slow.layout.cells), model.config.codebook_size)
     for _ in range(slow.layout.steps):
@@ -71,11 +73,12 @@ def test_products_of_all_sizes(stored: str, rows: int, outputs: int, depth: int)
     torch.testing.assert_close(torch.from_numpy(out), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 @pytest.mark.parametrize("kind", ["a", "b"])
 @torch.no_grad()
-def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str) -> None:
+def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str, positions: str) -> None:
     """At the default size: not only the codes agree, so do all bits of the logits."""
-    model = tiny(kind, "interleaved", scale=1.0, **SIZES)
+    model = tiny(kind, "interleaved", scale=1.0, positions=positions, **SIZES)
     decoder = CpuDecoder(model, "float32")
     given = Conditions.from_texts([torch.randn(5 + i, 128) for i in range(16)]).pad_text(64)
     cells = torch.randint(0, 512, (80, 16, 1))

@@ -11,9 +11,10 @@ from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.decode import _in_parallel
 from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
-from tests.support.models_tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
+every_variant = pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
 
 
 @torch.no_grad()
@@ -52,20 +53,20 @@ def without_cache(
     return codes
 
 
-@every_kind
+@every_variant
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_the_loop_equals_sampling_without_cache(kind: str, pattern: str, guidance: float) -> None:
-    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(3, kind), [5, 0, 7]
+def test_the_loop_equals_sampling_without_cache(kind: str, pattern: str, positions: str, guidance: float) -> None:
+    model, given, seeds = tiny(kind, pattern, scale=3.0, positions=positions), conditions(3, kind), [5, 0, 7]
     sampling = Sampling(temperature=0.9, top_k=12, top_p=0.95, guidance=guidance)
     codes = generate(model, given, 6, sampling, seeds)
     assert codes.shape == (3, 4, 6)
     assert torch.equal(codes, without_cache(model, given, 6, sampling, seeds))
 
 
-@every_kind
+@every_variant
 @pytest.mark.parametrize("prefix_frames", [1, 4])
-def test_a_clip_is_continued_as_without_cache(kind: str, pattern: str, prefix_frames: int) -> None:
-    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(3, kind), [5, 0, 7]
+def test_a_clip_is_continued_as_without_cache(kind: str, pattern: str, positions: str, prefix_frames: int) -> None:
+    model, given, seeds = tiny(kind, pattern, scale=3.0, positions=positions), conditions(3, kind), [5, 0, 7]
     prefix_codes = torch.randint(0, 16, (3, 4, prefix_frames), generator=torch.Generator().manual_seed(1))
     sampling = Sampling(top_k=12, guidance=2.0)
     codes = generate(model, given, 9, sampling, seeds, prefix_codes=prefix_codes)
@@ -103,9 +104,13 @@ def test_greedy_codes_are_the_likeliest_given_themselves(kind: str, pattern: str
         assert torch.equal(model(codes, given).argmax(dim=-1), codes)
 
 
-@every_kind
-def test_an_item_does_not_depend_on_its_batch(kind: str, pattern: str) -> None:
-    model, given, seeds = tiny(kind, pattern, scale=3.0), conditions(16, kind), list(range(100, 116))
+@every_variant
+def test_an_item_does_not_depend_on_its_batch(kind: str, pattern: str, positions: str) -> None:
+    model, given, seeds = (
+        tiny(kind, pattern, scale=3.0, positions=positions),
+        conditions(16, kind),
+        list(range(100, 116)),
+    )
     sampling = Sampling(top_k=12, guidance=3.0)
     together = generate(model, given, 12, sampling, seeds)
     for size in (1, 3):
@@ -145,9 +150,9 @@ def test_the_precision_of_training_around_it_changes_nothing() -> None:
         assert torch.equal(generate(model, given, 6, Sampling(), range(4)), plain)
 
 
-@every_kind
-def test_threads_change_nothing(kind: str, pattern: str) -> None:
-    model, given = tiny(kind, pattern, scale=3.0), conditions(5, kind)
+@every_variant
+def test_threads_change_nothing(kind: str, pattern: str, positions: str) -> None:
+    model, given = tiny(kind, pattern, scale=3.0, positions=positions), conditions(5, kind)
     alone = generate(model, given, 8, Sampling(guidance=3.0), range(5))
     torch.set_num_threads(3)
     assert torch.equal(generate(model, given, 8, Sampling(guidance=3.0), range(5)), alone)

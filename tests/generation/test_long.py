@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from musicgen_lite.generation import Sampling, cpu, generate, generate_long, prepare
-from tests.support.models_tiny import KINDS, conditions, tiny
+from tests.support.models_tiny import VARIANTS, conditions, tiny
 
-every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
+every_variant = pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
 
 
 def test_a_clip_within_the_window_is_generated_as_ever() -> None:
@@ -15,10 +15,10 @@ def test_a_clip_within_the_window_is_generated_as_ever() -> None:
     assert torch.equal(generate_long(model, given, 12, sampling, [0, 1]), generate(model, given, 12, sampling, [0, 1]))
 
 
-@every_kind
-def test_each_window_continues_the_second_half_of_the_one_before(kind: str, pattern: str) -> None:
+@every_variant
+def test_each_window_continues_the_second_half_of_the_one_before(kind: str, pattern: str, positions: str) -> None:
     """Greedy codes behind the first window are the likeliest ones, given the 6 frames kept and those since."""
-    model, given = tiny(kind, pattern, scale=3.0), conditions(2, kind)
+    model, given = tiny(kind, pattern, scale=3.0, positions=positions), conditions(2, kind)
     codes = generate_long(model, given, 27, Sampling(top_k=1), [0, 1])
     assert codes.shape == (2, 4, 27)
     for start in (6, 12):

@@ -7,12 +7,12 @@ from safetensors.torch import load_file, save_file
 
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
-from tests.support.models_tiny import KINDS, conditions, random_codes, tiny
+from tests.support.models_tiny import VARIANTS, conditions, random_codes, tiny
 
 
-@pytest.mark.parametrize(("kind", "pattern"), KINDS)
-def test_a_saved_model_comes_back_whole(kind: str, pattern: str, tmp_path: Path) -> None:
-    model = tiny(kind, pattern).train()
+@pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
+def test_a_saved_model_comes_back_whole(kind: str, pattern: str, positions: str, tmp_path: Path) -> None:
+    model = tiny(kind, pattern, positions=positions).train()
     models.save(tmp_path / "model.safetensors", model, {"steps": 7, "note": "é"})
     back, extra = models.load(tmp_path / "model.safetensors")
     assert extra == {"steps": 7, "note": "é"}

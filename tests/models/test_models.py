@@ -6,15 +6,16 @@ import torch
 
 from musicgen_lite.models import Conditions, ModelConfig, build
 from musicgen_lite.models.core.loss import cell_nll
-from tests.support.models_tiny import CONFIG, KINDS, conditions, random_codes, tiny
+from tests.support.models_tiny import CONFIG, KINDS, VARIANTS, conditions, random_codes, tiny
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), KINDS)
+every_variant = pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
 
 
-@every_kind
+@every_variant
 @torch.no_grad()
-def test_a_code_changes_only_the_logits_of_later_steps(kind: str, pattern: str) -> None:
-    model, given = tiny(kind, pattern), conditions(1, kind)
+def test_a_code_changes_only_the_logits_of_later_steps(kind: str, pattern: str, positions: str) -> None:
+    model, given = tiny(kind, pattern, positions=positions), conditions(1, kind)
     codes = random_codes(1, 6)
     step = model.pattern.layout(6, 4).step
     before = model(codes, given)
@@ -38,10 +39,10 @@ def test_the_loss_of_every_cell_depends_on_the_head_of_its_codebook_alone(kind: 
             assert (gradient.abs().sum(dim=(1, 2)) > 0).tolist() == [other == q for other in range(4)]
 
 
-@every_kind
+@every_variant
 @torch.no_grad()
-def test_a_caption_alone_equals_the_same_caption_in_a_padded_batch(kind: str, pattern: str) -> None:
-    model, given, codes = tiny(kind, pattern, scale=3.0), conditions(5, kind), random_codes(5, 8)
+def test_a_caption_alone_equals_the_same_caption_in_a_padded_batch(kind: str, pattern: str, positions: str) -> None:
+    model, given, codes = tiny(kind, pattern, scale=3.0, positions=positions), conditions(5, kind), random_codes(5, 8)
     together = model(codes, given.pad_text(9))
     for row in range(5):
         length = int(given.text_mask[row].sum())
@@ -50,10 +51,10 @@ def test_a_caption_alone_equals_the_same_caption_in_a_padded_batch(kind: str, pa
         torch.testing.assert_close(model(codes[row : row + 1], alone)[0], together[row], atol=5e-5, rtol=0)
 
 
-@every_kind
+@every_variant
 @torch.no_grad()
-def test_what_is_hidden_has_no_effect_not_even_nan(kind: str, pattern: str) -> None:
-    model, given, codes = tiny(kind, pattern), conditions(4, kind).pad_text(9), random_codes(4, 4)
+def test_what_is_hidden_has_no_effect_not_even_nan(kind: str, pattern: str, positions: str) -> None:
+    model, given, codes = tiny(kind, pattern, positions=positions), conditions(4, kind).pad_text(9), random_codes(4, 4)
     spoiled = replace(given, text=given.text.masked_fill(~given.text_mask[:, :, None], torch.nan))
     assert torch.equal(model(codes, spoiled), model(codes, given))
     silent = given.without_text().without_prompt()
@@ -94,10 +95,10 @@ def test_conditions_change_the_logits(kind: str, pattern: str) -> None:
     assert differs(given.without_prompt()) == changes_with_prompt
 
 
-@every_kind
+@every_variant
 @torch.no_grad()
-def test_cached_steps_equal_the_whole_forward_pass(kind: str, pattern: str) -> None:
-    model, given, codes = tiny(kind, pattern, scale=3.0), conditions(3, kind), random_codes(3, 12)
+def test_cached_steps_equal_the_whole_forward_pass(kind: str, pattern: str, positions: str) -> None:
+    model, given, codes = tiny(kind, pattern, scale=3.0, positions=positions), conditions(3, kind), random_codes(3, 12)
     state = model.start(given, 12)
     inputs = state.layout.inputs(codes, 16)
     steps = [model.step(inputs[:, s], state) for s in range(state.layout.steps)]
@@ -105,8 +106,7 @@ def test_cached_steps_equal_the_whole_forward_pass(kind: str, pattern: str) -> N
     torch.testing.assert_close(cached, model(codes, given), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
-@every_kind
+@pytest.mark.parametrize(("kind", "pattern", "positions"), [*VARIANTS, *((*kind, "learned") for kind in KINDS)])
 def test_parameter_counts_equal_the_closed_form(kind: str, pattern: str, positions: str) -> None:
     c = ModelConfig(**{**CONFIG, "type": kind, "pattern": pattern, "positions": positions})
     d, n, k = c.d_model, c.num_codebooks, c.codebook_size
@@ -144,10 +144,10 @@ def test_too_long_a_text_or_prompt_is_refused() -> None:
         tiny("b", "delay")(random_codes(1, 4), replace(given, prompt=given.prompt.repeat(1, 1, 2)))
 
 
-@every_kind
+@every_variant
 @torch.no_grad()
-def test_bfloat16_autocast_stays_near_float32(kind: str, pattern: str) -> None:
-    model, given, codes = tiny(kind, pattern, scale=1.0), conditions(3, kind), random_codes(3, 8)
+def test_bfloat16_autocast_stays_near_float32(kind: str, pattern: str, positions: str) -> None:
+    model, given, codes = tiny(kind, pattern, scale=1.0, positions=positions), conditions(3, kind), random_codes(3, 8)
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(codes, given)
     torch.testing.assert_close(rough.float(), model(codes, given), atol=0.03, rtol=0)
@@ -158,7 +158,8 @@ def test_bfloat16_autocast_stays_near_float32(kind: str, pattern: str) -> None:
     [
         ({"type": "c"}, "allowed: a, b, musicgen"),
         ({"pattern": "x"}, "allowed: interleaved"),
-        ({"positions": "rotary"}, "allowed: sinusoidal, learned"),
+        ({"positions": "rope"}, "allowed: sinusoidal, rotary, learned"),
+        ({"type": "musicgen", "positions": "rotary"}, "MusicGen adds its positions"),
         ({"heads": 3}, "even multiple of heads"),
         ({"layers": 0}, "layers: found 0"),
     ],

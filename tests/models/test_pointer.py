@@ -1,5 +1,7 @@
 """The pointer head beside slow loops, in every pattern, in one pass and step by step."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,14 +10,14 @@ from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.models.core.pointer import PointerHead
-from tests.support.models_tiny import CONFIG, conditions, random_codes, tiny
+from tests.support.models_tiny import CONFIG, VARIANTS, conditions, random_codes, tiny
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")]
 FRAMES = 12
 
 
-def pointing(kind: str, pattern: str) -> LanguageModel:
-    return tiny(kind, pattern, scale=4.0, pointer_dim=8)
+def pointing(kind: str, pattern: str, **changes: Any) -> LanguageModel:
+    return tiny(kind, pattern, scale=4.0, pointer_dim=8, **changes)
 
 
 def returning(rows: int = 3) -> torch.Tensor:
@@ -67,11 +69,13 @@ def test_probabilities_sum_to_one_and_later_codes_change_nothing(kind: str, patt
     assert seen[1, 9]
 
 
-@pytest.mark.parametrize(("kind", "pattern"), KINDS)
+@pytest.mark.parametrize(("kind", "pattern", "positions"), [v for v in VARIANTS if v[0] != "musicgen"])
 @pytest.mark.parametrize("begun", [0, 3])
 @torch.no_grad()
-def test_steps_give_what_one_pass_gives_in_torch_and_in_the_kernels(kind: str, pattern: str, begun: int) -> None:
-    model, codes, given = pointing(kind, pattern), returning(), conditions(3, kind)
+def test_steps_give_what_one_pass_gives_in_torch_and_in_the_kernels(
+    kind: str, pattern: str, positions: str, begun: int
+) -> None:
+    model, codes, given = pointing(kind, pattern, positions=positions), returning(), conditions(3, kind)
     full, layout = model(codes, given), model.pattern.layout(FRAMES, 4)
     sequence = layout.build(codes, CONFIG["codebook_size"])
     states = [model.start(given, FRAMES, sequence[:, :begun] if begun else None) for _ in range(2)]

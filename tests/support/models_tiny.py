@@ -7,6 +7,8 @@ import torch
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig, build
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")] + [("musicgen", "delay")]
+# Of these those that are trained also have rotary positions.
+VARIANTS = [(*kind, "sinusoidal") for kind in KINDS] + [(*kind, "rotary") for kind in KINDS if kind[0] != "musicgen"]
 
 CONFIG: dict[str, Any] = {
     "type": "a",

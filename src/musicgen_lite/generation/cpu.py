@@ -51,11 +51,12 @@ class CpuDecoder:
         x = kernels.embed(
             cells.numpy(), state.codebook_offsets[s].numpy(), self.table, state.step_embeddings[s].numpy()
         )
-        bias = _bias(state.bias, len(x), state.caches[0].keys.shape[2])
+        bias = _bias(state.positions.bias, len(x), state.caches[0].keys.shape[2])
+        rotations = _rotations(state.positions.rotations)
         memory_bias = None if state.context.memory_bias is None else _bias(state.context.memory_bias, len(x), 0)
         for layer, cache in zip(self.layers, state.caches, strict=True):
             kernels.self_attention(
-                x, *layer["self"], cache.keys.mT.numpy(), cache.values.numpy(), bias, state.prefix_length + s
+                x, *layer["self"], cache.keys.mT.numpy(), cache.values.numpy(), bias, rotations, state.prefix_length + s
             )
             if cache.memory_keys is not None and cache.memory_values is not None:
                 memory = cache.memory_keys.mT.numpy(), cache.memory_values.numpy()
@@ -113,3 +114,8 @@ def _norm(norm: nn.LayerNorm) -> tuple[np.ndarray, np.ndarray]:
 def _bias(bias: Tensor | None, rows: int, length: int) -> np.ndarray:
     """`[B, 1, 1, L]` or none as `[B, L]`."""
     return np.zeros((rows, length), np.float32) if bias is None else bias[:, 0, 0].contiguous().numpy()
+
+
+def _rotations(rotations: Tensor | None) -> np.ndarray:
+    """Complex `[L, d_head / 2]` or none as cosines and sines `[L, d_head / 2, 2]`; none are of length 0."""
+    return np.zeros((0, 0, 2), np.float32) if rotations is None else torch.view_as_real(rotations).numpy()

@@ -107,16 +107,36 @@ def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, out: Any) ->
                     mixed[i] += share * values[r, h, t, i]
 
 
+@inline_kernel
+def _rotate(projected: Any, head: int, turns: Any) -> None:
+    """Turn queries and keys in place, the first two thirds of projected `[R, 3 * d]`; see `transformer.rotate`.
+
+    turns: `[d_head / 2, 2]`, cosine and sine for each pair of neighbours.
+    """
+    for r in range(len(projected)):
+        for start in range(0, projected.shape[1] // 3 * 2, head):
+            for i in range(len(turns)):
+                cos, sin = turns[i, 0], turns[i, 1]
+                a, b = projected[r, start + 2 * i], projected[r, start + 2 * i + 1]
+                projected[r, start + 2 * i] = a * cos - b * sin
+                projected[r, start + 2 * i + 1] = a * sin + b * cos
+
+
 @kernel
-def self_attention(x: Any, norm: Any, qkv: Any, out: Any, keys: Any, values: Any, bias: Any, at: int) -> None:
+def self_attention(
+    x: Any, norm: Any, qkv: Any, out: Any, keys: Any, values: Any, bias: Any, rotations: Any, at: int
+) -> None:
     """Add self-attention of position `at` to the residual stream x `[R, d]`, and its key and value to the cache.
 
-    norm: weight and bias; qkv, out: weight and scale; keys, values, bias: see `_attend`.
+    norm: weight and bias; qkv, out: weight and scale; keys, values, bias: see `_attend`; rotations: `[capacity, d_head / 2, 2]`,
+    see `_rotate`, or of length 0.
     """
     rows, dim = x.shape
     heads, head = keys.shape[1], keys.shape[2]
     projected = np.empty((rows, 3 * dim), np.float32)
     matmul(layer_norm(x, norm[0], norm[1]), qkv[0], qkv[1], projected)
+    if len(rotations):
+        _rotate(projected, head, rotations[at])
     for r in range(rows):
         for h in range(heads):
             for i in range(head):

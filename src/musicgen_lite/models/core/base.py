@@ -14,7 +14,16 @@ from musicgen_lite import patterns
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.config import ModelConfig
 from musicgen_lite.models.core.pointer import PointerCache, PointerHead
-from musicgen_lite.models.core.transformer import INIT_STD, Block, Context, LayerCache, key_bias, sinusoids
+from musicgen_lite.models.core.transformer import (
+    INIT_STD,
+    Block,
+    Context,
+    LayerCache,
+    Positions,
+    key_bias,
+    rotations,
+    sinusoids,
+)
 from musicgen_lite.patterns import Layout
 
 POSITION_SCALE = 0.03  # amplitude of sinusoidal positions, near the scale at which embeddings start
@@ -26,7 +35,7 @@ class DecodingState:
 
     layout: Layout
     context: Context
-    bias: Tensor | None  # [B, 1, 1, P + S], hides padding of the prefix; None without a prefix
+    positions: Positions
     caches: list[LayerCache]
     step_embeddings: Tensor  # [S, d]
     codebook_offsets: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
@@ -40,7 +49,7 @@ class DecodingState:
         return replace(
             self,
             context=self.context.first(rows),
-            bias=None if self.bias is None else self.bias[:rows],
+            positions=self.positions.first(rows),
             caches=[cache.first(rows) for cache in self.caches],
             pointer=self.pointer.first(rows) if self.pointer else None,
         )
@@ -88,7 +97,9 @@ class LanguageModel(nn.Module, ABC):
         self.codebook_embedding = nn.Embedding(config.num_codebooks, config.d_model) if self.flattened else None
         length = self.pattern.positions(config.max_frames, config.num_codebooks)
         if config.positions == "learned":
-            self.position_embedding: Tensor = nn.Parameter(torch.empty(length, config.d_model))
+            self.position_embedding: Tensor | None = nn.Parameter(torch.empty(length, config.d_model))
+        elif config.positions == "rotary":
+            self.position_embedding = None
         else:
             # At full amplitude they would drown the codes' embeddings, which start at INIT_STD.
             positions = sinusoids(length, config.d_model) * self.position_scale
@@ -112,7 +123,7 @@ class LanguageModel(nn.Module, ABC):
         nn.init.normal_(self.head, std=INIT_STD)
         if self.pointer is not None:
             self.pointer.initialise()
-        if self.config.positions == "learned":
+        if isinstance(self.position_embedding, nn.Parameter):
             nn.init.normal_(self.position_embedding, std=INIT_STD)
 
     @abstractmethod
@@ -128,12 +139,12 @@ class LanguageModel(nn.Module, ABC):
         inputs = layout.inputs(codes, self.config.codebook_size)
         x = self._embed(inputs, layout.input_codebook * self.entries) + self._step_embeddings(layout)
         context = self.context(conditions)
-        bias = self._bias(context, layout)
+        positions = self._positions(context, layout)
         if context.prefix is not None:
             x = torch.cat([context.prefix.to(x.dtype), x], dim=1)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, bias, context)
+            x = block(x, positions, context)
         # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
         hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
         hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1)
@@ -150,13 +161,13 @@ class LanguageModel(nn.Module, ABC):
         """
         layout = self._layout(frames, conditions.text.device)
         context = self.context(conditions)
-        bias = self._bias(context, layout)
+        positions = self._positions(context, layout)
         prefix_length = 0 if context.prefix is None else context.prefix.shape[1]
         blocks = cast(Sequence[Block], self.blocks)
         state = DecodingState(
             layout=layout,
             context=context,
-            bias=bias,
+            positions=positions,
             caches=[block.new_cache(context, len(conditions), prefix_length + layout.steps) for block in blocks],
             step_embeddings=self._step_embeddings(layout),
             codebook_offsets=layout.input_codebook * self.entries,
@@ -171,7 +182,7 @@ class LanguageModel(nn.Module, ABC):
         if inputs:
             x = torch.cat(inputs, dim=1)
             for block, cache in zip(self.blocks, state.caches, strict=True):
-                x = block(x, bias, context, cache)
+                x = block(x, positions, context, cache)
             if self.pointer is not None and state.pointer is not None and prompt_tokens is not None and state.step:
                 self.pointer.fill(state.pointer, self.norm(x[:, prefix_length:]), prompt_tokens, layout)
         return state
@@ -188,7 +199,7 @@ class LanguageModel(nn.Module, ABC):
         s = state.step
         x = self._embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s]
         for block, cache in zip(self.blocks, state.caches, strict=True):
-            x = block(x, state.bias, state.context, cache, state.prefix_length + s)
+            x = block(x, state.positions, state.context, cache, state.prefix_length + s)
         state.step += 1
         hidden = self.norm(x[:, 0])
         if self.flattened:
@@ -204,11 +215,16 @@ class LanguageModel(nn.Module, ABC):
             raise ValueError(f"{frames} frames are more than the {self.config.max_frames} that the model is made for")
         return self.pattern.layout(frames, self.config.num_codebooks, device)
 
-    def _bias(self, context: Context, layout: Layout) -> Tensor | None:
-        """The bias that hides the prefix's padding from self-attention, `[B, 1, 1, P + S]`; None without a prefix."""
-        return (
-            None if context.prefix_mask is None else key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
-        )
+    def _positions(self, context: Context, layout: Layout) -> Positions:
+        """Those of the prefix, whose padding is hidden, and of the steps."""
+        bias, prefix = None, 0
+        if context.prefix_mask is not None:
+            prefix = context.prefix_mask.shape[1]
+            bias = key_bias(F.pad(context.prefix_mask, (0, layout.steps), value=True))
+        if self.config.positions != "rotary":
+            return Positions(bias, None)
+        dim = self.config.d_model // self.config.heads
+        return Positions(bias, rotations(prefix, layout.steps, dim, layout.step.device))
 
     def _embed(self, cells: Tensor, codebook_offsets: Tensor) -> Tensor:
         """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over the cells of a step."""
@@ -216,6 +232,12 @@ class LanguageModel(nn.Module, ABC):
         return x[:, :, 0] if self.flattened else x.sum(dim=2)
 
     def _step_embeddings(self, layout: Layout) -> Tensor:
-        """Embeddings of the steps' positions, `[S, d]`: of the frame, and in a flattened pattern of the codebook."""
-        x = self.position_embedding[layout.position]
+        """What is added at each step, `[S, d]`: its frame's position, and in a flattened pattern its codebook.
+
+        Rotary positions are not added.
+        """
+        if self.position_embedding is None:
+            x = self.code_embedding.weight.new_zeros(layout.steps, self.config.d_model)
+        else:
+            x = self.position_embedding[layout.position]
         return x if self.codebook_embedding is None else x + self.codebook_embedding(layout.codebook[:, 0])

@@ -8,6 +8,7 @@ from typing import Any
 from musicgen_lite import patterns
 
 TYPES = ("a", "b", "musicgen")
+POSITIONS = ("sinusoidal", "rotary", "learned")
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,16 @@ class ModelConfig:
     codec: str  # fingerprint
     text: str  # fingerprint
     dropout: float = 0.0
-    positions: str = "sinusoidal"  # or "learned"
+    positions: str = "sinusoidal"  # one of POSITIONS
     pointer_dim: int = 0  # width of the pointer head's queries and keys; 0: no pointer head
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
             raise ValueError(f"type: found {self.type!r}; allowed: {', '.join(TYPES)}")
-        if self.positions not in ("sinusoidal", "learned"):
-            raise ValueError(f"positions: found {self.positions!r}; allowed: sinusoidal, learned")
+        if self.positions not in POSITIONS:
+            raise ValueError(f"positions: found {self.positions!r}; allowed: {', '.join(POSITIONS)}")
+        if self.type == "musicgen" and self.positions == "rotary":
+            raise ValueError("positions: found 'rotary'; MusicGen adds its positions: sinusoidal or learned")
         patterns.get(self.pattern)
         if self.d_model % (2 * self.heads):
             raise ValueError(f"d_model ({self.d_model}) must be an even multiple of heads ({self.heads})")

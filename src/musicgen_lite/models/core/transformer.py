@@ -4,7 +4,8 @@ Linear layers carry no bias, as in MusicGen, so that weights map one to one onto
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,22 @@ class Context:
     def first(self, rows: int) -> "Context":
         """The context of the first rows of the batch."""
         return Context(*(x if x is None else x[:rows] for x in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What self-attention knows of the positions of a sequence, the P of a prefix and then the S steps.
+
+    bias: `[B, 1, 1, P + S]`, see `key_bias`, or None where all are visible; rotations: complex `[P + S, d_head / 2]`, see
+    `rotations`, or None where queries and keys are not rotated.
+    """
+
+    bias: Tensor | None
+    rotations: Tensor | None
+
+    def first(self, rows: int) -> "Positions":
+        """Those of the first rows of the batch."""
+        return replace(self, bias=None if self.bias is None else self.bias[:rows])
 
 
 @dataclass
@@ -66,6 +83,34 @@ def sinusoids(positions: int, dim: int, period: float = 10000.0) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1).float()
 
 
+@lru_cache(maxsize=64)
+def rotations(prefix: int, steps: int, dim: int, device: torch.device, period: float = 10000.0) -> Tensor:
+    """By what each position turns the pairs of a query or key: complex numbers of length 1, `[prefix + steps, dim / 2]`.
+
+    Rotary position embeddings (Su et al. 2021, arXiv:2104.09864): step s turns pair i by s * period ** (-2 i / dim), so
+    that a score depends on the distance of two steps alone. Those of the last sizes are kept.
+    """
+    with torch.inference_mode(False):  # kept: those first used in validation must serve training too
+        rates = period ** (-2 * torch.arange(dim // 2, dtype=torch.float64) / dim)
+        # The whole prefix stands where the first step does, unturned. Its tokens have positions of their own, and places
+        # before the steps would move with the padding of a batch, or leave short captions as far away as the longest.
+        places = torch.arange(-prefix, steps, dtype=torch.float64).clamp_min(0)
+        angles = places[:, None] * rates
+        return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Queries or keys `[B, H, S, d_head]`, each neighbouring pair turned by its position's `turns` `[S, d_head / 2]`."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    if torch.is_grad_enabled():
+        turned = pairs * turns
+    else:
+        # A complex product may round once or twice, depending on where threads divide it. This sum of products with a real
+        # and an imaginary number has the same bits everywhere, but takes twice as long, which training would feel.
+        turned = pairs * turns.real + pairs * (1j * turns.imag)
+    return torch.view_as_real(turned).flatten(-2).type_as(x)
+
+
 def key_bias(mask: Tensor) -> Tensor:
     """A mask `[B, L]` as the bias `[B, 1, 1, L]` of attention scores: 0 where visible, -inf elsewhere."""
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
@@ -97,16 +142,19 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.out = nn.Linear(d_model, d_model, bias=False)
 
-    def forward(self, x: Tensor, bias: Tensor | None, cache: LayerCache | None = None, at: int = 0) -> Tensor:
-        """x: `[B, S, d]` at positions `at` to `at + S` of the sequence; bias: `[B, 1, 1, >= at + S]`, see `key_bias`.
+    def forward(self, x: Tensor, positions: Positions, cache: LayerCache | None = None, at: int = 0) -> Tensor:
+        """x: `[B, S, d]` at positions `at` to `at + S` of the sequence.
 
         With a cache, `x` is either the whole beginning (`at` 0) or a single position after it.
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if positions.rotations is not None:
+            turns = positions.rotations[at : at + x.shape[1]]
+            q, k = rotate(q, turns), rotate(k, turns)
         if cache is not None:
             filled = cache.extend(k, v, at)
             k, v = filled if at else (k, v)
-        bias = None if bias is None else bias[..., : k.shape[2]].to(q.dtype)
+        bias = None if positions.bias is None else positions.bias[..., : k.shape[2]].to(q.dtype)
         if at:
             return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
         return self.out(merge_heads(causal_attention(q, k, v, bias)))
@@ -125,14 +173,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def attend(
-        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+        self, x: Tensor, positions: Positions, context: Context, cache: LayerCache | None = None, at: int = 0
     ) -> Tensor:
-        return x + self.dropout(self.attention(self.attention_norm(x), bias, cache, at))
+        return x + self.dropout(self.attention(self.attention_norm(x), positions, cache, at))
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+        self, x: Tensor, positions: Positions, context: Context, cache: LayerCache | None = None, at: int = 0
     ) -> Tensor:
-        x = self.attend(x, bias, context, cache, at)
+        x = self.attend(x, positions, context, cache, at)
         return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))
 
     def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:
@@ -177,9 +225,9 @@ class CrossBlock(Block):
         self.cross = CrossAttention(d_model, heads)
 
     def attend(
-        self, x: Tensor, bias: Tensor | None, context: Context, cache: LayerCache | None = None, at: int = 0
+        self, x: Tensor, positions: Positions, context: Context, cache: LayerCache | None = None, at: int = 0
     ) -> Tensor:
-        x = super().attend(x, bias, context, cache, at)
+        x = super().attend(x, positions, context, cache, at)
         return x + self.dropout(self.cross(self.cross_norm(x), context, cache))
 
     def new_cache(self, context: Context, rows: int, capacity: int) -> LayerCache:

@@ -138,7 +138,7 @@ def in_fit(given: params.Params, tokens: Path, text: Path, folder: Path) -> floa
 def bare(given: params.Params, tokens: Path, text: Path) -> float:
     """The same steps on batches that are there, and nothing else."""
     corpus = Corpus(tokens, text)
-    config = model_config(given, corpus)
+    config = model_config(given, corpus.inputs)
     data = TokenDataset(corpus, config.max_frames, given.seed, given.model.dropout_text)
     train, size = given.train, ON_CPU
     sampler = EpochSampler(corpus.clips("train"), given.seed)

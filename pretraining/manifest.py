@@ -27,7 +27,7 @@ def write_manifest(root: Path = ROOT, commit: str | None = None) -> dict[str, di
         )
         commit = asked.stdout.strip() if asked.returncode == 0 else "unknown"
     manifest: dict[str, dict[str, str]] = {}
-    for model in sorted(place for place in root.iterdir() if (place / "config.json").is_file()):
+    for model in sorted(place for place in root.iterdir() if any(place.glob("*.safetensors"))):
         files = sorted(file for file in model.iterdir() if file.is_file() and file.name != CARD)
         manifest[model.name] = {file.name: file_sha256(file) for file in files}
         card = model / CARD

@@ -1,11 +1,14 @@
 """Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
 from musicgen_lite import text, tracking
+from musicgen_lite.errors import UserError
+from musicgen_lite.initial import Initial, check_fits, locate
+from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
-from stages.runtime import EXTERNAL, SHIPPED, resolve_model_path, root, run, set_up_torch
+from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run, set_up_torch
 
 
 def source(data: DataParams) -> dict[str, str]:
@@ -32,6 +35,43 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         user: {part: state(resolve_model_path(name)) for part, name in parts.items() if name not in SHIPPED}
         for user, parts in named.items()
     }
+
+
+def initial(params: Params) -> dict[str, str]:
+    """The digest of the model that the training starts from, if any; UserError where it cannot be trained on."""
+    found = locate(params, root(), tracking.model_file)
+    if found is None:
+        return {}
+    if found.path.resolve() == (root() / MODEL).resolve():
+        raise UserError(
+            f"train.init {found.name!r}: the train stage writes this file itself; copy it out of {MODEL.parent}, or name the "
+            "MLflow run that it is of"
+        )
+    check_initial(params, found)
+    return {"sha256": found.sha256}
+
+
+def check_initial(params: Params, found: Initial) -> None:
+    """Raise UserError unless the model fits the parameters, the codec and the text encoder."""
+    from musicgen_lite import codec
+    from musicgen_lite.training.corpus import Inputs
+    from musicgen_lite.training.setup import model_config
+
+    trusted, (model, extra) = params.trusted_pickles, found.load()
+    coder = codec.load(resolve_model_path(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=trusted)
+    encoder = text.load(resolve_model_path(params.text.name), trusted=trusted)
+    inputs = Inputs(
+        codec=coder.fingerprint,
+        codebook_size=coder.codebook_size,
+        num_codebooks=coder.num_codebooks,
+        frame_rate=float(coder.frame_rate),
+        rate=coder.rate,
+        text=encoder.fingerprint,
+        text_dim=encoder.dim,
+        max_text=params.text.max_tokens,
+        max_prompt_frames=num_frames(params.data.prompt_seconds, coder.rate, coder.frame_rate),
+    )
+    check_fits(found, model.config, model_config(params, inputs), extra.get("names", {}), params.train.steps)
 
 
 def texts(params: Params) -> dict[str, list[str]]:
@@ -65,7 +105,7 @@ def main(params: Params) -> None:
             "this repository has no commit yet: MLflow runs cannot say which code made them, and `dvc exp run` ends with `Empty git "
             "repo`; run `git add -A && git commit -m start`"
         )
-    found = {"source": source(params.data), **models(params)}
+    found = {"source": source(params.data), **models(params), "init": initial(params)}
     with atomic_dir(EXTERNAL) as part:
         for name, state_of in found.items():
             write_json(part / f"{name}.json", state_of)

@@ -55,7 +55,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
         files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet"}
         | {"model/model.safetensors": MODEL, **scores},
-        tags={"published": record["training"]["published"]} if "published" in record["training"] else {},
+        tags={name: record["training"][name] for name in ("published", "initial") if name in record["training"]},
     )  # fmt: skip
 
 

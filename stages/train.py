@@ -1,4 +1,4 @@
-"""Train model A or B, where a killed training goes on in the same tracked run; or take a published model as it is."""
+"""Train model A or B, where a killed training goes on in the same tracked run; or take a model as it is."""
 
 import csv
 import shutil
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_lite import tracking
+from musicgen_lite.errors import UserError
+from musicgen_lite.initial import Initial, locate
 from musicgen_lite.io.files import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
@@ -17,6 +19,7 @@ from musicgen_lite.training.import_musicgen import import_pretrained
 from musicgen_lite.training.preview import previewer
 from stages.runtime import (
     CURVES,
+    EXTERNAL,
     MODEL,
     PREVIEWS,
     RUN,
@@ -41,11 +44,19 @@ def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResul
     corpus, paths = Corpus(TOKENS, TEXT), paths_within(folder)
     if params.model.type == "musicgen":
         return import_pretrained(params, resolve_model_path(params.model.musicgen.name), corpus, paths.model)
-    preview = None
-    if params.train.preview_every:
+    start, preview = initial_model(params), None
+    if params.train.preview_every and params.train.steps:
         preview = previewer(params, resolve_model_path, folder / PREVIEWS.name)
     with stopping_by_itself() as stop:
-        return fit(params, corpus, paths, preview=preview, loggers=loggers, stop=stop)
+        return fit(params, corpus, paths, initial=start, preview=preview, loggers=loggers, stop=stop)
+
+
+def initial_model(params: Params) -> Initial | None:
+    """The model that train.init names, if any; UserError where its file is not the one that `check` has seen."""
+    found, seen = locate(params, root(), tracking.model_file), read_json(EXTERNAL / "init.json")
+    if found and found.sha256 != seen.get("sha256"):
+        raise UserError(f"{found.path}: it has changed since `check` read it; run the same command again")
+    return found
 
 
 def paths_within(folder: Path) -> TrainingPaths:
@@ -81,7 +92,8 @@ def facts(result: TrainingResult) -> dict[str, Any]:
     """What later stages and MLflow record of a training."""
     found = {"parameters": result.parameters, "best_step": result.best_step, "val_loss": result.val_loss}
     averages = {"val_loss_ema": result.ema_val_loss, "val_loss_raw": result.raw_val_loss}
-    return {**found, **averages, **({"published": result.published} if result.published else {})}
+    source = {"published": result.published, "initial": result.initial}
+    return {**found, **averages, **{name: label for name, label in source.items() if label}}
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -104,20 +116,27 @@ def hand_over(result: Path) -> None:
                 shutil.copytree(result / out.name, part, dirs_exist_ok=True)
 
 
+def weights(made: Mapping[str, Any]) -> str:
+    """Where the weights of the model file come from."""
+    if made["best_step"]:
+        return f"step {made['best_step']}"
+    return f"{made.get('published') or made['initial']}, not trained here"
+
+
 def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = work_dir("train", params)
     if not tracking.is_first_process():
-        train(params, folder)
+        if params.train.steps and params.model.type != "musicgen":  # else there is nothing to do together
+            train(params, folder)
         return
     with held(folder, caller()):
         if not (folder / RESULT).exists():
             train(params, folder)
         hand_over(folder / RESULT)
     record = read_json(RUN)
-    made, published = record["training"], record["training"].get("published")
-    where = f"{published}, not trained here" if published else f"step {made['best_step']}"
-    print(f"best validation loss {made['val_loss']:.4f} nats per token: {where}")
+    made = record["training"]
+    print(f"best validation loss {made['val_loss']:.4f} nats per token: {weights(made)}")
 
 
 if __name__ == "__main__":

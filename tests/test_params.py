@@ -56,7 +56,12 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("zzz", 1, "allowed here: seed, compute, data"),
         ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b' or 'musicgen'"),
         ("train.steps", "many", "train.steps: found 'many'"),
-        ("train.steps", 0, "train.steps: found 0; input should be greater than or equal to 1"),
+        ("train.steps", -1, "train.steps: found -1; input should be greater than or equal to 0"),
+        (
+            "train.steps",
+            0,
+            "train.steps: found 0, which scores the model that train.init names as it is; it names none",
+        ),
         ("sample.top_k", -1, "sample.top_k: found -1"),
         ("data.prompt_seconds", 9.0, "prompt_seconds (9) must be less than seconds (8)"),
         (

@@ -222,7 +222,8 @@ class ModelParams(Section):
 
 
 class TrainParams(Section):
-    steps: int = Count
+    init: str
+    steps: int = Field(ge=0, le=10_000_000)
     effective_batch_size: int = BatchSize
     batch_size: int | Literal["auto"]
     crop_seconds: float = Seconds
@@ -248,6 +249,12 @@ class TrainParams(Section):
         if value != "auto" and not (type(value) is int and value >= 1):
             raise ValueError(f"found {value!r}; allowed are auto and whole numbers from 1")
         return value
+
+    @model_validator(mode="after")
+    def _without_steps_there_is_a_model(self) -> "TrainParams":
+        if not self.steps and not self.init:
+            raise ValueError("steps: found 0, which scores the model that train.init names as it is; it names none")
+        return self
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "TrainParams":

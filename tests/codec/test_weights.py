@@ -54,6 +54,22 @@ def test_a_missing_file_is_named(root: Path) -> None:
         shipped.path("text", root)
 
 
+def test_a_language_model_is_one_file_of_its_type_and_a_damaged_one_harms_no_other(root: Path) -> None:
+    with pytest.raises(UserError, match=rf"MusicGen-Lite {__version__} ships no model of type a$"):
+        shipped.model_file("a", root)
+    (root / "models").mkdir()
+    (root / "models" / "README.md").write_text("# Two models\n")
+    for kind in "ab":
+        (root / "models" / f"{kind}.safetensors").write_bytes(kind.encode())
+    with pytest.raises(UserError, match=r"models/a\.safetensors: MANIFEST\.json does not know.*pretraining\.manifest"):
+        shipped.model_file("a", root)
+    assert sorted(write_manifest(root, commit="abc123")["models"]) == ["a.safetensors", "b.safetensors"]
+    (root / "models" / "b.safetensors").write_bytes(b"B")
+    assert shipped.model_file("a", root) == root / "models" / "a.safetensors"
+    with pytest.raises(UserError, match=r"models/b\.safetensors: damaged.*git checkout"):
+        shipped.model_file("b", root)
+
+
 def test_a_missing_manifest_and_an_unknown_model_are_named(root: Path) -> None:
     with pytest.raises(UserError, match="no shipped model 'clap'; there are codec, text"):
         shipped.path("clap", root)

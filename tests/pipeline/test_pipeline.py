@@ -154,6 +154,7 @@ def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_
     assert stopped.returncode != 0
     assert re.search(r"exited with (130|-2)$", stopped.stdout, re.M)  # as the shell between tells it
     assert stopped.stdout.count(INTERRUPTED) == 1
+    assert re.search(r"^train: stopped at step 6; the same command goes on from (there|step 3)$", stopped.stdout, re.M)
     assert "Traceback" not in stopped.stdout
     assert not (project.folder / "data/model").exists()
     assert [status for _, status in project.runs()[runs:]] == ["FAILED"]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from musicgen_lite import tracking
+from musicgen_lite.params import TrackingParams
 from tests.pipeline.conftest import Base
-from tests.support.mlflow_runs import Runs, Server
+from tests.support.mlflow_runs import EXPERIMENT, Runs, Server
 from tests.support.project import ENVIRONMENT, Project, stages_run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -141,7 +143,9 @@ def test_a_server_holds_the_runs_and_its_death_costs_nothing_computed(
         served = Runs(project, server.uri)
         (run,) = served.all().values()
         assert (run.name, run.status) == ("served", "FINISHED")
-        assert "model/model.safetensors" in served.artifacts(run)
+        model = served.artifacts(run)["model/model.safetensors"]
+        there = TrackingParams(uri=server.uri, experiment=EXPERIMENT, required=True)
+        assert tracking.model_file(there, project.folder, "served").read_bytes() == model
 
         assert project.stages_of("dvc", "repro") == ["check", "track"]
         assert list(served.all()) == [run.run_id]

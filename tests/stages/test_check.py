@@ -1,16 +1,26 @@
 """The stage check notes a change in what lies outside of the repository, and only for the stages that read it."""
 
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from musicgen_lite import codec, models, text
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.hashing import file_sha256
+from musicgen_lite.models import ModelConfig
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained import shipped
+from musicgen_lite.training.corpus import Inputs
+from musicgen_lite.training.setup import model_config
+from pretraining.manifest import write_manifest
 from stages import check
-from stages.runtime import EXTERNAL, resolve_model_path
+from stages.runtime import EXTERNAL, MODEL, resolve_model_path
 from tests.support.musiccaps_tables import row, write_table
 from tests.support.stage_params import parameters
 
@@ -99,3 +109,95 @@ def test_texts_of_which_the_encoder_can_read_none_are_refused(
     with pytest.raises(UserError, match=f"{what}: the text encoder can read none of {len(captions)}"):
         check.main(with_texts(place, captions, prompts))
     assert not EXTERNAL.exists()
+
+
+def starting_from(name: str, type: str = "a", **train: Any) -> Params:
+    """Parameters of a training that starts from a model."""
+    params = parameters()
+    own = {
+        "model": params.model.model_copy(update={"type": type}),
+        "train": params.train.model_copy(update={"init": name, **train}),
+    }
+    return params.model_copy(update=own)
+
+
+@pytest.fixture(scope="module")
+def made() -> ModelConfig:
+    """The config of model A that the parameters describe, with the shipped codec and text encoder."""
+    coder, encoder, params = codec.load("embedded", num_codebooks=4), text.load("embedded"), parameters()
+    inputs = Inputs(
+        codec=coder.fingerprint, codebook_size=coder.codebook_size, num_codebooks=4, frame_rate=float(coder.frame_rate),
+        rate=coder.rate, text=encoder.fingerprint, text_dim=encoder.dim, max_text=params.text.max_tokens, max_prompt_frames=50,
+    )  # fmt: skip
+    return model_config(params, inputs)
+
+
+def saved(place: Path, config: ModelConfig, name: str = "own.safetensors") -> Path:
+    """A model of that config in a file of the repository."""
+    path = place / "repository" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    models.save(path, models.build(config), {"names": {"codec": "embedded", "text": "embedded"}})
+    return path
+
+
+def test_the_content_of_the_model_that_a_training_starts_from_is_noted(place: Path, made: ModelConfig) -> None:
+    found = {}
+    path = saved(place, made)
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        saved(place, made)
+        os.utime(path, ns=(1, 1))  # as long as before, and as old
+        found[seed] = noted(starting_from("own.safetensors"))
+        assert json.loads(found[seed]["init"]) == {"sha256": file_sha256(path)}
+    assert {name for name in found[1] if found[1][name] != found[2][name]} == {"init"}
+    assert json.loads(noted(parameters())["init"]) == {}
+    assert json.loads(noted(starting_from("own.safetensors", "musicgen"))["init"]) == {}  # it is not trained
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"type": "b"}, r"model\.type: the model has 'b', here it is 'a'; set model\.type to b"),
+        ({"pattern": "parallel"}, r"model\.pattern: the model has 'parallel', here it is 'delay'"),
+        ({"d_model": 64, "heads": 2}, r"model\.a\.d_model: the model has 64, here it is 192"),
+        ({"codec": "0123"}, r"codec\.name: the model has '0123', .*no version shipped that one: set codec\.name to"),
+        ({"text": "0123"}, r"text\.name: the model has '0123', .*no version shipped that one: set text\.name to"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_before_anything_runs(
+    place: Path, made: ModelConfig, changes: dict[str, Any], named: str
+) -> None:
+    path = saved(place, replace(made, **changes))
+    with pytest.raises(UserError, match=rf"train\.init 'own\.safetensors' \({path}\)[^$]*{named}"):
+        check.main(starting_from("own.safetensors", steps=0))
+    assert not EXTERNAL.exists()
+
+
+def test_a_model_that_is_not_there_not_whole_or_the_stages_own_is_refused(place: Path, made: ModelConfig) -> None:
+    saved(place, made, str(MODEL))
+    whole = saved(place, made)
+    whole.with_name("half.safetensors").write_bytes(whole.read_bytes()[:5000])
+    for name, message in {
+        "gone.safetensors": rf"there is no file {place}/repository/gone\.safetensors; allowed are nothing",
+        "./gone": r"there is no file .*; allowed are nothing",
+        "data/model": r"data/model is a folder; allowed are nothing",
+        "half.safetensors": r"half\.safetensors: not a whole safetensors file",
+        str(MODEL): r"the train stage writes this file itself; copy it out of data/model",
+        "gone-run": r"mlflow\.db: no mlflow\.db here; .*; allowed are nothing",
+        "shipped": r"ships no model of type b; allowed are nothing",
+    }.items():
+        with pytest.raises(UserError, match=rf"train\.init '{name}': .*{message}"):
+            check.main(starting_from(name, "b" if name == "shipped" else "a"))
+    assert not EXTERNAL.exists()
+
+
+def test_a_shipped_model_is_found_by_its_type_and_a_damaged_one_refused(
+    place: Path, made: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(place, made, "models/a.safetensors")
+    write_manifest(place / "repository", commit="abc123")
+    monkeypatch.setattr(shipped, "ROOT", place / "repository")
+    assert json.loads(noted(starting_from("shipped"))["init"]) == {"sha256": file_sha256(file)}
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match=r"train\.init 'shipped': .*models/a\.safetensors: damaged: sha256 is"):
+        check.main(starting_from("shipped"))

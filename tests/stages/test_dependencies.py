@@ -106,8 +106,8 @@ LAYERS: dict[str, set[str]] = {
     "patterns": set(), "models": {"patterns"},
     "generation": {"models", "patterns"},
     "generator": {"clap", "codec", "generation", "models", "pretrained", "published", "text"},
-    "published": {"codec", "models", "pretrained", "text"},
-    "training": {"models", "patterns", "published"},
+    "published": {"codec", "models", "pretrained", "text"}, "initial": {"models", "pretrained"},
+    "training": {"initial", "models", "patterns", "published"},
     "scoring": {"models", "patterns", "codec", "clap", "pretrained"},
     "report": {"scoring"},
 }  # fmt: skip

@@ -8,7 +8,9 @@ Exempt, each for a reason:
 - tracking: it records results and never changes them;
 - training/preview.py, and what only it imports: previews during training are a by-product;
 - published.py, and what only it imports: it finds and reads a published model. What is made of it is models/musicgen.py, and its
-  codec and text encoder are held against data/tokens and data/text.
+  codec and text encoder are held against data/tokens and data/text;
+- initial.py, and what only it imports: it finds the model that a training starts from, whose digest is in data/external, and
+  refuses one that does not fit.
 """
 
 import ast
@@ -28,7 +30,11 @@ PACKAGE = ROOT / "src" / "musicgen_lite"
 EXEMPT = ("errors.py", "params.py", "params_errors.py", "device.py", "__init__.py", "tracking")
 
 
-NOT_FOLLOWED = ("src/musicgen_lite/training/preview.py", "src/musicgen_lite/published.py")
+NOT_FOLLOWED = (
+    "src/musicgen_lite/training/preview.py",
+    "src/musicgen_lite/published.py",
+    "src/musicgen_lite/initial.py",
+)
 
 
 STAGES: dict[str, dict] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]

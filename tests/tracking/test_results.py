@@ -73,10 +73,18 @@ def test_mistakes_on_the_command_line_are_named_at_once(tmp_path: Path, monkeypa
         assert message in done.stderr
 
 
+def test_a_server_that_must_be_read_cannot_be_gone_without(tmp_path: Path) -> None:
+    gone = TrackingParams(uri="http://127.0.0.1:9", experiment="test", required=True)
+    for read in (lambda: tracking.read(gone, tmp_path), lambda: tracking.model_file(gone, tmp_path, "x")):
+        with pytest.raises(UserError, match=r"no MLflow server answers .*; start it, or change tracking\.uri$"):
+            read()
+
+
 @pytest.mark.slow
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     details = {"estimates": {}, "columns": {}, "notes": {"x": 1}}
-    files = {"sounds.parquet": tmp_path / "sounds.parquet"}
+    files = {"sounds.parquet": tmp_path / "sounds.parquet", "model/model.safetensors": tmp_path / "weights"}
+    files["model/model.safetensors"].write_bytes(b"weights")
     for name in ("nll", "reference", "audio"):
         files[f"scores/{name}.json"] = tmp_path / f"{name}.json"
         write_json(tmp_path / f"{name}.json", details)
@@ -87,7 +95,7 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["x", "y"], "stated_bpm": [120.0, None], "hit": [True, False]})
     with tracking.begin(HERE, tmp_path, {"model": {"type": "a"}}, tmp_path / "run.json") as run:
         pass
-    with pytest.raises(UserError, match="no finished run to compare yet"):
+    with pytest.raises(UserError, match="no finished run yet"):
         tracking.read(HERE, tmp_path)
     ref = tracking.close(
         HERE, tmp_path, run.record, curves=[{"step": 2, "val_loss": 3.0}, {"step": 1, "val_loss": 4.0}],
@@ -101,6 +109,15 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(found.tables["signals"], table)
     assert found.sounds is not None
     pd.testing.assert_frame_equal(found.sounds, sounds.rename(columns={"flac": "sound"}))
+
+    model = tracking.model_file(HERE, tmp_path, ref.name)
+    assert model.is_relative_to(tmp_path / "mlartifacts" / str(ref.run_id))  # the artifact itself, no copy
+    assert model.read_bytes() == b"weights"
+    with pytest.raises(UserError, match=rf"'nobody': no finished run has this name or id; the newest are {ref.name} "):
+        tracking.model_file(HERE, tmp_path, "nobody")
+    model.unlink()
+    with pytest.raises(UserError, match=rf"run {ref.name} .* hold no model; delete the run in MLflow, and `dvc repro`"):
+        tracking.model_file(HERE, tmp_path, ref.name)
 
     connection = connect(locate(HERE, tmp_path))
     assert share_view(connection)

@@ -45,7 +45,7 @@ def test_what_fits_nowhere_and_other_errors_are_said() -> None:
 @pytest.mark.parametrize(("whole", "expected"), [(32, 8), (12, 6), (7, 7), (11, 1)])
 def test_on_a_cpu_it_is_what_divides(dataset: TokenDataset, whole: int, expected: int) -> None:
     params = tiny_params("b", batch_size="auto", effective_batch_size=whole)
-    model = models.build(model_config(params, dataset.corpus))
+    model = models.build(model_config(params, dataset.corpus.inputs))
     assert resolve(params.train, model, dataset, "cpu", None) == expected
     with pytest.raises(UserError, match=r"train.batch_size: auto tries on one device.*at most 2"):
         tiny_params("b", batch_size="auto", effective_batch_size=8, devices=4)
@@ -56,7 +56,7 @@ def test_on_a_cpu_it_is_what_divides(dataset: TokenDataset, whole: int, expected
 def test_a_step_is_a_real_one_and_leaves_the_model_alone(
     dataset: TokenDataset, kind: str, dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = models.build(model_config(tiny_params(kind), dataset.corpus))
+    model = models.build(model_config(tiny_params(kind), dataset.corpus.inputs))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stepped = []
     step = torch.optim.AdamW.step

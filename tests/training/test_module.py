@@ -36,7 +36,7 @@ def test_validations_are_evenly_spaced_and_the_last_is_the_end() -> None:
 
 def build(type: str, corpus: Corpus) -> LanguageModel:
     torch.manual_seed(0)
-    return models.build(model_config(tiny_params(type), corpus))
+    return models.build(model_config(tiny_params(type), corpus.inputs))
 
 
 @pytest.mark.parametrize("type", ["a", "b"])

@@ -15,6 +15,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.hashing import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent / "weights"
+MODELS = "models"  # the folder of the language models, one file a type
 MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
 _REMEDY = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
 
@@ -25,21 +26,43 @@ def path(name: str, root: Path = ROOT) -> Path:
 
     Raises UserError naming a file that is missing or differs from the manifest, or an unknown model.
     """
-    manifest: dict[str, dict[str, str]] = {}
-    if (root / MANIFEST).is_file():
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    else:
-        raise UserError(f"{root / MANIFEST}: this file is missing; {_REMEDY}")
+    manifest = _manifest(root)
     if name not in manifest:
         raise UserError(f"{root / MANIFEST}: no shipped model {name!r}; there are {', '.join(sorted(manifest))}")
     for file, expected in manifest[name].items():
-        place = root / name / file
-        if not place.is_file():
-            raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_REMEDY}")
-        found = file_sha256(place)
-        if found != expected:
-            raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_REMEDY}")
+        _check(root / name / file, name, expected)
     return root / name
+
+
+def model_file(kind: str, root: Path = ROOT) -> Path:
+    """The file of the shipped language model of a type, `a` or `b`, checked.
+
+    Raises UserError where this version ships none of that type, and naming a file that is missing or damaged.
+    """
+    place, known = root / MODELS / f"{kind}.safetensors", _manifest(root).get(MODELS, {})
+    if place.name in known:
+        _check(place, MODELS, known[place.name])
+        return place
+    if place.is_file():
+        raise UserError(f"{place}: {MANIFEST} does not know this file; run `python -m pretraining.manifest`")
+    raise UserError(f"MusicGen-Lite {__version__} ships no model of type {kind}")
+
+
+def _manifest(root: Path) -> dict[str, dict[str, str]]:
+    """The sha256 of each file of each shipped model."""
+    if not (root / MANIFEST).is_file():
+        raise UserError(f"{root / MANIFEST}: this file is missing; {_REMEDY}")
+    manifest: dict[str, dict[str, str]] = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def _check(place: Path, name: str, expected: str) -> None:
+    """Raise UserError unless the file is there, with the sha256 that the manifest has."""
+    if not place.is_file():
+        raise UserError(f"{place}: this file of the shipped model {name!r} is missing; {_REMEDY}")
+    found = file_sha256(place)
+    if found != expected:
+        raise UserError(f"{place}: damaged: sha256 is {found[:16]}…, {MANIFEST} says {expected[:16]}…; {_REMEDY}")
 
 
 def shipped_by(fingerprint: str, root: Path = ROOT) -> list[str]:
@@ -66,11 +89,11 @@ def check_parts(path: str | Path, config: TrainedWith, codec: str, text: str) ->
         if found != needed:
             raise UserError(
                 f"{path}: the model was trained with the {part} {needed}, but here it is {found}; "
-                f"{_remedy(parameter, needed)}, or train it again with this one"
+                f"{remedy(parameter, needed)}, or train it again with this one"
             )
 
 
-def _remedy(parameter: str, fingerprint: str) -> str:
+def remedy(parameter: str, fingerprint: str) -> str:
     """Where the codec or the text encoder of this fingerprint comes from."""
     versions = shipped_by(fingerprint)
     if __version__ in versions:

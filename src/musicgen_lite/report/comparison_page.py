@@ -37,6 +37,8 @@ def _facts(run: "Result") -> list[tuple[str, str]]:
     """The facts of a run beside the parameters in which the runs differ."""
     p = run.params
     trained = f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"
+    if p.get("train.init"):
+        trained += f", from {p['train.init']}"
     if "published" in run.tags:
         trained = f"not here: {run.tags['published']}"
     size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size unknown"

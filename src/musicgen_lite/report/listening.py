@@ -35,6 +35,7 @@ def run_facts(
     if decoder is not None:
         size += f", d {decoder.d_model}, {decoder.layers} layers"
         trained = f"{training['best_step']} steps of {train.effective_batch_size} clips"
+        trained += f", from {train.init}" if train.init else ""
     return (
         ("model", model_name(record["params"]).removeprefix("model ")),
         ("size", size),

@@ -29,6 +29,7 @@ PORTS = range(5000, 5020)  # of MLflow's pages on this machine: the first that i
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 TIMEOUT_S = 5.0
 OTHER_SCHEMA = "out-of-date database schema"  # MLflow's words
+OPTIONAL = ", or set tracking.required to false to go on without it (a later `dvc repro` then logs the run)"
 NO_ANSWER = (OSError, ValueError, HTTPException)
 
 # Environment variables that MLflow reads at import. With them a dead server fails after seconds; by default, minutes.
@@ -114,10 +115,7 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
 
 
 def _sentence(place: Place, what: str) -> str:
-    return (
-        f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri, or set tracking.required "
-        "to false to go on without it (a later `dvc repro` then logs the run)"
-    )
+    return f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri{OPTIONAL}"
 
 
 def _other_schema(place: Place) -> str:

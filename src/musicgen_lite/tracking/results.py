@@ -1,7 +1,9 @@
 """Finished runs, loaded with everything that a comparison shows: scores, curves, tables by prompt, sounds."""
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.files import read_json
+from musicgen_lite.io.files import atomic_path, read_json
 from musicgen_lite.params import TrackingParams
-from musicgen_lite.tracking.connection import DATABASE, Connection, Place, connect, errors_as_unreachable, locate
+from musicgen_lite.tracking.connection import (
+    DATABASE,
+    OPTIONAL,
+    Connection,
+    Place,
+    Unreachable,
+    connect,
+    errors_as_unreachable,
+    locate,
+)
 from musicgen_lite.tracking.runs import COMPLETE
 
 if TYPE_CHECKING:
@@ -22,6 +33,8 @@ CURVES = ("train_loss", "val_loss")
 SCORES = ("nll", "reference", "audio")
 SOUNDS = "sounds.parquet"
 DRAWS = "draws.parquet"
+MODEL = "model/model.safetensors"
+FETCHED = "cache/runs"  # models of runs on a server, kept below the root
 LISTED = 8  # runs that a message lists
 
 
@@ -53,15 +66,54 @@ def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ())
     A run is named by its name, its id, or the beginning of its id that no other run has. Raises UserError, naming
     candidates, where a name is unknown or ambiguous, and Unreachable where tracking does not answer.
     """
+    place = _existing(tracking, root, "give the server of tracking.uri with --tracking")
+    with _reading(place) as connection:
+        return [_load(connection, run) for run in choose(_finished(connection), wanted)]
+
+
+def model_file(tracking: TrackingParams, root: str | Path, wanted: str) -> Path:
+    """The model of the finished run that `wanted` names as in `read`: where MLflow keeps it, or a copy of a server's.
+
+    Raises what `read` raises, and UserError where the run has no model.
+    """
+    place = _existing(tracking, root, "set tracking.uri")
+    with _reading(place) as connection:
+        (run,) = choose(_finished(connection), [wanted])
+        return _model(connection, run)
+
+
+def _model(connection: Connection, run: "MlflowRun") -> Path:
+    place, client, run_id = connection.place, connection.client, run.info.run_id
+    uri, kept = run.info.artifact_uri, place.root / FETCHED / run_id / Path(MODEL).name
+    local = Path(uri) / MODEL if uri.startswith("/") else kept
+    if local.is_file():  # a finished run does not change
+        return local
+    if MODEL not in {item.path for item in client.list_artifacts(run_id, str(Path(MODEL).parent))}:
+        raise UserError(f"run {run.info.run_name} ({run_id[:8]}): {_lacking(place, uri, 'no model')}")
+    with tempfile.TemporaryDirectory() as folder, atomic_path(kept) as part:
+        shutil.copy(client.download_artifacts(run_id, MODEL, folder), part)
+    return kept
+
+
+@contextlib.contextmanager
+def _reading(place: Place) -> Iterator[Connection]:
+    """A connection to read from; where it fails, `tracking.required` is no remedy."""
+    try:
+        connection = connect(place)
+        with errors_as_unreachable(place):
+            yield connection
+    except Unreachable as error:
+        raise Unreachable(str(error).replace(f", change tracking.uri{OPTIONAL}", ", or change tracking.uri")) from error
+
+
+def _existing(tracking: TrackingParams, root: str | Path, otherwise: str) -> Place:
+    """The place of the runs; UserError where there is no database yet."""
     place = locate(tracking, root)
     if place.database and not place.database.exists():
         raise UserError(
-            f"{place.database}: no {DATABASE} here; run in the root of the repository after `dvc repro`, or give the "
-            "server of tracking.uri with --tracking"
+            f"{place.database}: no {DATABASE} here; run in the root of the repository after `dvc repro`, or {otherwise}"
         )
-    connection = connect(place)
-    with errors_as_unreachable(place):
-        return [_load(connection, run) for run in choose(_finished(connection), wanted)]
+    return place
 
 
 def _finished(connection: Connection) -> "list[MlflowRun]":
@@ -80,7 +132,7 @@ def _finished(connection: Connection) -> "list[MlflowRun]":
 def choose(runs: "Sequence[MlflowRun]", wanted: Sequence[str]) -> "list[MlflowRun]":
     """The runs that `wanted` names among `runs`, which are given newest first; see `read`."""
     if not runs:
-        raise UserError("no finished run to compare yet: `dvc repro` logs the first")
+        raise UserError("no finished run yet: `dvc repro` logs the first")
     if not wanted:
         newest = list({run.data.params.get("model.type"): run for run in reversed(runs)}.values())
         newest = newest if len(newest) > 1 else list(runs[:2])
@@ -127,7 +179,8 @@ def _load(connection: Connection, run: "MlflowRun") -> Result:
         present = {item.path for item in client.list_artifacts(run_id)}
         if not {"scores", "tables"} <= present:
             raise UserError(
-                f"run {run.info.run_name} ({run_id[:8]}): {_lacking(connection.place, run.info.artifact_uri)}"
+                f"run {run.info.run_name} ({run_id[:8]}): "
+                f"{_lacking(connection.place, run.info.artifact_uri, 'no scores or no tables')}"
             )
         scores, tables = fetched("scores"), fetched("tables")
         draws = scores / DRAWS
@@ -147,14 +200,11 @@ def _load(connection: Connection, run: "MlflowRun") -> Result:
         )
 
 
-def _lacking(place: Place, uri: str) -> str:
-    """What to do about a run whose artifacts hold no scores or no tables."""
+def _lacking(place: Place, uri: str, what: str) -> str:
+    """What to do about a run whose artifacts hold `what`."""
     if place.artifacts and uri.startswith("/") and not uri.startswith(f"{place.artifacts}/"):
         return f"its artifacts are not in {uri}, where it was written; copy them to {place.artifacts}, where they belong now"
-    return (
-        f"its artifacts ({uri}) hold no scores or no tables; delete the run in MLflow, and `dvc repro` on its commit logs "
-        "it again"
-    )
+    return f"its artifacts ({uri}) hold {what}; delete the run in MLflow, and `dvc repro` on its commit logs it again"
 
 
 def _table(file: Path) -> pd.DataFrame:

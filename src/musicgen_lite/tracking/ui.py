@@ -13,7 +13,7 @@ from musicgen_lite.tracking.connection import DATABASE, PORTS, QUIET, Connection
 from musicgen_lite.tracking.training import warn
 
 VIEW = "musicgen-lite"
-PARAMS = ("model.type", "model.pattern", "train.steps")
+PARAMS = ("model.type", "model.pattern", "train.init", "train.steps")
 METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "tempo", "parameters")
 
 

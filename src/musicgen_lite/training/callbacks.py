@@ -23,14 +23,22 @@ Preview = Callable[[LanguageModel, int], None]
 class Averaging(WeightAveraging):
     """Exponential moving average of the weights, which Lightning validates, saves and leaves in the model at the end.
 
-    It is Lightning's EMAWeightAveraging with a warmup of the decay.
+    It is Lightning's EMAWeightAveraging with a warmup of the decay. `started`: whether the weights are worth keeping from
+    the start; else the average begins with those of the first step.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, started: bool = False) -> None:
+        self.started = started
+
         def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
             torch._foreach_lerp_(averaged, current, 1 - ema_decay(int(updates), decay))
 
         super().__init__(use_buffers=False, multi_avg_fn=update)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self.started and self._average_model is not None:
+            self._average_model.n_averaged.fill_(1)  # at 0 torch replaces the average
 
     @property
     def model(self) -> LanguageModel:

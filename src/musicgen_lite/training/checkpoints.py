@@ -57,17 +57,23 @@ def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
 class SaveLast(Checkpoint):
     """Saves `last.ckpt` after every validation, and in between every `seconds`.
 
-    Once `stop()` is true it saves after the present step, and ends the training as Ctrl-C does.
+    Once `stop()` is true it saves after the present step, and ends the training as Ctrl-C does. `step`: the one from which
+    this training would go on.
     """
 
     def __init__(self, directory: Path, seconds: float, stop: Callable[[], bool]) -> None:
         self.path = directory / LAST
         self.seconds = seconds
         self.stop = stop
+        self.step = 0
         self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.step = trainer.global_step  # of the checkpoint that it resumes from, if any
 
     def _save(self, trainer: L.Trainer, stop: bool) -> None:
         trainer.save_checkpoint(self.path)
+        self.step = trainer.global_step
         self._saved = time.monotonic()
         if stop:
             raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """The stores that a training reads, opened and checked against each other."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ def _meta(store: ArrayStore, *names: str) -> list[Any]:
             f"{store.directory}: meta.json lacks {', '.join(missing)}; run `dvc repro` to rebuild the store"
         )
     return [store.meta[name] for name in names]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is made for, by the names of its config: fingerprints, sizes and rates of codec and text encoder, and the
+    longest text and audio prompt."""
+
+    codec: str
+    codebook_size: int
+    num_codebooks: int
+    frame_rate: float
+    rate: int
+    text: str
+    text_dim: int
+    max_text: int
+    max_prompt_frames: int
 
 
 class Corpus:
@@ -49,6 +66,21 @@ class Corpus:
         self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
         self._check_clips()
         self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter and padded
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a model of this corpus is made for."""
+        return Inputs(
+            codec=self.codec,
+            codebook_size=self.codebook_size,
+            num_codebooks=self.num_codebooks,
+            frame_rate=self.frame_rate,
+            rate=self.rate,
+            text=self.encoder,
+            text_dim=self.text_dim,
+            max_text=self.max_text,
+            max_prompt_frames=self.prompt_frames,
+        )
 
     def _check_clips(self) -> None:
         clips, index = self.targets.keys, self.targets.index

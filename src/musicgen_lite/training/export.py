@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training import checkpoints
+from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.setup import TrainingSetup, recipe
 
 
@@ -17,7 +19,8 @@ class TrainingResult:
     `rows`: the curves, one row per validation; `timings`: one row per validation, not reproducible; `best_step`,
     `val_loss`: of the exported weights; `raw_val_loss`: of the weights at the last step, not averaged; `ema_val_loss`: of
     their average at the last step; `parameters`: of the model; `published`: the checkpoint that the weights were taken
-    from as they are, "" where they were trained here. Losses are in nats per token.
+    from as they are, "" where they were trained here; `initial`: the model that a training started from, "" for random
+    weights. Losses are in nats per token.
     """
 
     rows: list[dict[str, float]]
@@ -28,6 +31,7 @@ class TrainingResult:
     raw_val_loss: float
     parameters: int
     published: str = ""
+    initial: str = ""
 
 
 def load_weights(model: LanguageModel, path: str | Path, key: str) -> int:
@@ -62,6 +66,7 @@ def export(
         "recipe": recipe(setup.params),
         "names": corpus.names,
         "corpus": corpus.facts(),
+        **({"initial": setup.initial} if setup.initial else {}),
     }
     models.save(path, model.cpu(), extra)
     return TrainingResult(
@@ -71,5 +76,32 @@ def export(
         val_loss=val_loss,
         ema_val_loss=rows[-1]["val_loss"],
         raw_val_loss=raw_val_loss,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=num_parameters(model),
+        initial=setup.initial,
     )
+
+
+def export_untrained(
+    model: LanguageModel, corpus: Corpus, validation: dict[str, float], path: Path, extra: dict[str, Any], **source: str
+) -> TrainingResult:
+    """Write a model as it is into a model file: its validation scores are the only point of the curve.
+
+    extra: what the file says besides of the weights; source: `published` or `initial`, as in the result.
+    """
+    loss = validation["val_loss"]
+    facts = {"step": 0, "val_loss": loss, "names": corpus.names, "corpus": corpus.facts(), **extra}
+    models.save(path, model.cpu(), facts)
+    return TrainingResult(
+        rows=[{"step": 0, "epoch": 0.0, **validation}],
+        timings=[],
+        best_step=0,
+        val_loss=loss,
+        ema_val_loss=loss,
+        raw_val_loss=loss,
+        parameters=num_parameters(model),
+        **source,
+    )
+
+
+def num_parameters(model: LanguageModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

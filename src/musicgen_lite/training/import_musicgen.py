@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from musicgen_lite import models, published
+from musicgen_lite import published
 from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.published import PretrainedMusicGen
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.dataset import TokenDataset
-from musicgen_lite.training.export import TrainingResult
+from musicgen_lite.training.export import TrainingResult, export_untrained
 from musicgen_lite.training.module import evaluate
 from musicgen_lite.training.sampler import ClipLoader
 from musicgen_lite.training.setup import crop_frames
@@ -28,7 +28,7 @@ def import_pretrained(params: Params, name: str, corpus: Corpus, model_path: Pat
     device = torch.device(choose_device(params.compute.device, "compute.device"))
     pretrained = published.load(name, max_text=corpus.max_text, device=device, trusted=params.trusted_pickles)
     _check_corpus(pretrained, name, corpus)
-    frames, config = crop_frames(params, corpus), pretrained.model.config
+    frames, config = crop_frames(params, corpus.inputs), pretrained.model.config
     if frames > config.max_frames:
         raise UserError(
             f"train.crop_seconds: found {params.train.crop_seconds:g}; MusicGen was trained on "
@@ -37,24 +37,9 @@ def import_pretrained(params: Params, name: str, corpus: Corpus, model_path: Pat
     dataset = TokenDataset(corpus, frames, params.seed, dropout_text=0.0)
     validation = ClipLoader(dataset, corpus.clips("validation"), BATCH_SIZE)
     scores = evaluate(pretrained.model, validation, corpus.frame_rate, device)
-    loss = scores["val_loss"]
-    extra = {
-        "step": 0,
-        "val_loss": loss,
-        "weights": f"as published: {pretrained.source.label}",
-        "names": corpus.names,
-        "corpus": corpus.facts(),
-    }
-    models.save(model_path, pretrained.model.cpu(), extra)
-    return TrainingResult(
-        rows=[{"step": 0, "epoch": 0.0, **scores}],
-        timings=[],
-        best_step=0,
-        val_loss=loss,
-        ema_val_loss=loss,
-        raw_val_loss=loss,
-        parameters=sum(parameter.numel() for parameter in pretrained.model.parameters()),
-        published=pretrained.source.label,
+    label = pretrained.source.label
+    return export_untrained(
+        pretrained.model, corpus, scores, model_path, {"weights": f"as published: {label}"}, published=label
     )
 
 

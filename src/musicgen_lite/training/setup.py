@@ -1,6 +1,6 @@
 """What a training is made of: model, data and hardware as the parameters describe them, checked before any step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -8,12 +8,13 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
+from musicgen_lite.initial import Initial, check_fits
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.params import BParams, Params, TrainParams
 from musicgen_lite.training.batch_size import resolve
-from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.corpus import Corpus, Inputs
 from musicgen_lite.training.dataset import TokenDataset
 
 AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32": None}
@@ -43,7 +44,8 @@ class TrainingSetup:
     `train_clips`, `validation_clips`: ids; `batch_size`: clips of a micro-batch; `accumulation`: micro-batches of an
     optimizer step on one device; `validation_steps`: the optimizer steps after which the model is validated, the last one
     at the end; `identity`: a fingerprint of parameters and data, which every checkpoint holds: a training resumes none of
-    another, also where the caller names the folder of the checkpoints.
+    another, also where the caller names the folder of the checkpoints; `initial`: the model that it starts from, "" for
+    random weights.
     """
 
     params: Params
@@ -57,18 +59,22 @@ class TrainingSetup:
     accumulation: int
     validation_steps: list[int]
     identity: str
+    initial: str = ""
 
 
-def set_up(params: Params, corpus: Corpus) -> TrainingSetup:
-    """Build model and data; UserError for parameters that the corpus or this machine cannot serve."""
+def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> TrainingSetup:
+    """Build model and data, with the weights of `initial` if given.
+
+    UserError for parameters that the corpus or this machine cannot serve, and for an initial model of another kind.
+    """
     train, decoder = params.train, params.model.decoder
     train_clips, validation_clips = corpus.clips("train"), corpus.clips("validation")
     hardware = choose_hardware(params)
-    config = model_config(params, corpus)
+    inputs = corpus.inputs
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
-    dataset = TokenDataset(corpus, crop_frames(params, corpus), params.seed, params.model.dropout_text, dropout_audio)
+    dataset = TokenDataset(corpus, crop_frames(params, inputs), params.seed, params.model.dropout_text, dropout_audio)
     torch.manual_seed(params.seed)
-    model = models.build(config)
+    model = starting_model(params, model_config(params, inputs), initial)
     batch_size = resolve(train, model, dataset, hardware.accelerator, hardware.autocast)
     return TrainingSetup(
         params=params,
@@ -81,38 +87,45 @@ def set_up(params: Params, corpus: Corpus) -> TrainingSetup:
         batch_size=batch_size,
         accumulation=_accumulation(train, batch_size),
         validation_steps=validation_steps(train.steps, train.validations),
-        identity=short_digest({**corpus.facts(), **recipe(params), "config": config.to_dict()}),
+        identity=short_digest(
+            {**corpus.facts(), **recipe(params), **_start(initial), "config": model.config.to_dict()}
+        ),
+        initial=initial.label if initial else "",
     )
 
 
-def model_config(params: Params, corpus: Corpus) -> ModelConfig:
-    """The model that the parameters describe, for the tokens and texts of a corpus."""
+def starting_model(params: Params, config: ModelConfig, initial: Initial | None) -> LanguageModel:
+    """A model of the config with new weights, or with those of `initial`, whose longer tables of positions stay whole."""
+    if initial is None:
+        return models.build(config)
+    found, extra = initial.load()
+    check_fits(initial, found.config, config, extra.get("names", {}), params.train.steps)
+    prompt = found.config.max_prompt_frames if config.type == "b" else config.max_prompt_frames
+    model = models.build(replace(config, max_text=found.config.max_text, max_prompt_frames=prompt))
+    model.load_state_dict(found.state_dict())
+    return model
+
+
+def model_config(params: Params, inputs: Inputs) -> ModelConfig:
+    """The model that the parameters describe, for these codes and texts."""
     decoder = params.model.decoder
     return ModelConfig(
         type=params.model.type,
         pattern=params.model.pattern,
-        codebook_size=corpus.codebook_size,
-        num_codebooks=corpus.num_codebooks,
-        text_dim=corpus.text_dim,
         d_model=decoder.d_model,
         layers=decoder.layers,
         heads=decoder.heads,
         dropout=decoder.dropout,
         positions=decoder.positions,
         pointer_dim=decoder.pointer_dim,
-        max_frames=crop_frames(params, corpus),
-        max_text=corpus.max_text,
-        max_prompt_frames=corpus.prompt_frames,
-        codec=corpus.codec,
-        text=corpus.encoder,
-        frame_rate=corpus.frame_rate,
-        rate=corpus.rate,
+        max_frames=crop_frames(params, inputs),
+        **vars(inputs),
     )
 
 
-def crop_frames(params: Params, corpus: Corpus) -> int:
+def crop_frames(params: Params, inputs: Inputs) -> int:
     """The longest target in frames that a model is trained and validated on."""
-    return num_frames(params.train.crop_seconds, corpus.rate, corpus.frame_rate)
+    return num_frames(params.train.crop_seconds, inputs.rate, inputs.frame_rate)
 
 
 def choose_hardware(params: Params) -> Hardware:
@@ -147,6 +160,11 @@ def validation_steps(steps: int, validations: int) -> list[int]:
     """The optimizer steps after which a run is validated: evenly spaced, the last one at its end."""
     count = min(steps, validations)
     return [round(steps * (number + 1) / count) for number in range(count)]
+
+
+def _start(initial: Initial | None) -> dict[str, str]:
+    """The content that a training starts from."""
+    return {"initial": initial.sha256} if initial else {}
 
 
 def recipe(params: Params) -> dict[str, Any]:

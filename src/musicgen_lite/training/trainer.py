@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import lightning.pytorch as L
 from lightning.pytorch.loggers import Logger
 
-from musicgen_lite.training.checkpoints import AtomicCheckpointIO
+from musicgen_lite.training.checkpoints import AtomicCheckpointIO, SaveLast
 from musicgen_lite.training.setup import TrainingSetup
 
 
@@ -54,6 +55,22 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def telling_where_it_goes_on(trainer: L.Trainer, last: SaveLast) -> Iterator[None]:
+    """Say on an interrupt at which step the training stopped, and from which the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        step = trainer.global_step
+        where = "there" if last.step == step else f"step {last.step}"
+        if trainer.is_global_zero:
+            with contextlib.suppress(OSError):  # the reader may be gone, too
+                print(
+                    f"train: stopped at step {step}; the same command goes on from {where}", file=sys.stderr, flush=True
+                )
+        raise
 
 
 @contextlib.contextmanager

@@ -74,6 +74,32 @@ def test_a_tempo_counts_only_where_the_caption_states_one() -> None:
     assert same.score.low < 0 == same.score.value
 
 
+def test_pulse_is_paired_over_all_prompts_and_key_and_stated_pulse_over_those_that_state_one() -> None:
+    other = result("other")
+    table = other.tables["signals"]
+    table["pulse"] += 0.1
+    table["pulse_stated"] += 0.2
+    table.loc[1, "key_hit"] = True
+    comparison = compare([result("first"), other])
+    for key, value, count in (("pulse", 0.1, 8), ("pulse_stated", 0.2, 3), ("key", 0.5, 2)):
+        (one,) = row(comparison, key).differences
+        assert one
+        assert one.score
+        assert (one.score.value, one.score.n) == (pytest.approx(value), count)
+
+
+def test_tempi_by_another_estimate_do_not_compare() -> None:
+    """Such as those of runs from before the estimate was noted."""
+    first, other = result("first"), noted(result("other"), "audio", signals={"clips": 8})
+    (one,) = row(compare([first, other]), "tempo").differences
+    assert one
+    assert one.score is None
+    assert one.reason == "other does not say its estimate of the tempo"
+    (pulse,) = row(compare([first, other]), "pulse").differences
+    assert pulse
+    assert pulse.score
+
+
 def test_unlike_measures_are_withheld_with_the_reason_and_no_best_is_marked() -> None:
     first, other = result("first"), result("other", shift=0.1)
     fewer = dataclasses.replace(other, tables={**other.tables, "clap": clap_table(0.1).iloc[:6]})

@@ -49,6 +49,10 @@ def test_audio_of_each_set_stands_in_its_column() -> None:
         "clap_fad_generated",
         "clap_fad_reconstruction",
         "tempo",
+        "pulse",
+        "pulse_noise",
+        "key_real",
+        "key_shuffled_real",
     ]
     table = tables.audio_table(details(*names))
     assert table.columns == ("generated", "with audio prompt", "real", "codec reconstruction", "noise")
@@ -56,6 +60,13 @@ def test_audio_of_each_set_stands_in_its_column() -> None:
     assert cell(table, "FAD, CLAP", "codec reconstruction") == names.index("clap_fad_reconstruction")
     assert cell(table, "FAD, CLAP", "real") is None
     assert "KAD, CLAP" not in [row.name for row in table.rows]
+    pulse = "pulse, autocorrelation of onsets at its best lag"
+    assert [cell(table, pulse, name) for name in ("generated", "noise")] == [
+        names.index("pulse"),
+        names.index("pulse_noise"),
+    ]
+    assert cell(table, "stated key kept", "real") == names.index("key_real")
+    assert cell(table, "key of a shuffled caption kept", "real") == names.index("key_shuffled_real")
 
 
 def test_music_of_few_genres_and_the_nearest_training_clip_have_their_places() -> None:
@@ -120,15 +131,17 @@ def test_charts_of_a_model_that_was_not_trained_here_show_its_validation() -> No
 
 def test_what_is_withheld_is_said_with_its_reason() -> None:
     why = "withheld: all 9 clips share one caption, so that it cannot be shuffled"
+    silent = "withheld: no caption states a key"
     doubt = "FAD and KAD are between clips of 2 test tracks"
     notes = {"clap_shuffled": why, "clap_gain": why, "clap_r1": "withheld: among 1 captions every one is in the first 1",
              "chroma_gain_prompted": "withheld: all 9 clips are of one track", "clap_captions": "1 different captions of 9 clips",
-             "tracks": doubt}  # fmt: skip
+             "tracks": doubt, "key": silent}  # fmt: skip
     audio = {**details("clap"), "notes": notes}
     said = tables.audio_table(audio).note
     assert f"CLAP score, shuffled caption is {why}." in said
     assert "CLAP R@1 is withheld: among 1 captions every one is in the first 1." in said
     assert "chroma gain, matching over shuffled audio prompt is withheld: all 9 clips are of one track." in said
     assert "Retrieval is among 1 different captions of 9 clips." in said
+    assert f"stated key kept is {silent}." in said
     assert said.endswith(f"{doubt}.")
     assert f"CLAP gain, matching over shuffled caption is {why}." in tables.gains_table(audio).note

@@ -18,7 +18,7 @@ def test_every_key_and_every_estimate_stands_once() -> None:
 def test_the_headline_fits_a_terminal_without_those_of_audio_prompts() -> None:
     assert {
         "nll", "nll_bigram", "caption_gain", "prompt_gain", "clap", "clap_gain", "clap_prompted", "prompt_sim_gain",
-        "judge_gain", "fad", "fad_codec", "fad_prompted", "kad", "tempo",
+        "judge_gain", "fad", "fad_codec", "fad_prompted", "pulse", "tempo",
     } == HEADLINE  # fmt: skip
 
 

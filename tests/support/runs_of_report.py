@@ -30,10 +30,12 @@ def clap_table(shift: float = 0.0) -> pd.DataFrame:
 
 
 def signals_table() -> pd.DataFrame:
-    """Three clips state a tempo; one of them keeps it."""
+    """Three clips state a tempo, one of them keeps it; two clips state a key, one of them keeps it."""
     stated = [120.0, None, 90.0, None, None, 100.0, None, None]
     hit = [True, False, False, False, False, False, False, False]
     return pd.DataFrame({"id": IDS, "stated_bpm": stated, "tempo_hit": hit, "tempo_hit_octaves": hit,
+                         "pulse": np.linspace(0.1, 0.8, 8), "pulse_stated": [0.4 if one else None for one in stated],
+                         "stated_key": ["C major", "E minor", *[None] * 6], "key_hit": [True, *[False] * 7],
                          "silent": False, "clipped": 0.0})  # fmt: skip
 
 
@@ -66,6 +68,9 @@ def result(name: str, shift: float = 0.0, **changes: Any) -> Result:
         "clap": intervals.mean(clap["own"], Bootstrap(200)),
         "clap_fad_generated": intervals.Estimate(0.3 + shift, 0.1, 0.5 + abs(shift), 8, "centred"),
         "tempo": intervals.proportion(1, 3),
+        "pulse": intervals.Estimate(0.45, 0.3, 0.6, 8, "bootstrap percentile"),
+        "pulse_stated": intervals.Estimate(0.4, 0.3, 0.5, 3, "bootstrap percentile"),
+        "key": intervals.proportion(1, 2),
         "newcomer": intervals.Estimate(7.0, 6.0, 8.0, 8, "some metric that the registry does not know"),
     }
     as_dicts = {key: estimate.as_dict() for key, estimate in estimates.items()}
@@ -75,8 +80,10 @@ def result(name: str, shift: float = 0.0, **changes: Any) -> Result:
                 "notes": {"codec": "c0dec", "nll": {"digest": "codes"}}},
         "reference": {"estimates": {}, "columns": {}, "notes": {}},
         "audio": {"estimates": as_dicts,
-                  "columns": {"clap": "clap", "fad": "clap_fad_generated", "tempo": "tempo", "newcomer": "newcomer"},
-                  "notes": {"clap": space, "clap_model": {"fingerprint": "ab"}}},
+                  "columns": {"clap": "clap", "fad": "clap_fad_generated", "newcomer": "newcomer"}
+                  | {name: name for name in ("tempo", "pulse", "pulse_stated", "key")},
+                  "notes": {"clap": space, "clap_model": {"fingerprint": "ab"},
+                            "signals": {"tempo_estimate": "that of today"}}},
     }  # fmt: skip
     curves = tuple(
         {"step": float(step), "train_loss": 6 - step / 50, "val_loss": 6 - step / 60} for step in (1, 20, 40)

@@ -16,6 +16,17 @@ def sine(hz: float, seconds: float = 1.0, rate: int = RATE, level: float = 0.3) 
     return (level * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
+def clicks(bpm: float, seconds: float, seed: int = 0, stray_s: float = 0.0, rate: int = RATE) -> np.ndarray:
+    """Bursts of noise `[T]` on every beat, each off it by up to `stray_s`."""
+    rng = np.random.default_rng(seed)
+    wave, burst = np.zeros(round(seconds * rate), np.float32), rate // 20
+    for beat in np.arange(0.05, seconds - 0.05, 60 / bpm):
+        start = max(0, round((beat + stray_s * rng.uniform(-1, 1)) * rate))
+        made = 0.5 * rng.standard_normal(burst) * np.linspace(1, 0, burst) ** 2
+        wave[start : start + burst] += made[: len(wave) - start].astype(np.float32)
+    return wave
+
+
 class ToneClap:
     """A CLAP for tones: text "440" and a tone of 440 Hz have the same embedding, a point on a circle by log frequency."""
 

@@ -23,8 +23,8 @@ NLL_COLUMNS = _metrics(
 )  # fmt: skip
 AUDIO_ROWS = _metrics(
     "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
-    "kad_mel", "tempo", "tempo_octaves", "prompt_sim_gain", "chroma_gain", "nearest", "memorised", "diversity", "silent",
-    "clipping", "token_consistency",
+    "kad_mel", "pulse", "pulse_stated", "tempo", "tempo_octaves", "key", "key_relative", "key_shuffled", "prompt_sim_gain",
+    "chroma_gain", "nearest", "memorised", "diversity", "silent", "clipping", "token_consistency",
 )  # fmt: skip
 GAINS = _metrics(
     "caption_gain", "text_gain", "prompt_gain", "prompt_over_none", "bigram_gain", "copy_gain", "clap_gain"

@@ -64,6 +64,7 @@ class MetricSpec:
 
 # What has to agree before two values compare.
 CLIPS: ComparabilityKey = {"prompts or real clips": ("audio", ("clap", "sets", "real", "digest"))}
+TEMPO: ComparabilityKey = CLIPS | {"estimate of the tempo": ("audio", ("signals", "tempo_estimate"))}
 TOKENS: ComparabilityKey = {"codec": ("nll", ("codec",)), "held-out tokens": ("nll", ("nll", "digest"))}
 
 
@@ -94,8 +95,8 @@ def _share(table: str, holds: "Callable[[pd.DataFrame], pd.Series]") -> ByPrompt
     return ByPrompt(table, lambda t: holds(t).astype(float), share=True)
 
 
-def _stated(column: str) -> ByPrompt:
-    return ByPrompt("signals", lambda t: t[column].astype(float).where(t["stated_bpm"].notna()), share=True)
+def _stated(column: str, stated: str) -> ByPrompt:
+    return ByPrompt("signals", lambda t: t[column].astype(float).where(t[stated].notna()), share=True)
 
 
 def _nats(values: "Callable[[pd.DataFrame], pd.Series]") -> ByPrompt:
@@ -143,7 +144,7 @@ SPACES = (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_
 DISTANCES = tuple(
     MetricSpec(
         f"{title}{suffix}", f"{name}, {label}", "lower", f"{space}_{title}_generated", "audio", _embedder(space),
-        headline=f"{title}{suffix}" in ("fad", "fad_codec", "kad"), on_set=f"{space}_{title}_{{}}",
+        headline=f"{title}{suffix}" in ("fad", "fad_codec"), on_set=f"{space}_{title}_{{}}",
     )
     for title, name in (("fad", "FAD"), ("fad_inf", "FAD-infinity"), ("kad", "KAD"))
     for space, suffix, label in SPACES
@@ -172,10 +173,18 @@ GENERATED = (
     MetricSpec("judge_gain", "best-of-N gain, held-out CLAP", "higher", "judge_picked_over_random",
                comparable_by=_clap("judge"), by_prompt=_over_random("judge"), headline=True, heading="best-of-N gain"),
     *DISTANCES,
-    MetricSpec("tempo", "stated tempo within 5 %", "higher", comparable_by=CLIPS, by_prompt=_stated("tempo_hit"),
-               headline=True, on_set="tempo_{}"),
-    MetricSpec("tempo_octaves", "stated tempo within 5 %, octave errors allowed", "higher", comparable_by=CLIPS,
-               by_prompt=_stated("tempo_hit_octaves"), on_set="tempo_octaves_{}"),
+    MetricSpec("pulse", "pulse, autocorrelation of onsets at its best lag", "higher", comparable_by=CLIPS,
+               by_prompt=_column("signals", "pulse"), headline=True, on_set="pulse_{}"),
+    MetricSpec("pulse_stated", "pulse at the lag of the stated tempo", "higher", comparable_by=CLIPS,
+               by_prompt=_column("signals", "pulse_stated"), on_set="pulse_stated_{}"),
+    MetricSpec("tempo", "stated tempo within 5 %", "higher", comparable_by=TEMPO,
+               by_prompt=_stated("tempo_hit", "stated_bpm"), headline=True, on_set="tempo_{}"),
+    MetricSpec("tempo_octaves", "stated tempo within 5 %, octave errors allowed", "higher", comparable_by=TEMPO,
+               by_prompt=_stated("tempo_hit_octaves", "stated_bpm"), on_set="tempo_octaves_{}"),
+    MetricSpec("key", "stated key kept", "higher", comparable_by=CLIPS, by_prompt=_stated("key_hit", "stated_key"),
+               on_set="key_{}"),
+    MetricSpec("key_relative", "stated key or its relative kept", "higher", comparable_by=CLIPS,
+               by_prompt=_stated("key_hit_relative", "stated_key"), on_set="key_relative_{}"),
     MetricSpec("diversity", "diversity of the candidates", comparable_by=_clap("clap")),
     MetricSpec("nearest", "CLAP similarity to the nearest training clip", logged=False, on_set="nearest_{}"),
     MetricSpec("memorised", "nearer to a training clip than 95 % of real clips", "lower", comparable_by=_clap("clap")),
@@ -228,7 +237,10 @@ REFERENCE_SETS = (
     ("recon", "reconstruction", "codec reconstruction"),
     ("noise", "noise", "noise"),
 )
-SHUFFLED = MetricSpec("clap_shuffled", "CLAP score, shuffled caption", on_set="clap_{}_shuffled")
+SHUFFLED = (
+    MetricSpec("clap_shuffled", "CLAP score, shuffled caption", on_set="clap_{}_shuffled"),
+    MetricSpec("key_shuffled", "key of a shuffled caption kept", comparable_by=CLIPS, on_set="key_shuffled_{}"),
+)
 BASELINES = (
     _nll("nll_unigram", "NLL, unigram", "nll_unigram", "", heading="unigram"),
     _nll("nll_bigram", "NLL, bigram", "nll_bigram", "", headline=True, heading="bigram"),
@@ -239,12 +251,12 @@ BASELINES = (
 )
 REFERENCE_METRICS = (
     *BASELINES,
-    SHUFFLED,
-    prompted(SHUFFLED),
+    *SHUFFLED,
+    *map(prompted, SHUFFLED),
     *(
         MetricSpec(f"{one.key}_{short}", f"{one.label}: {name}", "", one.on_set.format(group), "reference")
         for one in GENERATED
-        if one.key in ("clap", "tempo") or one in DISTANCES
+        if one.key in ("clap", "pulse", "tempo", "key") or one in DISTANCES
         for short, group, name in REFERENCE_SETS
     ),
     TOKEN_CONSISTENCY,

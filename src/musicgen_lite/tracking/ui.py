@@ -14,7 +14,7 @@ from musicgen_lite.tracking.training import warn
 
 VIEW = "musicgen-lite"
 PARAMS = ("model.type", "model.pattern", "train.init", "train.steps")
-METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "tempo", "parameters")
+METRICS = ("nll", "caption_gain", "clap", "judge", "fad", "fad_codec", "fad_mel", "pulse", "tempo", "parameters")
 
 
 def _view() -> str:

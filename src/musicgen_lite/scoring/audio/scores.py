@@ -23,7 +23,9 @@ from musicgen_lite.scoring.statistics.scores import Scores
 
 
 def score_reference(clips: ReferenceClips, sets: ReferenceSets, model: Clap, bootstrap: Bootstrap) -> Scores:
-    """The ends of every scale: FAD and KAD of every set, CLAP and tempo with their captions, likeness to the prompts."""
+    """The ends of every scale: FAD and KAD of every set, CLAP, rhythm and key with their captions, likeness to the
+    prompts.
+    """
     scores = Scores()
     for space in sets.spaces.values():
         scores.update(audio_distances(space.reference, space.ordered(), bootstrap))
@@ -33,8 +35,8 @@ def score_reference(clips: ReferenceClips, sets: ReferenceSets, model: Clap, boo
         scores.update(clap.text_audio(text, in_clap[name], f"clap_{name}", bootstrap))
     likeness = _like_prompts(clips.real, in_clap["real"], clips.prompts, sets.prompts, clips.tracks, bootstrap, "_real")
     scores.update(likeness)
-    for name, one in (("real", clips.real), ("reconstruction", clips.reconstruction)):
-        scores.update(signals.signal_scores(one, clips.captions).renamed(f"_{name}"))
+    for name, one in (("real", clips.real), ("reconstruction", clips.reconstruction), ("noise", clips.noise)):
+        scores.update(signals.signal_scores(one, clips.captions, bootstrap).renamed(f"_{name}"))
     scores.columns = columns("reference", scores.estimates)
     scores.draws.clear()
     return scores
@@ -61,7 +63,7 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
         scores.update(_like_prompts(clips, own["clap"], prompts, sets.prompts, generated.tracks, bootstrap))
     if sets.training is not None:
         scores.update(memorisation(own["clap"], sets.clap.real, sets.training, bootstrap))
-    scores.update(signals.signal_scores(generated.chosen(), generated.captions))
+    scores.update(signals.signal_scores(generated.chosen(), generated.captions, bootstrap))
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     scores = scores if generated.prompts is None else scores.renamed(PROMPTED)
     scores.columns = columns("audio", scores.estimates)

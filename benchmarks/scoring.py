@@ -98,7 +98,8 @@ def score(clips: int, seconds: float, candidates: int, bootstrap: int, training:
     clock.wrap(kad, "distances", "KAD and its bootstrap")
     clock.wrap(fad, "infinity", "FAD-infinity")
     clock.wrap(fad, "per_clip", "FAD by clip")
-    clock.wrap(signals, "tempo", "tempo")
+    clock.wrap(signals, "_rhythm", "pulse and tempo")
+    clock.wrap(signals, "estimate_key", "key")
     clock.wrap(chroma, "profile", "chroma")
     with clock.part("everything else"):
         clean = lambda clip: read(clip, seconds)  # noqa: E731

@@ -1,0 +1,95 @@
+"""Train a shipped language model for a round more: `python -m pretraining.lm a ROUND`.
+
+A round is a training of the library's own (`training.fit`), on the clips that `pretraining.lm_corpus ROUND` wrote, from
+where the round before left the model. `checkpoints/lm/a.safetensors` and `b.safetensors` hold the averaged weights after
+the last complete round, in half precision, and `a.json` and `b.json` what each round was. A killed call goes on from its
+last checkpoint; a round that is complete is not trained again.
+"""
+
+import argparse
+import copy
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite import models
+from musicgen_lite.initial import Initial
+from musicgen_lite.io.files import read_json, write_json
+from musicgen_lite.io.hashing import file_sha256
+from musicgen_lite.params import Params
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.fit import TrainingPaths, fit
+from pretraining.corpus import PARAMS
+from pretraining.lm_corpus import DIRECTORY, seeds
+
+HERE = Path(__file__).parent
+CHECKPOINTS = HERE / "checkpoints" / "lm"
+WORK = HERE / "data" / "lm-work"
+CHECKPOINT_SECONDS = 120.0
+
+
+def merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A tree of parameters with some of its leaves replaced."""
+    tree = copy.copy(tree)
+    for name, value in changes.items():
+        tree[name] = merged(tree[name], value) if isinstance(value, dict) else value
+    return tree
+
+
+def parameters(kind: str, number: int, lm: dict[str, Any]) -> Params:
+    """The project's parameters with those of the shipped models; a round is seeded by its number."""
+    defaults = yaml.safe_load((HERE.parent / "params.yaml").read_text(encoding="utf-8"))
+    lengths = {name: lm["corpus"][name] for name in ("seconds", "prompt_seconds")}
+    chosen = {"seed": number, "data": lengths, "model": {"type": kind}}
+    return Params.model_validate(merged(merged(defaults, lm["params"]), chosen))
+
+
+def train(kind: str, number: int, params: dict[str, Any], checkpoints: Path = CHECKPOINTS, work: Path = WORK) -> None:
+    """Train round `number` and put the model and the record of its rounds in place of those before."""
+    state, record = checkpoints / f"{kind}.safetensors", checkpoints / f"{kind}.json"
+    rounds: list[dict[str, Any]] = read_json(record) if record.is_file() else []
+    if len(rounds) != number:
+        raise SystemExit(f"{record}: {len(rounds)} rounds are complete, so the next one is {len(rounds)}, not {number}")
+    folder, asked = work / f"{kind}-{number:02d}", list[int]()
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    begun, spent = time.monotonic(), time.process_time()
+    result = fit(
+        parameters(kind, number, params),
+        Corpus(DIRECTORY / f"{number:02d}" / "tokens", DIRECTORY / f"{number:02d}" / "text"),
+        TrainingPaths(folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json"),
+        initial=Initial(state.name, state, file_sha256(state)) if rounds else None,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+        stop=lambda: bool(asked),
+    )
+    assert result is not None
+    train_seeds = seeds(number, params["corpus"])["train"]
+    rounds.append(
+        {
+            "seeds": [train_seeds.start, train_seeds.stop - 1], "steps": params["params"]["train"]["steps"],
+            "val_loss": result.val_loss, "parameters": result.parameters,
+            "hours": (time.monotonic() - begun) / 3600, "cpu_hours": (time.process_time() - spent) / 3600,
+        }
+    )  # fmt: skip
+    model, extra = models.load(folder / "model.safetensors")
+    models.save(state, model.half(), extra)
+    write_json(record, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("type", choices=("a", "b"))
+    parser.add_argument("round", type=int)
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    train(arguments.type, arguments.round, yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What the shipped language models read: `python -m pretraining.lm_corpus ROUND` writes `pretraining/data/lm/ROUND/`.
+
+Each round has training clips of its own seeds and the same held-out clips. As in the pipeline, `tokens/prompt` and
+`tokens/target` hold the codes of each clip's first seconds and of the rest, each encoded from its own waveform, and
+`text` the embeddings of the captions. A killed call goes on at its last whole shard.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import pretraining  # noqa: F401  (puts this tree's src first)
+from musicgen_lite import codec, text
+from musicgen_lite.io.arrays import ArrayWriter
+from musicgen_lite.io.clips import Clip
+from musicgen_lite.io.progress import track
+from musicgen_lite.sources import synthetic
+from pretraining.corpus import PARAMS
+
+DIRECTORY = Path(__file__).parent / "data" / "lm"
+BATCH = 16
+
+
+def seeds(number: int, params: dict[str, Any]) -> dict[str, range]:
+    """The seeds of a round, by split."""
+    first = params["first_seed"] + number * params["clips"]
+    held_out = params["first_held_out"]
+    return {
+        "train": range(first, first + params["clips"]),
+        "validation": range(held_out, held_out + params["held_out"]),
+    }
+
+
+def batches(number: int, params: dict[str, Any], writers: Sequence[ArrayWriter]) -> Iterator[list[Clip]]:
+    """The clips of a round that are not yet in all of the `writers`, `BATCH` together."""
+    for split, range_ in seeds(number, params).items():
+        for start in track(range(range_.start, range_.stop, BATCH), f"round {number}, {split}", unit="batch"):
+            some = range(start, min(start + BATCH, range_.stop))
+            if any(f"syn-{seed:08d}" not in writer for seed in some for writer in writers):
+                yield [synthetic.clip(seed, split, params["seconds"], params["rate"]) for seed in some]
+
+
+def write(number: int, params: dict[str, Any], codec_name: str, directory: Path) -> None:
+    """Compose, tokenize and embed the clips of a round."""
+    model = codec.load(codec_name, num_codebooks=params["num_codebooks"])
+    encoder = text.load("embedded")
+    targets = ArrayWriter(directory / "tokens" / "target", "uint16")
+    prompts = ArrayWriter(directory / "tokens" / "prompt", "uint16")
+    texts = ArrayWriter(directory / "text", "float16")
+    cut = round(params["prompt_seconds"] * params["rate"])
+    for clips in batches(number, params, (targets, prompts, texts)):
+        waves = torch.from_numpy(np.stack([clip.samples for clip in clips]))
+        vectors = encoder.encode([clip.caption for clip in clips], params["max_tokens"])
+        coded = zip(clips, model.encode(waves[:, :cut]), model.encode(waves[:, cut:]), vectors, strict=True)
+        for clip, prompt, target, caption in coded:
+            for writer, codes in ((targets, target), (prompts, prompt)):
+                if clip.id not in writer:
+                    writer.add(clip.id, codes.numpy().T.astype(np.uint16), split=clip.split, track_id=clip.track_id)
+            if clip.id not in texts:
+                texts.add(clip.id, caption, digest=clip.caption)
+    about = {
+        "name": model.name, "revision": model.revision, "fingerprint": model.fingerprint, "rate": model.rate,
+        "codebook_size": model.codebook_size, "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate,
+    }  # fmt: skip
+    for writer in (targets, prompts):
+        writer.close(about)
+    texts.close(
+        {
+            "name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim,
+            "max_tokens": params["max_tokens"], "variants": {"caption": [""]},
+        }
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("round", type=int)
+    parser.add_argument("--codec", default="embedded")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    parser.add_argument("--out", type=Path, help="default: pretraining/data/lm/ROUND")
+    arguments = parser.parse_args()
+    params = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"]["corpus"]
+    write(arguments.round, params, arguments.codec, arguments.out or DIRECTORY / f"{arguments.round:02d}")
+
+
+if __name__ == "__main__":
+    main()

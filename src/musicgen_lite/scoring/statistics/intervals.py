@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri  # quantiles; scipy.stats, which calls these, takes a second to import
 
 from musicgen_lite.errors import UserError
 
@@ -121,7 +121,7 @@ def paired_shares(first: np.ndarray, other: np.ndarray) -> Estimate:
     value = (gained - lost) / n
     # Half a clip is added to each of the four cells of the 2 x 2 table.
     centre, size = (gained - lost) / (n + 2), n + 2
-    half = float(norm.ppf(TAILS[1])) * math.sqrt((gained + lost + 1) / size - centre**2) / math.sqrt(size)
+    half = float(ndtri(TAILS[1])) * math.sqrt((gained + lost + 1) / size - centre**2) / math.sqrt(size)
     return Estimate(value, max(-1.0, centre - half), min(1.0, centre + half), n, "Agresti-Min")
 
 
@@ -134,6 +134,6 @@ def proportion(successes: int, n: int) -> Estimate:
         raise UserError("0 trials: a share needs at least one")
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
-    low = 0.0 if successes == 0 else float(beta.ppf(TAILS[0], successes, n - successes + 1))
-    high = 1.0 if successes == n else float(beta.ppf(TAILS[1], successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, TAILS[0]))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, TAILS[1]))
     return Estimate(successes / n, low, high, n, "exact binomial")

@@ -7,6 +7,9 @@ import pytest
 
 # Several test processes share the cores; on tiny tensors threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A pipeline starts a dozen processes: half of the time that their imports take would go into compiling Python again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

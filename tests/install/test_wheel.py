@@ -92,6 +92,7 @@ class Elsewhere:
         """Run one of the environment's programs here, as somebody who is bound by the modes of folders."""
         kept = {name: value for name, value in os.environ.items() if name in ("LANG", "LC_ALL", "TMPDIR")}
         own = {"HOME": str(self.home), "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+        own["PYTHONPYCACHEPREFIX"] = str(self.folder / "bytecode")  # else each process would compile torch again
         return subprocess.run(
             [str(self.bin / command[0]), *command[1:]], cwd=self.folder, env={**kept, **own, **variables},
             preexec_fn=_bound_by_modes, text=True, capture_output=True, check=False,

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from benchmarks import gpu
 from musicgen_lite import models
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.samples import SampleStore
-from musicgen_lite.scoring.metrics import HEADLINE
 from musicgen_lite.tracking.ui import METRICS
 from stages import INTERRUPTED
 from tests.pipeline.conftest import Base
@@ -29,15 +27,6 @@ pytestmark = pytest.mark.pipeline
 LATER = ["train", "sample", "score_nll", "score_audio", "report", "track"]
 
 
-def columns(project: Project) -> set[str]:
-    """What `dvc exp show` prints, in whichever of the files it stands."""
-    return {name for scores in metrics(project).values() for name in scores}
-
-
-def metrics(project: Project) -> dict[str, dict[str, float]]:
-    return {file.stem: json.loads(file.read_text()) for file in (project.folder / "metrics").glob("*.json")}
-
-
 @pytest.mark.timeout(900)
 def test_the_first_run_leaves_scores_sounds_a_page_and_one_mlflow_run(base: Base) -> None:
     assert stages_run(base.output)[:2] == ["check", "download"]
@@ -45,10 +34,10 @@ def test_the_first_run_leaves_scores_sounds_a_page_and_one_mlflow_run(base: Base
     # MLflow is quiet: no logs of migrations, monitors or telemetry among the stages' own lines.
     assert not [line for line in base.output.splitlines() if "alembic" in line or "telemetry" in line.lower()]
     project = base.project
-    found = metrics(project)
+    found = project.metrics()
     assert set(found) == {"nll", "audio"}
     assert 0 < found["nll"]["nll"] < 10
-    assert len(columns(project)) <= 10
+    assert len(project.columns()) <= 10
     assert all(np.isfinite(value) for scores in found.values() for value in scores.values())
     samples = SampleStore(project.folder / "data/samples")
     assert len(samples) == (4 + 3) * 2
@@ -142,11 +131,12 @@ def test_a_smoke_run_without_a_gpu_says_so() -> None:
     assert "torch sees no GPU here" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_between(project: Project) -> None:
     outputs = [("train", "data/model"), ("train", "data/previews"), ("sample", "data/samples")]
     before = [project.digest(*output) for output in outputs]
-    scores, runs = metrics(project), len(project.runs())
+    scores, runs = project.metrics(), len(project.runs())
     # Not committed: the run cache would hold a second training, and prefer it, whose report was never made.
     command = ("dvc", "repro", "-f", "-s", "--no-commit", "train", "sample", "score_nll", "score_audio")
     # The first validation is in a checkpoint by then, and nothing is written yet.
@@ -162,63 +152,11 @@ def test_training_and_sampling_again_give_the_same_bytes_even_where_ctrl_c_came_
     assert "train: step 3/6" not in output
     assert [status for _, status in project.runs()[runs:]] == ["RUNNING"]
     assert [project.digest(*output) for output in outputs] == before
-    assert metrics(project) == scores
+    assert project.metrics() == scores
     project.reset()
 
 
-@pytest.mark.timeout(900)
-def test_the_other_model_runs_only_what_depends_on_it(project: Project) -> None:
-    runs = project.runs()
-    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=b", "-n", "model-b") == ["check", *LATER]
-    assert project.runs() == [*runs, ("model-b", "FINISHED")]
-    # Few captions of the tiny setting state a tempo.
-    assert HEADLINE - {"tempo"} <= columns(project) <= HEADLINE
-
-
-@pytest.mark.timeout(900)
-def test_back_to_the_first_model_everything_is_restored(project: Project) -> None:
-    """The project is at model B, and model A was seen before; then B again, with its outputs gone."""
-    runs, scores = project.runs(), metrics(project)
-    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=a") == ["check", "track"]
-    assert metrics(project) != scores
-    assert project.stages_of("dvc", "exp", "run", "-S", "model.type=b") == ["check", "track"]
-    assert metrics(project) == scores
-    for folder in ("data", "metrics"):
-        shutil.rmtree(project.folder / folder)
-    assert project.stages_of("dvc", "repro") == ["check", "track"]
-    assert metrics(project) == scores
-    assert project.runs() == runs
-
-
-def test_both_models_are_compared_with_every_figure_known_and_every_sound(project: Project) -> None:
-    output = project.run("musicgen-lite", "compare").stdout
-    shown = {line.split()[0] for line in output.splitlines() if line.strip()}
-    assert shown >= HEADLINE - {"tempo"} | {
-        "nll_q4",
-        "clap_n1",
-        "silent",
-        "kad_mel_prompted",
-        "fad_codec_recon",
-        "prompt_sim",
-    }
-    assert "Other metrics" not in output
-    page = (project.folder / "compare.html").read_text()
-    # What two runs made of three fixed prompts; then of four test prompts, B's with the audio prompt too, and real clip,
-    # reconstruction and audio prompt, which both rows hold in equal bytes.
-    assert page.count("data:audio/mpeg;base64,") == 3 * 2 + 4 * (3 + 3)
-
-
-@pytest.mark.timeout(900)
-def test_other_sampling_trains_nothing_and_keeps_the_likelihood(project: Project) -> None:
-    runs = len(project.runs())
-    project.set(sample__temperature=0.8)
-    ran = stages_run(project.run("dvc", "repro").stdout)
-    assert not {"train", "score_nll", "tokenize", "embed"} & set(ran)
-    assert {"sample", "score_audio", "report", "track"} <= set(ran)
-    assert len(project.runs()) == runs + 1
-    project.reset()
-
-
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_published_model_is_sampled_and_scored_like_the_others(project: Project) -> None:
     """Its checkpoint holds the shipped codec and text encoder, so that the tokens and texts that are there serve it too.
@@ -233,7 +171,7 @@ def test_a_published_model_is_sampled_and_scored_like_the_others(project: Projec
     assert "not trained here" in output
     assert project.runs()[runs:] == [("published", "FINISHED")]
     project.run("dvc", "exp", "apply", "published")
-    assert {"nll", "caption_gain", "clap", "fad"} <= columns(project)
+    assert {"nll", "caption_gain", "clap", "fad"} <= project.columns()
     assert (project.folder / "metrics/curves.csv").read_text().startswith("step,epoch,train_loss,val_loss,")
     page = (project.folder / "data/report/index.html").read_text()
     assert f"not here: {project.folder / name}" in page

@@ -1,6 +1,7 @@
 """Every case in which a result must have exactly one MLflow run, with the real pipeline, the real DVC and the real MLflow."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -83,13 +84,16 @@ def test_a_deleted_run_is_replayed_from_files(project: Project, runs: Runs) -> N
     assert (runs.curve(replayed), runs.artifacts(replayed)) == (curve, artifacts)
 
 
-def test_other_sampling_in_a_parallel_queue_gives_runs_with_the_trainings_params_and_curve(
+def test_other_sampling_in_a_parallel_queue_trains_nothing_and_repeats_the_trainings_params_and_curve(
     project: Project, runs: Runs
 ) -> None:
     before = runs.all()
     (trained,) = before.values()
-    project.run("dvc", "exp", "run", "--queue", "-S", "sample.temperature=1.5,0.5")
+    queued = project.run("dvc", "exp", "run", "--queue", "-S", "sample.temperature=1.5,0.5").stdout
     done = project.run("dvc", "exp", "run", "--run-all", "-j", "2")
+    for name in re.findall(r"Queued experiment '([\w-]+)'", queued):
+        ran = stages_run(project.run("dvc", "queue", "logs", name).stdout)
+        assert ran == ["check", "sample", "score_audio", "report", "track"]
     found = runs.new(before)
     assert sorted(run.params["sample.temperature"] for run in found) == ["0.5", "1.5"], done.stdout
     for run in found:

@@ -1,5 +1,6 @@
 """The real project on a tiny setting, in a repository of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ class Project:
             return list(
                 database.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time")
             )
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """The metrics that DVC shows, by the name of their file."""
+        return {file.stem: json.loads(file.read_text()) for file in (self.folder / "metrics").glob("*.json")}
+
+    def columns(self) -> Set[str]:
+        """What `dvc exp show` prints, in whichever of the files it stands."""
+        return {name for scores in self.metrics().values() for name in scores}
 
     def stages_of(self, *command: str) -> list[str]:
         """Names of the stages that a command runs, in order."""

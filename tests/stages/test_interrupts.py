@@ -58,7 +58,7 @@ def test_while_processes_compose(folder: Path) -> None:
         return any("numpy" in place.path for child in children for place in child.memory_maps())
 
     said = press_ctrl_c(process, workers_import)
-    assert said == ["compose train: 4 clip", INTERRUPTED]
+    assert said == ["compose train: 4 clips", INTERRUPTED]
     assert process.returncode == 130
     assert not list(folder.glob("data/*"))
     again = start(folder, "-m", "stages.download")

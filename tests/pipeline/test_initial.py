@@ -1,7 +1,6 @@
 """`train.init` with the real dvc.yaml: a run scored again as it is, a shipped model trained on, and what `check` refuses."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from tests.pipeline.conftest import Base
 from tests.support.mlflow_runs import Run, Runs
 from tests.support.project import Project, stages_run
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1800)]
 
-LATER = ["train", "sample", "score_nll", "score_audio", "report", "track"]
 MODEL = "data/model/model.safetensors"
 SHIPPED = "src/musicgen_lite/weights/models/a.safetensors"
 
@@ -40,7 +38,8 @@ def test_without_steps_a_run_is_scored_again_as_a_run_of_its_own(base: Base, pro
     scores, loss = (project.folder / "metrics/nll.json").read_text(), curve(project)
     changes = ["-S", f"train.init={first.name}", "-S", "train.steps=0"]
     output = project.run("dvc", "exp", "run", *changes, "-n", "as-it-is").stdout
-    assert stages_run(output) == ["check", *LATER]
+    # Its samples are the same bytes, so that their scores stand.
+    assert stages_run(output) == ["check", "train", "sample", "score_nll", "report", "track"]
     assert "not trained here" in output
     assert (project.folder / "metrics/nll.json").read_text() == scores
     assert weights(project.folder / MODEL) == weights(base.project.folder / MODEL)
@@ -68,7 +67,7 @@ def test_a_shipped_model_is_trained_on_and_another_one_makes_the_training_stale(
     models.save(shipped, model.half(), extra)
     project.run("python", "-m", "pretraining.manifest")
     project.set(train__init="shipped")
-    train = ("dvc", "repro", "-s", "--no-commit", "check", "train")
+    train = ("dvc", "repro", "-s", "check", "train")
     assert project.stages_of(*train) == ["check", "train"]
     scratch = curve(base.project)
     for loss in ("train_loss", "val_loss"):
@@ -101,5 +100,4 @@ def test_what_a_training_cannot_start_from_stops_at_check(project: Project, firs
         assert stages_run(done.stdout) == ["check"]
         assert message in done.stdout
         assert "Traceback" not in done.stdout
-    assert json.loads((project.folder / "data/external/init.json").read_text()) == {}
     project.reset()

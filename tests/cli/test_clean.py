@@ -95,6 +95,7 @@ def test_a_copy_in_which_an_experiment_runs_keeps_its_objects(repository: Path) 
     assert count(clean().output, "runs") == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_repository_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     told = clean()

@@ -51,6 +51,7 @@ def test_the_stereo_model_is_refused_with_what_to_use_instead() -> None:
         codec.load("encodec_48khz", num_codebooks=4)
 
 
+@pytest.mark.slow
 def test_its_own_checkpoint_is_fetched_once_and_must_be_the_one_it_names(
     cache: Path, checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_this_version_ships_is_among_the_releases() -> None:
     assert shipped.shipped_by("0123456789abcdef") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["codec", "text"])
 def test_a_model_of_an_earlier_version_is_told_which_one(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     codec, text = (fingerprints()[place] for place in (3, 4))

@@ -31,6 +31,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "pattern", "positions"), VARIANTS)
 @pytest.mark.parametrize(("stored", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.05)])
 @torch.no_grad()
@@ -73,6 +74,7 @@ def test_products_of_all_sizes(stored: str, rows: int, outputs: int, depth: int)
     torch.testing.assert_close(torch.from_numpy(out), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 @pytest.mark.parametrize("kind", ["a", "b"])
 @torch.no_grad()

@@ -99,6 +99,7 @@ def test_what_stages_tests_and_tools_import_is_declared() -> None:
             assert missing <= {"encodec", "laion_clap", "fluidsynth"}, file
 
 
+@pytest.mark.slow
 def test_nothing_is_declared_that_nothing_imports() -> None:
     used = {
         name for file in FILES for module in {*imports(file), *required(file)} for name in OF_MODULE.get(module, ())

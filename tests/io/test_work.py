@@ -80,6 +80,7 @@ def test_unfinished_work_is_abandoned_once_it_is_old_and_no_process_holds_it(tmp
     assert sorted(path.name for path in works[0].parent.iterdir()) == ["old", "young"]
 
 
+@pytest.mark.slow
 def test_who_waits_is_told_for_whom_and_has_the_result(tmp_path: Path) -> None:
     work = tmp_path / "checkpoints" / "work"
     first = worker(work, "a")
@@ -96,6 +97,7 @@ def test_who_waits_is_told_for_whom_and_has_the_result(tmp_path: Path) -> None:
     assert not list(work.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_the_work_of_a_killed_process_passes_on_and_a_killed_waiter_is_forgotten(tmp_path: Path) -> None:
     work = tmp_path / "checkpoints" / "work"
     first = worker(work, "a")

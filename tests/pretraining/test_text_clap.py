@@ -57,6 +57,7 @@ def test_plain_captions_name_things_and_paraphrases_do_not() -> None:
     assert 0.3 < np.mean([probe.is_plain(caption) for caption in plain]) < 0.8
 
 
+@pytest.mark.slow
 def test_the_shipped_encoder_understands_circumlocutions(params: dict[str, Any]) -> None:
     """20 points over the same encoder untrained; the full sizes are in the model card."""
     encoder = text.load("embedded")

@@ -175,6 +175,7 @@ def test_a_browser_takes_the_blind_test_and_its_csv_is_read(page: str, tmp_path:
     assert [row["trial"] for row in csv.DictReader(io.StringIO(kept["csv"]))] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_published_model_is_named_and_said_not_to_be_trained_here() -> None:
     params = {"model.type": "musicgen", "model.pattern": "delay", "model.name": "facebook/musicgen-small", "seed": "0"}
     curves = ({"step": 0.0, "val_loss": 5.0},)

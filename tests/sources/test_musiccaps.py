@@ -162,6 +162,7 @@ def test_missing_programs_are_named_with_what_to_install(tmp_path: Path, monkeyp
         Fetcher(tmp_path, "{ytid}", 1, 0.0, 1)
 
 
+@pytest.mark.slow
 @needs_tools
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
@@ -242,6 +243,7 @@ def test_a_stream_that_breaks_off_is_not_taken_for_a_video_that_ends(tmp_path: P
     assert not [*(tmp_path / "cache").iterdir()]
 
 
+@pytest.mark.slow
 @needs_tools
 @pytest.mark.usefixtures("quick")
 def test_videos_that_are_gone_are_counted_and_the_rest_comes_in_order(tmp_path: Path) -> None:
@@ -294,6 +296,7 @@ def asked(getter: Fetcher, windows: list[Window], server: Server) -> tuple[list[
     return found, {name.removesuffix(".wav") for name in server.requests if server.requests[name] > before[name]}
 
 
+@pytest.mark.slow
 @needs_tools
 @pytest.mark.usefixtures("quick")
 def test_what_is_gone_is_asked_for_again_at_another_address_or_if_told_so(tmp_path: Path) -> None:
@@ -342,6 +345,7 @@ def test_many_that_are_gone_in_a_row_are_believed_only_if_others_are_there(
         assert not list(tmp_path.glob("*.gone"))
 
 
+@pytest.mark.slow
 @needs_tools
 @pytest.mark.usefixtures("quick")
 def test_requests_keep_their_distance_whatever_the_number_of_workers(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def sound(name: str) -> bytes:
     return wav(marked(4) * (0.5 + int(name.removeprefix("-v").removesuffix(".wav")) / 100))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed (apt-get install ffmpeg)"
 )
@@ -60,6 +61,7 @@ def test_musiccaps_from_table_to_clips(place: Path, capsys: pytest.CaptureFixtur
         assert len(ClipStore("data/clips")) == 19  # what was there stays whole
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed (apt-get install ffmpeg)"
 )

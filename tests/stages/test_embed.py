@@ -87,6 +87,7 @@ def test_by_default_every_clip_has_its_caption(capsys: pytest.CaptureFixture[str
     assert "without aspects" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clips")
 def test_what_was_embedded_before_a_kill_is_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = embedded(batch_size=1)
@@ -120,6 +121,7 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(monkeypatch: pyte
     assert not list(Path("checkpoints").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clips")
 def test_training_clips_have_every_text_that_training_draws_from(capsys: pytest.CaptureFixture[str]) -> None:
     found, meta = embedded(variants=["shuffled", "both"])

@@ -53,6 +53,7 @@ def test_windows_of_whole_and_of_short_clips() -> None:
     assert Windows(1000, 3.0, 8.0, 2.0).of(2.0) == (750, 2000)
 
 
+@pytest.mark.slow
 def test_what_is_scored_of_a_short_clip_ends_where_the_clip_does(tmp_path: Path) -> None:
     clips = store(tmp_path / "clips")
     heard = ClipWindows(clips, Windows(RATE, 0.5, 2.0, 1.0))

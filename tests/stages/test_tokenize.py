@@ -70,6 +70,7 @@ def outcome(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_codes_are_those_of_each_window_encoded_by_itself(place: Path) -> None:
     run()
     model, clips = codec.load(str(place / "codec"), num_codebooks=2), ClipStore("data/clips")
@@ -131,6 +132,7 @@ def test_a_killed_stage_goes_on_at_its_last_whole_shard(place: Path, monkeypatch
     assert not any((place / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_padded(place: Path) -> None:
     lengths = {"whole": 6400, "short": 3200, "shorter": 2560, "alike": 3200}  # at 1600 Hz; whole clips last 4 s
     shutil.rmtree(place / "data" / "clips")

@@ -33,6 +33,7 @@ def test_deleted_and_unknown_runs_leave_with_their_files_and_others_stay(tmp_pat
     assert mlflow.get_run(ids[0]).info.lifecycle_stage == "active"
 
 
+@pytest.mark.slow
 def test_without_a_database_nothing_is_unknown_and_runs_of_another_one_are_known(tmp_path: Path) -> None:
     (tmp_path / "mlartifacts" / RUN_ID).mkdir(parents=True)
     assert tracking.leftovers(settings(), tmp_path, 0).folders == []

@@ -117,6 +117,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert find(tmp_path, {"id": "0"}) is None
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_database_is_made_or_named(tmp_path: Path) -> None:
     with begin(tmp_path, uri="sqlite:///results/runs/mlflow.db") as run:
         assert run.record["run_id"]

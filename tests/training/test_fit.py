@@ -28,6 +28,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_corpus(tmp_path_factory.mktemp("corpus"), short=True)
 
 
+@pytest.mark.slow
 def test_a_repeated_pattern_is_learned(tmp_path: Path) -> None:
     stores = write_corpus(tmp_path)
     result = run(tmp_path, tiny_params(steps=80, validations=4, dropout=0.0, ema_decay=0.9), stores)
@@ -152,6 +153,7 @@ def test_previews_get_the_averaged_weights_and_leave_the_training_alone(
         assert (tmp_path / "with" / file).read_bytes() == (tmp_path / "without" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_patience_stops_early_and_stays_stopped(tmp_path: Path, stores: tuple[Path, Path]) -> None:
     params = tiny_params(steps=20, validations=10, patience=2, learning_rate=1e-30)  # nothing ever gets better
     result = run(tmp_path, params, stores)

@@ -123,6 +123,7 @@ def test_ctrl_c_ends_a_training_without_a_model_and_it_goes_on_from_there(
     assert_same(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_to_stop_leaves_a_checkpoint_of_the_step_under_way(
     tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_rows_get_length_one_and_zeros_stay() -> None:
     assert unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [[0.6, 0.8], [0.0, 0.0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("octave", [0.5, 1.0, 4.0])
 def test_chroma_finds_the_pitch_class_in_any_octave(octave: float) -> None:
     for step in range(12):

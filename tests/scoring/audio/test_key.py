@@ -38,6 +38,7 @@ def cadence(key: Key) -> np.ndarray:
     return np.concatenate([chord(one) for one in (first, fourth, [root + 7, root + 11, root + 14], first)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_the_key_of_a_scale_and_of_a_cadence_is_found(key: Key) -> None:
     assert estimate_key(scale(key), RATE) == key

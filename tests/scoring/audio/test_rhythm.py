@@ -33,6 +33,7 @@ def test_the_autocorrelation_is_its_definition(rng: np.random.Generator) -> None
     assert rhythm.autocorrelation(np.full(5, 3.0)).tolist() == [0.0] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bpm", [60.0, 75.0, 100.0, 120.0, 150.0])
 def test_clicks_have_a_pulse_at_their_beat_and_none_off_it(bpm: float) -> None:
     onsets = of(clicks(bpm, SECONDS))

@@ -162,6 +162,7 @@ def test_the_ends_of_every_scale(sets: ReferenceSets) -> None:
     assert scores.headline == {}, "the same for every experiment"
 
 
+@pytest.mark.slow
 def test_generated_samples_get_all_scores(sets: ReferenceSets, tmp_path: Path) -> None:
     given = generated()
     scores = score_generated(given, sets, EMBEDDERS, Bootstrap(100))

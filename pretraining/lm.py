@@ -64,7 +64,8 @@ def train(
     if len(rounds) != number:
         raise SystemExit(f"{record}: {len(rounds)} rounds are complete, so the next one is {len(rounds)}, not {number}")
     folder, asked = work / f"{kind}-{number:02d}", list[int]()
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    signal.signal(signal.SIGTERM, lambda received, _: asked.append(received))
+    checkpoints.mkdir(parents=True, exist_ok=True)
     begun, spent = time.monotonic(), time.process_time()
     result = fit(
         parameters(kind, number, params),

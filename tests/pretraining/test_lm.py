@@ -58,7 +58,6 @@ def test_windows_are_encoded_by_themselves(corpora: Path) -> None:
 
 def test_a_round_goes_on_from_the_one_before(corpora: Path, params: dict[str, Any], tmp_path: Path) -> None:
     places = {"corpora": corpora, "checkpoints": tmp_path / "states", "work": tmp_path / "work"}
-    (tmp_path / "states").mkdir()
     lm.train("a", 0, params, **places)
     state = tmp_path / "states" / "a.safetensors"
     trained = models.load(tmp_path / "work" / "a-00" / "model.safetensors")[0].state_dict()

@@ -132,4 +132,4 @@ def _remedy(name: str, found: "ModelConfig", names: Mapping[str, str]) -> str:
         return f"set {parameter} to at most {own}"
     if name in FRAMES:
         return f"set {parameter} to {own / found.frame_rate:g}"
-    return f"set {parameter} to {own}"
+    return f"set {parameter} to {str(own).lower()}"

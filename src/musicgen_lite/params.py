@@ -174,6 +174,7 @@ class DecoderParams(Section):
     dropout: float = Fraction
     positions: Literal["sinusoidal", "rotary", "learned"]
     pointer_dim: int = Field(ge=0, le=1024)
+    beat: bool
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "DecoderParams":
@@ -200,6 +201,7 @@ class ModelParams(Section):
     type: Literal["a", "b", "musicgen"]
     pattern: Literal["interleaved", "delay", "parallel"]
     dropout_text: float = Fraction
+    dropout_beat: float = Fraction
     a: AParams
     b: BParams
     musicgen: MusicgenParams
@@ -330,7 +332,7 @@ class Params(Section):
         model = self.model.model_dump(mode="json")
         sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
         if self.model.type == "musicgen":
-            del tree["train"], model["dropout_text"]
+            del tree["train"], model["dropout_text"], model["dropout_beat"]
         tree["model"] = {**model, **sections[self.model.type]}
         return tree
 

@@ -29,7 +29,8 @@ def generate_long(
 ) -> Tensor:
     """Like `generate`, for any number of frames: codes `[B, N_q, frames]`, of which `prefix_codes` are the first.
 
-    Once the model's window is full it moves on by half its length, and continues the last half of its codes. The caller
+    Once the model's window is full it moves on by half its length, and continues the last half of its codes; a beat goes on
+    through all windows, counted from the first frame of the first, `prefix_codes` included. The caller
     decodes all codes together, so that windows are joined as codes, never as waveforms.
     """
     window = model.config.max_frames
@@ -42,8 +43,9 @@ def generate_long(
         overlap = done if done < window else kept
         window_prefix = None if codes is None else codes[:, :, done - overlap :]
         length = min(window, overlap + frames - done)
+        given = conditions.later((done - overlap) / model.config.frame_rate)
         window_seeds = [(seed + number * SEED_STRIDE) % 2**63 for seed in seeds]
-        new = generate(model, conditions, length, sampling, window_seeds, rows, label, window_prefix, decoder)
+        new = generate(model, given, length, sampling, window_seeds, rows, label, window_prefix, decoder)
         codes = new if codes is None else torch.cat([codes, new[:, :, overlap:]], dim=2)
         number += 1
     return codes[:, :, :frames]

@@ -132,6 +132,8 @@ LIKELIHOOD = (
     _nll("caption_gain", "NLL gain, matching over shuffled caption", "nll_caption_gain", "higher",
          _nats(lambda t: t["shuffled"] - t["caption"]), headline=True),
     _nll("text_gain", "NLL gain, caption over none", "nll_text_gain", "higher", logged=False),
+    _nll("beat_gain", "NLL gain, beat over none", "nll_beat_gain", "higher",
+         _nats(lambda t: t["without_beat"] - t["caption"])),
     _nll("prompt_gain", "NLL gain, matching over shuffled audio prompt", "nll_prompt_gain", "higher",
          _nats(lambda t: t["caption+shuffled_prompt"] - t["caption+prompt"]), headline=True),
     _nll("prompt_over_none", "NLL gain, audio prompt over none", "nll_prompt_over_none", "higher", logged=False),

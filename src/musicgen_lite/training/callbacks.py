@@ -61,7 +61,7 @@ class Curves(Callback):
     """Records one row of metrics per validation.
 
     `rows` hold the reproducible ones: step, passes over the data, training loss since the last validation (total and per
-    codebook), validation scores, learning rate, gradient norm before clipping. `timings` hold the others: seconds,
+    codebook, and of the tempo head in nats per clip), validation scores, learning rate, gradient norm before clipping. `timings` hold the others: seconds,
     tokens per second, peak memory. Loggers get both.
     """
 
@@ -70,6 +70,7 @@ class Curves(Callback):
         self.timings: list[dict[str, float]] = []
         self.passes_per_step = effective_batch_size / clips
         self._nll: Tensor = torch.zeros(())
+        self._tempo: Tensor = torch.zeros(2)
         self._cells = 0
         self._norms = 0.0
         self._steps = 0
@@ -78,11 +79,13 @@ class Curves(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         sums = {"nll": self._nll.tolist(), "cells": self._cells, "norms": self._norms, "steps": self._steps}
+        sums["tempo"] = self._tempo.tolist()
         return {"rows": self.rows, "timings": self.timings, "seconds": self._seconds, **sums}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.timings = state_dict["rows"], state_dict["timings"]
         self._nll = torch.tensor(state_dict["nll"], dtype=torch.float64)
+        self._tempo = torch.tensor(state_dict["tempo"], dtype=torch.float64)
         self._cells, self._norms, self._steps = state_dict["cells"], state_dict["norms"], state_dict["steps"]
         self._seconds = state_dict["seconds"]
 
@@ -95,6 +98,7 @@ class Curves(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self._nll = self._nll.to(outputs["nll"]) + outputs["nll"]
+        self._tempo = self._tempo.to(outputs["tempo"]) + outputs["tempo"]
         self._cells += batch.cells
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and math.isfinite(pl_module.grad_norm):
             self._norms += pl_module.grad_norm
@@ -112,11 +116,14 @@ class Curves(Callback):
         return float(self._nll.sum()) / max(self._cells, 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        sums = trainer.strategy.reduce(torch.cat([self._nll, self._nll.new_tensor([self._cells])]), reduce_op="sum")
-        nll, cells = sums[:-1].cpu(), float(sums[-1])
+        parts = [self._nll, self._tempo.to(self._nll), self._nll.new_tensor([self._cells])]
+        sums = trainer.strategy.reduce(torch.cat(parts), reduce_op="sum").cpu()
+        nll, (tempo, clips, cells) = sums[:-3], sums[-3:].tolist()
         row = {"step": trainer.global_step, "epoch": trainer.global_step * self.passes_per_step}
         row["train_loss"] = float(nll.sum() / cells)
         row |= {f"train_loss_q{q}": float(value * len(nll) / cells) for q, value in enumerate(nll, start=1)}
+        if clips:
+            row["tempo_loss"] = tempo / clips
         row |= pl_module.validation
         row["learning_rate"] = self._last_learning_rate(trainer)
         row["grad_norm"] = self._norms / max(self._steps, 1)
@@ -131,7 +138,8 @@ class Curves(Callback):
             timing["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**20
         self.rows = [*self.rows, row]
         self.timings = [*self.timings, timing]
-        self._nll, self._cells, self._norms, self._steps, self._seconds = torch.zeros(()), 0, 0.0, 0, 0.0
+        self._nll, self._tempo = torch.zeros(()), torch.zeros(2)
+        self._cells, self._norms, self._steps, self._seconds = 0, 0.0, 0, 0.0
         for logger in trainer.loggers:
             logger.log_metrics(
                 {key: value for key, value in {**timing, **row}.items() if key != "step"}, step=trainer.global_step

@@ -7,6 +7,7 @@ from typing import Any
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
+from musicgen_lite.io.beats import read_beats
 
 
 def _meta(store: ArrayStore, *names: str) -> list[Any]:
@@ -39,7 +40,7 @@ class Corpus:
 
     `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
     `variants`: the kinds of text that training samples from, each with the suffixes of a clip's id in the text store;
-    `names`: of the codec and the text encoder. UserError where clips lack a prompt or a text, and where two codecs or a
+    `names`: of the codec and the text encoder; `beats`: of the clips whose beat is known. UserError where clips lack a prompt or a text, and where two codecs or a
     code outside the codebook show up.
     """
 
@@ -64,6 +65,7 @@ class Corpus:
         [variants] = _meta(self.text, "variants")
         self.variants = dict(sorted(variants.items()))
         self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
+        self.beats = read_beats(self.targets)
         self._check_clips()
         self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter and padded
 
@@ -123,6 +125,7 @@ class Corpus:
         """What identifies the corpus, for provenance and for the identity of a training."""
         index = self.targets.index.sort_values("key")
         rows = repr(index[["key", "split", "length"]].values.tolist())
+        beats = repr(sorted(self.beats.items()))
         return {
             "codec": self.codec,
             "text": self.encoder,
@@ -130,4 +133,5 @@ class Corpus:
             "codebook_size": self.codebook_size,
             "num_codebooks": self.num_codebooks,
             "clips": hashlib.sha256(rows.encode()).hexdigest()[:16],
+            **({"beats": hashlib.sha256(beats.encode()).hexdigest()[:16]} if self.beats else {}),
         }

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musicgen_lite.io.beats import UNKNOWN, Beat
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.keyed_random import keyed_choice, keyed_uniform
@@ -52,17 +53,24 @@ class TokenDataset:
 
     In training the target is cropped to `frames` at a random frame, one of the clip's texts is read, and each condition is
     dropped independently, with the probability `dropout_…`; in validation the crop is the first one, the text is the
-    caption, and nothing is dropped. `dropout_audio` None leaves the audio prompts out (Model A).
+    caption, and nothing is dropped. `dropout_audio` None leaves the audio prompts out (Model A), `dropout_beat` None the beats.
     """
 
     def __init__(
-        self, corpus: Corpus, frames: int, seed: int, dropout_text: float, dropout_audio: float | None = None
+        self,
+        corpus: Corpus,
+        frames: int,
+        seed: int,
+        dropout_text: float,
+        dropout_audio: float | None = None,
+        dropout_beat: float | None = None,
     ) -> None:
         self.corpus = corpus
         self.frames = frames
         self.seed = seed
         self.dropout_text = dropout_text
         self.dropout_audio = dropout_audio
+        self.dropout_beat = dropout_beat
         index = corpus.targets.index
         self._lengths = dict(zip(index["key"].tolist(), index["length"].tolist(), strict=True))
 
@@ -70,13 +78,21 @@ class TokenDataset:
         """Number of valid cells of the clips, without reading them."""
         return sum(min(self._lengths[sample.clip], self.frames) for sample in samples) * self.corpus.num_codebooks
 
-    def _target(self, sample: SampleRef) -> np.ndarray:
-        target = self.corpus.targets[sample.clip]
-        latest = len(target) - self.frames
+    def _start(self, sample: SampleRef) -> int:
+        """The frame of the clip at which its crop starts."""
+        latest = self._lengths[sample.clip] - self.frames
         if sample.epoch is None or latest <= 0:
-            return target[: self.frames]
-        start = int(keyed_uniform(self.seed, sample.epoch, sample.clip, "crop") * (latest + 1))
-        return target[start : start + self.frames]
+            return 0
+        return int(keyed_uniform(self.seed, sample.epoch, sample.clip, "crop") * (latest + 1))
+
+    def _target(self, sample: SampleRef) -> np.ndarray:
+        start = self._start(sample)
+        return self.corpus.targets[sample.clip][start : start + self.frames]
+
+    def _beat(self, sample: SampleRef) -> Beat:
+        """The beat as the crop has it, whose first frame is another."""
+        bpm, first = self.corpus.beats.get(sample.clip, UNKNOWN)
+        return bpm, first - self._start(sample) / self.corpus.frame_rate
 
     def _text(self, sample: SampleRef) -> np.ndarray:
         if sample.epoch is None:
@@ -93,11 +109,16 @@ class TokenDataset:
             [self._text(sample) for sample in samples],
             [self.corpus.prompts[clip].T for clip in clips],
             self.corpus.codebook_size,
+            [] if self.dropout_beat is None else [self._beat(sample) for sample in samples],
         )
         text = torch.tensor([self._kept(sample, "text", self.dropout_text) for sample in samples])
         audio = torch.tensor([self._kept(sample, "audio", self.dropout_audio or 0.0) for sample in samples])
+        beat = torch.tensor([self._kept(sample, "beat", self.dropout_beat or 0.0) for sample in samples])
         return dataclasses.replace(
-            conditions, has_text=conditions.has_text & text, has_prompt=conditions.has_prompt & audio
+            conditions,
+            has_text=conditions.has_text & text,
+            has_prompt=conditions.has_prompt & audio,
+            has_beat=conditions.has_beat & beat,
         )
 
     def batch(self, samples: Sequence[SampleRef], step_cells: int | None = None) -> Batch:

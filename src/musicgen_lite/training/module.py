@@ -36,6 +36,13 @@ def codebook_nll(model: LanguageModel, batch: Batch) -> Tensor:
     return cell_nll(model(batch.codes, batch.conditions), batch.codes, batch.mask).sum(dim=(0, 2))
 
 
+def tempo_nll(model: LanguageModel, batch: Batch) -> Tensor:
+    """What a batch teaches the tempo head: NLL of the clips' tempi in nats, summed, and their number; zeros without a head."""
+    if model.beat is None:
+        return torch.zeros(2, device=batch.codes.device)
+    return torch.stack([model.beat.tempo_nll(batch.conditions).sum(), batch.conditions.has_beat.sum().float()])
+
+
 def validation_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """What one batch adds to a validation: float64 `[2, N_q + 1]`, rows text only and text with prompt.
 
@@ -90,7 +97,8 @@ class TrainingModule(L.LightningModule):
     """A language model in training.
 
     The loss is the sum of NLL over the number of valid cells of the whole optimizer step, over all micro-batches and
-    devices: clips weigh by their cells, however a step is divided. `identity` is stored in every checkpoint and tells one
+    devices: clips weigh by their cells, however a step is divided. A clip's tempo counts as one more cell in what is learned,
+    and in no NLL. `identity` is stored in every checkpoint and tells one
     training from another.
     """
 
@@ -137,11 +145,12 @@ class TrainingModule(L.LightningModule):
             torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        nll = codebook_nll(self.model, batch)
+        nll, tempo = codebook_nll(self.model, batch), tempo_nll(self.model, batch)
         # Lightning divides the loss by the number of micro-batches, and averages gradients over the devices.
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
         self._nll = nll.detach().double()
-        return {"loss": nll.sum() * (parts / batch.step_cells), "nll": self._nll}
+        loss = (nll.sum() + tempo[0]) * (parts / batch.step_cells)
+        return {"loss": loss, "nll": self._nll, "tempo": tempo.detach().double()}
 
     def configure_gradient_clipping(
         self,

@@ -72,7 +72,11 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
     hardware = choose_hardware(params)
     inputs = corpus.inputs
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
-    dataset = TokenDataset(corpus, crop_frames(params, inputs), params.seed, params.model.dropout_text, dropout_audio)
+    dropout_beat = params.model.dropout_beat if decoder.beat else None
+    if decoder.beat:
+        _check_beats(params.model.type, corpus, train_clips)
+    frames, dropout_text = crop_frames(params, inputs), params.model.dropout_text
+    dataset = TokenDataset(corpus, frames, params.seed, dropout_text, dropout_audio, dropout_beat)
     torch.manual_seed(params.seed)
     model = starting_model(params, model_config(params, inputs), initial)
     batch_size = resolve(train, model, dataset, hardware.accelerator, hardware.autocast)
@@ -92,6 +96,15 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
         ),
         initial=initial.label if initial else "",
     )
+
+
+def _check_beats(type: str, corpus: Corpus, clips: list[str]) -> None:
+    """Raise UserError unless the beat of some clip is known."""
+    if corpus.beats.keys().isdisjoint(clips):
+        raise UserError(
+            f"model.{type}.beat: found true, but of none of the {len(clips)} training clips the beat is known (columns bpm and "
+            f"beat_s of {corpus.targets.directory}); set it to false, or use music with a beat"
+        )
 
 
 def starting_model(params: Params, config: ModelConfig, initial: Initial | None) -> LanguageModel:
@@ -118,6 +131,7 @@ def model_config(params: Params, inputs: Inputs) -> ModelConfig:
         dropout=decoder.dropout,
         positions=decoder.positions,
         pointer_dim=decoder.pointer_dim,
+        beat=decoder.beat,
         max_frames=crop_frames(params, inputs),
         **vars(inputs),
     )
@@ -170,9 +184,10 @@ def _start(initial: Initial | None) -> dict[str, str]:
 def recipe(params: Params) -> dict[str, Any]:
     """The parameters that make a training what it is."""
     model = params.model
+    shared = ("type", "pattern", "dropout_text", *(("dropout_beat",) if model.decoder.beat else ()))
     return {
         "seed": params.seed,
-        "model": {"type": model.type, "pattern": model.pattern, "dropout_text": model.dropout_text},
+        "model": {name: getattr(model, name) for name in shared},
         "decoder": model.decoder.model_dump(mode="json"),
         "train": params.train.model_dump(mode="json"),
     }

@@ -179,14 +179,14 @@ def _add(x: Any, hidden: Any, linear: Any) -> None:
 
 
 @kernel
-def embed(cells: Any, codebook_offsets: Any, table: Any, step_embedding: Any) -> Any:
-    """`[R, d]`: for each row of cells `[R, C]` the sum of its vectors in the table and of the step's embedding `[d]`.
+def embed(cells: Any, codebook_offsets: Any, table: Any, step_embeddings: Any) -> Any:
+    """`[R, d]`: for each row of cells `[R, C]` the sum of its vectors in the table and of the step's embedding.
 
-    codebook_offsets: `[C]`, where each cell's codebook starts in the table.
+    codebook_offsets: `[C]`, where each cell's codebook starts in the table; step_embeddings: `[R, d]`, or `[1, d]` for all.
     """
-    out = np.empty((len(cells), len(step_embedding)), np.float32)
+    out = np.empty((len(cells), step_embeddings.shape[1]), np.float32)
     for r in range(len(cells)):
-        out[r] = step_embedding
+        out[r] = step_embeddings[min(r, len(step_embeddings) - 1)]
         for c in range(len(codebook_offsets)):
             out[r] += table[codebook_offsets[c] + cells[r, c]]
     return out

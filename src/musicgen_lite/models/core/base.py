@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicgen_lite import patterns
+from musicgen_lite.models.core.beat import TEMPI, BeatCondition
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.config import ModelConfig
 from musicgen_lite.models.core.pointer import PointerCache, PointerHead
@@ -37,7 +38,7 @@ class DecodingState:
     context: Context
     positions: Positions
     caches: list[LayerCache]
-    step_embeddings: Tensor  # [S, d]
+    step_embeddings: Tensor  # [S, B, d], or [S, 1, d] where all rows have the same
     codebook_offsets: Tensor  # [S, C]: where the codebook of each input slot starts in the embedding table
     codebooks: list[int]  # of each step, in a flattened pattern
     prefix_length: int  # positions of the prefix, before the first step
@@ -51,6 +52,7 @@ class DecodingState:
             context=self.context.first(rows),
             positions=self.positions.first(rows),
             caches=[cache.first(rows) for cache in self.caches],
+            step_embeddings=self.step_embeddings[:, :rows],
             pointer=self.pointer.first(rows) if self.pointer else None,
         )
 
@@ -111,6 +113,7 @@ class LanguageModel(nn.Module, ABC):
         self.pointer = (
             PointerHead(config.num_codebooks, config.d_model, config.pointer_dim) if config.pointer_dim else None
         )
+        self.beat = BeatCondition(config.text_dim, config.d_model) if config.beat else None
 
     def initialise(self) -> None:
         """Draw all weights from the global generator: normal, with residual branches scaled down as in GPT-2."""
@@ -126,6 +129,15 @@ class LanguageModel(nn.Module, ABC):
         if isinstance(self.position_embedding, nn.Parameter):
             nn.init.normal_(self.position_embedding, std=INIT_STD)
 
+    def tempos(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """How likely each tempo is, given the captions: probabilities `[B, N]`, and the BPM `[N]` that they are of.
+
+        ValueError for a model without a beat condition.
+        """
+        if self.beat is None:
+            raise ValueError("this model has no beat condition, and knows no tempi")
+        return self.beat.tempo_logits(conditions).float().softmax(-1), TEMPI.to(self.head.device)
+
     @abstractmethod
     def context(self, conditions: Conditions) -> Context:
         """What the model reads besides the codes; each model has its own."""
@@ -137,7 +149,8 @@ class LanguageModel(nn.Module, ABC):
         """
         layout = self._layout(codes.shape[2], codes.device)
         inputs = layout.inputs(codes, self.config.codebook_size)
-        x = self._embed(inputs, layout.input_codebook * self.entries) + self._step_embeddings(layout)
+        x = self._embed(inputs, layout.input_codebook * self.entries)
+        x = x + self._step_embeddings(layout, conditions).transpose(0, 1)
         context = self.context(conditions)
         positions = self._positions(context, layout)
         if context.prefix is not None:
@@ -169,7 +182,7 @@ class LanguageModel(nn.Module, ABC):
             context=context,
             positions=positions,
             caches=[block.new_cache(context, len(conditions), prefix_length + layout.steps) for block in blocks],
-            step_embeddings=self._step_embeddings(layout),
+            step_embeddings=self._step_embeddings(layout, conditions),
             codebook_offsets=layout.input_codebook * self.entries,
             codebooks=layout.codebook[:, 0].tolist(),
             prefix_length=prefix_length,
@@ -192,12 +205,12 @@ class LanguageModel(nn.Module, ABC):
         rows, steps, cells = prompt_tokens.shape
         special = prompt_tokens.new_full((rows, 1, cells), self.config.codebook_size)
         inputs = torch.cat([special, prompt_tokens[:, :-1]], dim=1)
-        return self._embed(inputs, state.codebook_offsets[:steps]) + state.step_embeddings[:steps]
+        return self._embed(inputs, state.codebook_offsets[:steps]) + state.step_embeddings[:steps].transpose(0, 1)
 
     def step(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
         s = state.step
-        x = self._embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s]
+        x = self._embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s][:, None]
         for block, cache in zip(self.blocks, state.caches, strict=True):
             x = block(x, state.positions, state.context, cache, state.prefix_length + s)
         state.step += 1
@@ -231,13 +244,17 @@ class LanguageModel(nn.Module, ABC):
         x = self.code_embedding(cells + codebook_offsets)
         return x[:, :, 0] if self.flattened else x.sum(dim=2)
 
-    def _step_embeddings(self, layout: Layout) -> Tensor:
-        """What is added at each step, `[S, d]`: its frame's position, and in a flattened pattern its codebook.
+    def _step_embeddings(self, layout: Layout, conditions: Conditions) -> Tensor:
+        """What is added at each step: its frame's position, in a flattened pattern its codebook, and its place in the bar.
 
-        Rotary positions are not added.
+        `[S, 1, d]`, or `[S, B, d]` where the rows have beats of their own. Rotary positions are not added.
         """
         if self.position_embedding is None:
             x = self.code_embedding.weight.new_zeros(layout.steps, self.config.d_model)
         else:
             x = self.position_embedding[layout.position]
-        return x if self.codebook_embedding is None else x + self.codebook_embedding(layout.codebook[:, 0])
+        if self.codebook_embedding is not None:
+            x = x + self.codebook_embedding(layout.codebook[:, 0])
+        if self.beat is None or conditions.beat is None:
+            return x[:, None]
+        return x[:, None] + self.beat(conditions.beat, conditions.has_beat, layout.position / self.config.frame_rate)

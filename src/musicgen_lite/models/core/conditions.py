@@ -1,7 +1,7 @@
-"""What a model is conditioned on: captions as embeddings, audio prompts as codes."""
+"""What a model is conditioned on: captions as embeddings, audio prompts as codes, and the beat as two numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Conditions:
-    """A batch of conditions. Rows without text or without prompt fall back on a learned null token.
+    """A batch of conditions. Rows without text or without prompt fall back on a learned null token, without beat on zeros.
 
     text: `[B, L, D_t]` float32, anything where masked; text_mask: `[B, L]`, True at real tokens;
     prompt: `[B, N_q, P]` int64 codes of the audio prompt, or None (Model A has none); a shorter one is padded with the
     special id K, which is masked;
-    has_text, has_prompt: `[B]` bool.
+    beat: `[B, 2]` float32, the tempo in BPM and the seconds from the first frame of the target, or of what is continued, to
+    the first beat of any bar (negative before it), anything where there is none; or None;
+    has_text, has_prompt, has_beat: `[B]` bool.
     """
 
     text: Tensor
@@ -24,6 +26,8 @@ class Conditions:
     prompt: Tensor | None
     has_text: Tensor
     has_prompt: Tensor
+    beat: Tensor | None
+    has_beat: Tensor
 
     def __len__(self) -> int:
         return len(self.text)
@@ -45,6 +49,15 @@ class Conditions:
     def without_prompt(self) -> "Conditions":
         return replace(self, has_prompt=torch.zeros_like(self.has_prompt))
 
+    def without_beat(self) -> "Conditions":
+        return replace(self, has_beat=torch.zeros_like(self.has_beat))
+
+    def later(self, seconds: float) -> "Conditions":
+        """The conditions of what begins that many seconds later."""
+        if self.beat is None:
+            return self
+        return replace(self, beat=self.beat - self.beat.new_tensor([0.0, seconds]))
+
     def pad_text(self, length: int) -> "Conditions":
         """Masked padding up to `length` tokens; ValueError if the text is longer."""
         missing = length - self.text.shape[1]
@@ -53,31 +66,41 @@ class Conditions:
         return replace(self, text=F.pad(self.text, (0, 0, 0, missing)), text_mask=F.pad(self.text_mask, (0, missing)))
 
     @classmethod
-    def from_texts(cls, texts: Sequence[Tensor], prompt: Tensor | None = None) -> "Conditions":
+    def from_texts(
+        cls, texts: Sequence[Tensor], prompt: Tensor | None = None, beats: Tensor | None = None
+    ) -> "Conditions":
         """Rows of text embeddings `[L_i, D_t]`, padded to the longest; every row has its text, and its prompt if given.
 
-        An embedding of no tokens counts as no text.
+        An embedding of no tokens counts as no text; beats `[B, 2]` with a NaN count as none.
         """
         lengths = torch.tensor([len(text) for text in texts])
         longest = max(1, int(lengths.max()))
         padded = torch.stack([F.pad(text.float(), (0, 0, 0, longest - len(text))) for text in texts])
         has_prompt = torch.full((len(texts),), prompt is not None)
-        return cls(padded, torch.arange(longest) < lengths[:, None], prompt, lengths > 0, has_prompt)
+        has_beat = torch.zeros(len(texts), dtype=torch.bool) if beats is None else beats.isfinite().all(dim=1)
+        beats = None if beats is None else beats.float().masked_fill(~has_beat[:, None], 0.0)
+        mask = torch.arange(longest) < lengths[:, None]
+        return cls(padded, mask, prompt, lengths > 0, has_prompt, beats, has_beat)
 
     @classmethod
     def from_arrays(
-        cls, texts: Sequence[np.ndarray], prompts: Sequence[np.ndarray] = (), special: int = 0
+        cls,
+        texts: Sequence[np.ndarray],
+        prompts: Sequence[np.ndarray] = (),
+        special: int = 0,
+        beats: Sequence[tuple[float, float]] = (),
     ) -> "Conditions":
-        """Rows of stored text embeddings `[L_i, D_t]` and, where given, of audio prompts' codes `[N_q, P_i]`.
+        """Rows of stored text embeddings `[L_i, D_t]` and, where given, of audio prompts' codes `[N_q, P_i]` and beats.
 
-        special: the id K, with which shorter prompts are padded.
+        special: the id K, with which shorter prompts are padded; beats: tempo and first beat, NaN where there is none.
         """
         prompt = stack_prompts(prompts, special) if prompts else None
-        return cls.from_texts([torch.from_numpy(text.astype(np.float32)) for text in texts], prompt)
+        given = torch.tensor(beats, dtype=torch.float64) if len(beats) else None
+        return cls.from_texts([torch.from_numpy(text.astype(np.float32)) for text in texts], prompt, given)
 
     @staticmethod
     def cat(batches: Sequence["Conditions"]) -> "Conditions":
-        """The rows of several batches in one; shorter texts are padded, and rows without a prompt get a masked one."""
+        """The rows of several batches in one; shorter texts are padded, rows without a prompt or a beat get a masked one."""
         longest = max(batch.text.shape[1] for batch in batches)
         padded = [batch.pad_text(longest) for batch in batches]
         shapes = {batch.prompt.shape[1:] for batch in batches if batch.prompt is not None}
@@ -93,16 +116,21 @@ class Conditions:
                 ]
             )
         has_prompt = [b.has_prompt if b.prompt is not None else torch.zeros_like(b.has_prompt) for b in batches]
+        beat = None
+        if any(b.beat is not None for b in batches):
+            beat = torch.cat([b.text.new_zeros((len(b), 2)) if b.beat is None else b.beat for b in batches])
         return Conditions(
             torch.cat([b.text for b in padded]),
             torch.cat([b.text_mask for b in padded]),
             prompt,
             torch.cat([b.has_text for b in batches]),
             torch.cat(has_prompt),
+            beat,
+            torch.cat([b.has_beat for b in batches]),
         )
 
-    def _fields(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-        return self.text, self.text_mask, self.prompt, self.has_text, self.has_prompt
+    def _fields(self) -> list[Tensor | None]:
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 def stack_prompts(prompts: Sequence[np.ndarray], special: int) -> Tensor:

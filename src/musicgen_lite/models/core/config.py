@@ -36,6 +36,7 @@ class ModelConfig:
     dropout: float = 0.0
     positions: str = "sinusoidal"  # one of POSITIONS
     pointer_dim: int = 0  # width of the pointer head's queries and keys; 0: no pointer head
+    beat: bool = False  # whether each step is told where in the bar it stands
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -44,6 +45,8 @@ class ModelConfig:
             raise ValueError(f"positions: found {self.positions!r}; allowed: {', '.join(POSITIONS)}")
         if self.type == "musicgen" and self.positions == "rotary":
             raise ValueError("positions: found 'rotary'; MusicGen adds its positions: sinusoidal or learned")
+        if self.type == "musicgen" and self.beat:
+            raise ValueError("beat: found True; MusicGen is told no beat: False")
         patterns.get(self.pattern)
         if self.d_model % (2 * self.heads):
             raise ValueError(f"d_model ({self.d_model}) must be an even multiple of heads ({self.heads})")

@@ -3,6 +3,9 @@
 NLL is in nats per token: the sum over all (frame, codebook) cells of all clips over their number, never a mean of means.
 Every pattern, variant and baseline is scored on the same cells. Guidance and dropout are off. A clip longer than the
 model's window is scored in windows that do not overlap and together hold every cell once.
+
+A model with a beat condition is told each clip's beat, as far as it is known, under every variant but `without_beat`. These are
+two numbers a clip; `beat_gain` is what they are worth to the model.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
+from musicgen_lite.io.beats import UNKNOWN, Beat, read_beats
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
@@ -34,7 +38,7 @@ from musicgen_lite.scoring.statistics.scores import Scores
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, and its audio prompt's codes `[N_q, P]`.
+    """A held-out clip: codes `[N_q, T]`, its caption's embedding `[L, D_t]`, its audio prompt's codes `[N_q, P]`, its beat.
 
     caption: equal for equal captions; track: equal for clips of one track.
     """
@@ -45,15 +49,21 @@ class Example:
     codes: np.ndarray
     text: np.ndarray
     prompt: np.ndarray | None = None
+    beat: Beat = UNKNOWN
+
+    @property
+    def has_beat(self) -> bool:
+        return math.isfinite(self.beat[0])
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The conditions of the model: its own caption or prompt, another caption or that of another track, or none."""
+    """The conditions of the model: its own caption or prompt, another caption or that of another track, or none; its beat."""
 
     name: str
     text: str
     prompt: str = "none"
+    beat: bool = True
 
 
 TEXT_VARIANTS = (
@@ -67,10 +77,12 @@ PROMPT_VARIANTS = (
     Variant("prompt", "none", "own"),
     Variant("shuffled_prompt", "none", "other"),
 )
+BEAT_VARIANTS = (Variant("without_beat", "own", beat=False),)
 # Estimate: (worse variant, better variant), positive where the model makes use of the condition.
 GAINS = {
     "caption_gain": ("shuffled", "caption"),
     "text_gain": ("none", "caption"),
+    "beat_gain": ("without_beat", "caption"),
     "prompt_gain": ("caption+shuffled_prompt", "caption+prompt"),
     "prompt_over_none": ("caption", "caption+prompt"),
     "prompt_gain_without_text": ("shuffled_prompt", "prompt"),
@@ -111,10 +123,14 @@ def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: Arr
         tokens.index[tokens.index["split"] == split],
         dict(zip(text.index["key"], text.index["digest"], strict=True)),
     )
+    beats = read_beats(tokens)
     return [
-        Example(i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T)
+        Example(
+            i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T,
+            beats.get(i, UNKNOWN),
+        )
         for i, track in zip(rows["key"].tolist(), rows["track_id"].tolist(), strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def digest(examples: Sequence[Example]) -> str:
@@ -235,10 +251,19 @@ def _batch_nll(
         [examples[text_of[part.row]].text for part in parts],
         [prompt for prompt in prompts if prompt is not None],
         model.config.codebook_size,
+        _beats(examples, parts, model) if variant.beat else [],
     )
     if variant.text == "none":
         conditions = conditions.without_text()
     return cell_nll(model(codes, conditions.to(device)), codes).double().cpu().numpy()
+
+
+def _beats(examples: Sequence[Example], parts: Sequence[Window], model: LanguageModel) -> list[Beat]:
+    """The beats of the clips as the windows have them, whose first frames are others; none where none is known."""
+    if not any(examples[part.row].has_beat for part in parts):
+        return []
+    beats = [(examples[part.row].beat, part.start / model.config.frame_rate) for part in parts]
+    return [(bpm, first - start) for (bpm, first), start in beats]
 
 
 def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:
@@ -303,6 +328,8 @@ def score(
     """Score one model on one split. Examples with audio prompts add the variants with prompts."""
     check_unique([example.id for example in examples], "held-out codes")
     variants = TEXT_VARIANTS + (PROMPT_VARIANTS if examples[0].prompt is not None else ())
+    if any(example.has_beat for example in examples) and model.config.beat:
+        variants += BEAT_VARIANTS
     clips = evaluate(model, examples, variants, batch_size, bootstrap.seed)
     if baselines is not None:
         clips = add_baselines(clips, examples, baselines)

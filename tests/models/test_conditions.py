@@ -1,8 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 
 from musicgen_lite.models import Conditions
-from tests.support.models_tiny import conditions
+from tests.support.models_tiny import conditions, with_beats
 
 
 def test_texts_are_padded_and_an_empty_one_counts_as_none() -> None:
@@ -25,6 +28,33 @@ def test_cat_pads_texts_and_fills_in_missing_prompts() -> None:
     assert short.prompt is not None
     with pytest.raises(ValueError, match="different shapes"):
         Conditions.cat([conditions(1, "b"), Conditions.from_texts([torch.ones(1, 12)], short.prompt[:, :, :3])])
+
+
+def test_beats_are_stacked_and_those_not_known_are_none() -> None:
+    texts = [np.ones((2, 3), np.float16)] * 3
+    given = Conditions.from_arrays(texts, beats=[(120.0, 0.25), (math.nan, math.nan), (80.0, -1.5)])
+    assert given.has_beat.tolist() == [True, False, True]
+    assert given.beat is not None
+    assert given.beat.dtype == torch.float32
+    assert given.beat.tolist() == [[120.0, 0.25], [0.0, 0.0], [80.0, -1.5]]
+    none = Conditions.from_arrays(texts)
+    assert none.beat is None
+    assert none.has_beat.tolist() == [False] * 3
+
+
+def test_beats_stay_with_their_rows() -> None:
+    given = with_beats(conditions(3, "b"))
+    both = Conditions.cat([conditions(2, "b"), given])
+    assert both.beat is not None
+    assert given.beat is not None
+    assert both.has_beat.tolist() == [False, False, True, False, True]
+    assert torch.equal(both.beat[2:], given.beat)
+    four = both.repeat_interleave(2)[4:8].to("cpu")
+    assert four.beat is not None
+    assert torch.equal(four.beat, given.beat[[0, 0, 1, 1]])
+    assert four.has_beat.tolist() == [True, True, False, False]
+    assert not given.without_beat().has_beat.any()
+    assert given.without_text().without_prompt().has_beat.tolist() == given.has_beat.tolist()
 
 
 def test_candidates_of_a_prompt_are_neighbours() -> None:

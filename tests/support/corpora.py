@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
+from musicgen_lite.io.beats import COLUMNS, UNKNOWN
 from musicgen_lite.params import Params, parse
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.export import TrainingResult
@@ -27,12 +28,19 @@ CODEC = {
 }
 
 
-def write_store(directory: Path, arrays: dict[str, np.ndarray], dtype: str, meta: dict[str, Any]) -> None:
-    """A store whose clips are split by their names: v… are validation, all others training."""
+def write_store(
+    directory: Path,
+    arrays: dict[str, np.ndarray],
+    dtype: str,
+    meta: dict[str, Any],
+    beats: dict[str, tuple[float, float]] | None = None,
+) -> None:
+    """A store whose clips are split by their names: v… are validation, all others training; with `beats` of some clips."""
     directory.mkdir(parents=True)
     writer = ArrayWriter(directory, dtype)
     for key, array in arrays.items():
-        writer.add(key, array, split="validation" if key.startswith("v") else "train", track_id=key)
+        columns = {} if beats is None else dict(zip(COLUMNS, beats.get(key, UNKNOWN), strict=True))
+        writer.add(key, array, split="validation" if key.startswith("v") else "train", track_id=key, **columns)
     writer.close(meta)
 
 
@@ -42,14 +50,20 @@ def melodies(length: int, phase: int) -> np.ndarray:
     return (time * (np.arange(CODEBOOKS) + 1) + phase) % SIZE
 
 
-def write_corpus(directory: Path, train: int = 10, validation: int = 3, short: bool = False) -> tuple[Path, Path]:
+def write_corpus(
+    directory: Path,
+    train: int = 10,
+    validation: int = 3,
+    short: bool = False,
+    beats: dict[str, tuple[float, float]] | None = None,
+) -> tuple[Path, Path]:
     """Tokens and text of clips of 13 frames, or with `short` of 5 to 13; their text says their phase."""
     ids = [f"t{n:02d}" for n in range(train)] + [f"v{n:02d}" for n in range(validation)]
     lengths = {key: 5 + 4 * n % 9 if short else 13 for n, key in enumerate(ids)}
     targets = {key: melodies(lengths[key], n % 4) for n, key in enumerate(ids)}
     prompts = {key: melodies(PROMPT, n % 4) for n, key in enumerate(ids)}
     texts = {key: np.tile(np.eye(DIM)[n % 4], (1 + n % 3, 1)) for n, key in enumerate(ids)}
-    write_store(directory / "tokens" / "target", targets, "uint16", CODEC)
+    write_store(directory / "tokens" / "target", targets, "uint16", CODEC, beats)
     write_store(directory / "tokens" / "prompt", prompts, "uint16", CODEC)
     write_store(directory / "text", texts, "float16", TEXT)
     return directory / "tokens", directory / "text"

@@ -1,5 +1,6 @@
 """Small models and conditions for tests of models, generation, and whatever needs one."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,8 +8,9 @@ import torch
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig, build
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")] + [("musicgen", "delay")]
+TRAINED = [kind for kind in KINDS if kind[0] != "musicgen"]
 # Of these those that are trained also have rotary positions.
-VARIANTS = [(*kind, "sinusoidal") for kind in KINDS] + [(*kind, "rotary") for kind in KINDS if kind[0] != "musicgen"]
+VARIANTS = [(*kind, "sinusoidal") for kind in KINDS] + [(*kind, "rotary") for kind in TRAINED]
 
 CONFIG: dict[str, Any] = {
     "type": "a",
@@ -46,6 +48,13 @@ def conditions(rows: int, kind: str, seed: int = 0) -> Conditions:
     texts = [torch.randn(3 + i % 4, CONFIG["text_dim"], generator=generator) for i in range(rows)]
     prompt = torch.randint(0, CONFIG["codebook_size"], (rows, 4, 7), generator=generator) if kind == "b" else None
     return Conditions.from_texts(texts, prompt)
+
+
+def with_beats(given: Conditions, first: float = -0.13) -> Conditions:
+    """The same with a beat of its own in each row but the second."""
+    rows = torch.arange(len(given))
+    beat = torch.stack([100.0 + 17 * rows, first + 0.31 * rows], dim=1)
+    return replace(given, beat=beat, has_beat=rows != 1)
 
 
 def random_codes(rows: int, frames: int, seed: int = 0) -> torch.Tensor:

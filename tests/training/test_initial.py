@@ -152,6 +152,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"d_model": 24, "heads": 3}, ["model.b.d_model: the model has 24,", "model.b.heads: the model has 3, "]),
     ({"layers": 3}, ["model.b.layers: the model has 3,"]),
     ({"positions": "learned"}, ["model.b.positions: the model has 'learned', "]),
+    ({"beat": True}, ["model.b.beat: the model has True, here it is False; set model.b.beat to true, or"]),
     ({"pointer_dim": 2}, ["model.b.pointer_dim: the model has 2, here it is 0; set model.b.pointer_dim to 2"]),
     ({"codec": "other", "codebook_size": 99}, ["codec.name: the model has 'other',.* its name there was mine.* set codec.name"]),
     ({"codec": "other", "num_codebooks": 1}, ["codec.num_codebooks: the model has 1,"]),

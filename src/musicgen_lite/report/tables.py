@@ -27,7 +27,14 @@ AUDIO_ROWS = _metrics(
     "chroma_gain", "nearest", "memorised", "diversity", "silent", "clipping", "token_consistency",
 )  # fmt: skip
 GAINS = _metrics(
-    "caption_gain", "text_gain", "beat_gain", "prompt_gain", "prompt_over_none", "bigram_gain", "copy_gain", "clap_gain",
+    "caption_gain",
+    "text_gain",
+    "beat_gain",
+    "prompt_gain",
+    "prompt_over_none",
+    "bigram_gain",
+    "copy_gain",
+    "clap_gain",
 )
 RERANKING = {
     "reranking CLAP": _metrics("clap", "clap_random", "clap_n1", "clap_best_of_n"),

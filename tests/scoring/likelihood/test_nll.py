@@ -10,8 +10,10 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
+from musicgen_lite.io.beats import UNKNOWN
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models import Conditions
+from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.scoring.likelihood import baselines, nll
 from musicgen_lite.scoring.likelihood.nll import PROMPT_VARIANTS, TEXT_VARIANTS, Example
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
@@ -209,6 +211,40 @@ def test_nll_by_frame_of_a_clip_longer_than_the_model_counts_frames_of_the_clip(
     assert sum(others) == pytest.approx(alone[1] + alone[2], rel=1e-5)
 
 
+def test_the_beat_of_each_window_is_the_clips_and_its_gain_is_over_none() -> None:
+    model, beats = tiny("a", "delay", max_frames=10, beat=True), [(100.0, -0.2), (131.0, 0.7), UNKNOWN, (80.0, 0.05)]
+    clips = [replace(clip, beat=beat) for clip, beat in zip(examples(4, "a", frames=30), beats, strict=True)]
+    scores = nll.score(model, clips, None, frame_rate=50.0, bootstrap=Bootstrap(50))
+    table = scores.tables["nll"].set_index("id")
+    for clip in clips:
+        total = {"caption": 0.0, "without_beat": 0.0}
+        for part in nll.windows([clip.codes.shape[1]], 10):
+            codes = torch.from_numpy(clip.codes[:, part.start : part.stop].astype(np.int64))[None]
+            bpm, first = clip.beat
+            given = Conditions.from_arrays([clip.text], beats=[(bpm, first - part.start / 50)])
+            for name, one in (("caption", given), ("without_beat", given.without_beat())):
+                with torch.no_grad():
+                    total[name] += float(cell_nll(model(codes, one), codes).sum())
+        for name, nats in total.items():
+            assert table.loc[clip.id, name] == pytest.approx(nats / clip.codes.size, rel=1e-5)
+    assert (table["caption"] != table["without_beat"]).tolist() == [True, True, False, True]
+    gain = scores.estimates["nll_without_beat"].value - scores.estimates["nll_caption"].value
+    assert scores.metrics["beat_gain"] == pytest.approx(gain, abs=1e-5)
+    assert "beat_gain" not in scores.headline
+
+
+def test_without_beats_or_a_model_that_is_told_them_there_is_no_gain() -> None:
+    clips = examples(4, "a")
+    beats = [replace(clip, beat=(120.0, 0.0)) for clip in clips]
+    deaf = tiny("a", "delay")
+    found = [
+        nll.score(model, some, None, frame_rate=50.0, bootstrap=Bootstrap(50))
+        for model, some in ((deaf, beats), (deaf, clips), (tiny("a", "delay", beat=True), clips))
+    ]
+    assert not any(name.startswith(("nll_beat_gain", "nll_without_beat")) for one in found for name in one.estimates)
+    assert found[0].estimates == found[1].estimates
+
+
 def test_dropout_is_off_and_the_mode_is_restored() -> None:
     model, clips = tiny("a", "delay", dropout=0.5), examples(2, "a")
     model.train()
@@ -226,10 +262,21 @@ def test_examples_come_from_the_stores_of_one_split(tmp_path: Path, rng: np.rand
                 about = {"split": "train" if key == "a" else "test", "track_id": f"t{key}", "digest": f"d{key}"}
                 writer.add(key, codes if name == "tokens" else text, **about)
             writer.close({})
+    with atomic_dir(tmp_path / "beats") as part:
+        writer = ArrayWriter(part, "uint16")
+        for key, beat in (("b", (90.0, 0.5)), ("c", UNKNOWN)):
+            writer.add(key, codes, split="test", track_id=key, bpm=beat[0], beat_s=beat[1])
+        writer.close({})
     stores = {name: ArrayStore(tmp_path / name) for name in ("tokens", "text", "few")}
     found = nll.read_examples("test", stores["tokens"], stores["text"])
     assert [(example.id, example.caption, example.track) for example in found] == [("b", "db", "tb"), ("c", "dc", "tc")]
     assert np.array_equal(found[0].codes, codes.T)
+    assert not any(example.has_beat for example in found)
+    known = nll.read_examples("test", ArrayStore(tmp_path / "beats"), stores["text"])
+    assert [(example.has_beat, example.beat[0]) for example in known] == [
+        (True, 90.0),
+        (False, pytest.approx(np.nan, nan_ok=True)),
+    ]
     with pytest.raises(UserError, match="no entry 'c'"):
         nll.read_examples("test", stores["tokens"], stores["few"])
 

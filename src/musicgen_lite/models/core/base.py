@@ -257,4 +257,5 @@ class LanguageModel(nn.Module, ABC):
             x = x + self.codebook_embedding(layout.codebook[:, 0])
         if self.beat is None or conditions.beat is None:
             return x[:, None]
-        return x[:, None] + self.beat(conditions.beat, conditions.has_beat, layout.position / self.config.frame_rate)
+        times = layout.position.double() / self.config.frame_rate
+        return x[:, None] + self.beat(conditions.beat, conditions.has_beat, times)

@@ -9,15 +9,27 @@ import numpy as np
 
 from musicgen_lite import codec, models, text
 from musicgen_lite.clap import load as load_clap
-from musicgen_lite.generation import Sampling, best_of, generate, item_seed, prepare
+from musicgen_lite.generation import (
+    Sampling,
+    best_of,
+    choose_beats,
+    generate,
+    item_seed,
+    prepare,
+    takes_beat,
+    with_beats,
+)
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
+from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
+from musicgen_lite.rhythm import NO_BEAT, Beat, goes_on
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
 from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
@@ -57,6 +69,19 @@ def conditions(group: Sequence[Item], special: int) -> Conditions:
     return Conditions.from_arrays([item.text for item in group], prompts, special)
 
 
+def told(
+    model: LanguageModel, given: Conditions, group: Sequence[Item], seeds: Sequence[int], params: Params
+) -> list[Beat]:
+    """The beat that the model is told for each candidate of the items; see `choose_beats`."""
+    if not takes_beat(model):
+        return []
+    windows = ClipWindows(ClipStore(CLIPS), Windows(model.config.rate, params.data.prompt_seconds, params.data.seconds))
+    heard = [NO_BEAT if item.prompt is None else goes_on(*windows.prompt(item.prompt_id)) for item in group]
+    each = range(params.sample.candidates)
+    captions = [item.caption for item in group for _ in each]
+    return choose_beats(model, given, captions, seeds, heard=[beat for beat in heard for _ in each])
+
+
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
     model, _ = models.load(MODEL, device)
@@ -81,6 +106,8 @@ def main(params: Params) -> None:
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
             given = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
+            beats = told(model, given, group, seeds, params)
+            given = with_beats(given, beats)
             codes = generate(model, given, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=decoder)
             decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in encodec.decode(chunk).cpu().numpy())
             waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
@@ -89,8 +116,9 @@ def main(params: Params) -> None:
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
                 owner, candidate = divmod(number, cfg.candidates)
                 item = group[owner]
+                bpm = beats[number].bpm if beats else None
                 score, picked = float(ranking.scores[owner, candidate]), int(ranking.picked[owner]) == candidate
-                sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption)
+                sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption, bpm)
                 writer.add(sample, wave, encodec.rate)
         writer.close()
 

@@ -1,5 +1,6 @@
-"""EnCodec tokens of every clip: the audio prompt window and the target, each encoded from its own waveform."""
+"""EnCodec tokens of every clip: the audio prompt window and the target, each encoded from its own waveform; and its beat."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from musicgen_lite.io.progress import track
 from musicgen_lite.io.windows import Windows
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
+from musicgen_lite.rhythm import Beat, Onsets
 from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")
@@ -33,33 +35,44 @@ def describe(model: Codec) -> dict[str, str | int | float]:
 
 
 def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, batch_size: int, folder: Path) -> None:
-    """Write the codes of each clip's prompt and of its target into two stores in `folder`.
+    """Write the codes of each clip's prompt and of its target into two stores in `folder`, the target's with its beat.
 
     Windows of equal length form a batch, so that none is padded; the next batches are read in the background. An earlier
     call's whole shards in `folder` are kept; batches are the same each time, so that the result is.
     """
     lengths = windows.lengths(clips)
     writers = {kind: ArrayWriter(folder / kind, "uint16") for kind in KINDS}
-    rows = clips.index[["id", "split", "track_id"]].to_dict("records")
+    rows = clips.index.to_dict("records")
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     remaining = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
 
-    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, list[np.ndarray]]]:
+    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, list[np.ndarray]], list[Beat]]:
         waves: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+        beats = []
         for row in batch:
             prompt, end = lengths[row["id"]]
             samples = _samples(clips, row["id"], model.rate, end, shortest)
             waves["prompt"].append(samples[:prompt])
             waves["target"].append(samples[prompt:end])
-        return batch, waves
+            beats.append(beat_of(row, prompt / model.rate, samples[prompt:end], model.rate))
+        return batch, waves, beats
 
-    for batch, waves in track(prefetched(read, remaining), "tokenize", len(remaining), "batch"):
+    for batch, waves, beats in track(prefetched(read, remaining), "tokenize", len(remaining), "batch"):
         for kind, writer in writers.items():
-            for row, grid in zip(batch, _encode(model, waves[kind]), strict=True):
+            for row, grid, beat in zip(batch, _encode(model, waves[kind]), beats, strict=True):
                 if row["id"] not in writer:
-                    writer.add(row["id"], grid.T, split=row["split"], track_id=row["track_id"])
+                    facts = beat._asdict() if kind == "target" else {}
+                    writer.add(row["id"], grid.T, split=row["split"], track_id=row["track_id"], **facts)
     for writer in writers.values():
         writer.close(describe(model))
+
+
+def beat_of(clip: Row, prompt_s: float, target: np.ndarray, rate: int) -> Beat:
+    """The beat of a clip's target: what the source knows of it, else what the target itself tells; NaN where nothing does."""
+    known = Beat(*(float(clip.get(column, math.nan)) for column in ("x_tempo", "x_beat_s")))
+    if known.known:
+        return known.later(prompt_s)
+    return Onsets.of(target, rate).clear_beat(None if math.isnan(known.bpm) else known.bpm)
 
 
 def _encode(model: Codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:

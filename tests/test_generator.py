@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import musicgen_lite
-from musicgen_lite import codec, models, text
+from musicgen_lite import codec, generator, models, text
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation import Sampling
+from musicgen_lite.generation import Sampling, tempo
 from musicgen_lite.generator import Generator
 from musicgen_lite.io import audio
-from musicgen_lite.models import ModelConfig
+from musicgen_lite.models import Conditions, ModelConfig
 from musicgen_lite.pretrained import shipped
+from musicgen_lite.rhythm import Beat
+from tests.support.standins import clicks
 
 pytestmark = pytest.mark.slow
 PROMPT = "A fast techno beat with a synth lead."
@@ -132,6 +135,10 @@ def test_any_clip_can_set_the_style(generators: dict[str, Generator], files: dic
         ([PROMPT, "--seconds", "301"], "seconds: found 301; above 0 and at most 300 are allowed"),
         ([PROMPT, "--candidates", "0"], "candidates: found 0; 1 to 64"),
         ([PROMPT, "--seed", "-1"], "seed: found -1"),
+        ([PROMPT, "--tempo", "19.5"], "tempo: found 19.5; 20 to 400 BPM are allowed"),
+        ([PROMPT, "--tempo", "401"], "tempo: found 401; 20 to 400 BPM are allowed"),
+        ([PROMPT, "--model", "gone.safetensors", "--tempo", "nan"], "tempo: found nan"),
+        ([PROMPT, "--tempo", "120"], "tempo: found 120, but this model has no beat condition"),
         ([PROMPT, "--model", "{other}"], "was trained with the codec 0123456789abcdef, but here it is"),
         ([PROMPT, "--model", "{cut}"], "cut.safetensors: not a whole safetensors file"),
         ([PROMPT, "--model", "{tone.wav}"], "tone.wav: not a whole safetensors file"),
@@ -165,6 +172,55 @@ def test_the_command_writes_a_file_and_says_how_fast(
     assert done.stdout.count("picked") == 1
     samples, rate = soundfile.read(tmp_path / "beat.wav")
     assert (len(samples), rate) == (8000, 16000)
+
+
+@pytest.fixture
+def told(generators: dict[str, Generator], monkeypatch: pytest.MonkeyPatch) -> list[list[Beat]]:
+    """What model B, as if it had a beat condition and knew two tempi, is told in each generation."""
+    found: list[list[Beat]] = []
+
+    def record(conditions: Conditions, beats: list[Beat]) -> Conditions:
+        assert len(conditions) == len(beats)
+        found.append(beats)
+        return conditions
+
+    for module in (generator, tempo):
+        monkeypatch.setattr(module, "takes_beat", lambda model: True)
+    monkeypatch.setattr(generator, "with_beats", record)
+    tempi = (torch.tensor([[0.5, 0.5]]), torch.tensor([70.0, 110.0]))
+    monkeypatch.setattr(generators["b"].model, "tempos", lambda conditions: tempi, raising=False)
+    return found
+
+
+def test_the_model_is_told_the_tempo_that_was_asked_for_and_the_music_says_it(
+    generators: dict[str, Generator], told: list[list[Beat]]
+) -> None:
+    def tempos(prompt: str, **options: Any) -> tuple[float, ...]:
+        return generators["b"].generate(prompt, seconds=0.1, candidates=3, **options).tempos
+
+    assert tempos(PROMPT, tempo=90.0) == (90.0,) * 3
+    assert tempos(f"{PROMPT} It runs at 128 BPM.") == (128.0,) * 3
+    assert tempos(f"{PROMPT} It runs at 128 BPM.", tempo=90.0) == (90.0,) * 3
+    drawn = tempos(PROMPT, seed=4)
+    assert set(drawn) <= {70.0, 110.0}
+    assert drawn == tempos(PROMPT, seed=4)
+    assert len({tempos(PROMPT, seed=seed) for seed in range(6)}) > 1
+    assert [beat.beat_s for beats in told for beat in beats] == [0.0] * 3 * len(told)
+
+
+@pytest.mark.parametrize("option", ["style", "continued"])
+def test_the_beat_of_a_clip_goes_on(
+    generators: dict[str, Generator], told: list[list[Beat]], tmp_path: Path, option: str
+) -> None:
+    # Clicks from 0.05 s on, every 0.6 s.
+    soundfile.write(tmp_path / "clicks.wav", clicks(100.0, 3.1), 16000)
+    music = generators["b"].generate(PROMPT, seconds=0.1, candidates=1, **{option: tmp_path / "clicks.wav"})  # type: ignore[arg-type]
+    [[beat]] = told
+    assert music.tempos == (beat.bpm,)
+    assert beat.bpm == pytest.approx(100, rel=0.02)
+    # Of a style's clip the first 3 s are read; what is continued counts from its own first frame.
+    expected = {"style": 0.05 - 3.0, "continued": 0.05}[option]
+    assert (beat.beat_s - expected + 0.3) % 0.6 == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize(

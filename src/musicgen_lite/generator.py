@@ -19,10 +19,20 @@ from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
 from musicgen_lite.device import choose_device
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation import Sampling, best_of, generate_long, prepare
+from musicgen_lite.generation import (
+    Sampling,
+    best_of,
+    check_tempo,
+    choose_beats,
+    generate_long,
+    prepare,
+    takes_beat,
+    with_beats,
+)
 from musicgen_lite.io import audio
 from musicgen_lite.models import Conditions, LanguageModel
 from musicgen_lite.pretrained.shipped import check_parts
+from musicgen_lite.rhythm import NO_BEAT, Beat, goes_on
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
@@ -37,7 +47,7 @@ class Music:
     """Generated music: candidates `[N, T]` at `rate` Hz, and the CLAP score of each, NaN without CLAP.
 
     picked: index of the best candidate; new_from_s: where the new music begins, after the continued clip; elapsed_s: the
-    time that generating took.
+    time that generating took; tempos: in BPM, what the model was told for each candidate, none where it is told no beat.
     """
 
     candidates: np.ndarray
@@ -46,6 +56,7 @@ class Music:
     picked: int
     new_from_s: float
     elapsed_s: float
+    tempos: tuple[float, ...] = ()
 
     @property
     def samples(self) -> np.ndarray:
@@ -99,7 +110,7 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
     return model, coder, encoder
 
 
-def check_request(prompt: str, seconds: float, candidates: int) -> None:
+def check_request(prompt: str, seconds: float, candidates: int, tempo: float | None = None) -> None:
     """Raise UserError naming what no model can generate; before one is loaded."""
     if not prompt.strip():
         raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
@@ -109,6 +120,7 @@ def check_request(prompt: str, seconds: float, candidates: int) -> None:
         raise UserError(f"seconds: found {seconds:g}; above 0 and at most {MAX_SECONDS:g} are allowed")
     if not 1 <= candidates <= MAX_CANDIDATES:
         raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
+    check_tempo(tempo)
 
 
 class Generator:
@@ -131,6 +143,7 @@ class Generator:
         prompt: str,
         *,
         seconds: float = 10.0,
+        tempo: float | None = None,
         style: str | Path | None = None,
         continued: str | Path | None = None,
         candidates: int = 4,
@@ -141,21 +154,29 @@ class Generator:
         """`seconds` of new music for `prompt`; of several candidates the one with the highest CLAP score is picked.
 
         style: a file whose first seconds set the style (Model B). continued: a file that the music goes on from; its
-        own sound comes first in the result. Equal arguments give equal audio; candidates differ by their seeds.
+        own sound comes first in the result. tempo: in BPM, for a model with a beat condition; without it the tempo is that of
+        the prompt's words, else of the clip that is continued or sets the style, else drawn for each candidate. Equal
+        arguments give equal audio; candidates differ by their seeds.
         UserError names an argument that is not allowed.
         """
         sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
-        self._check(prompt, seconds, candidates)
+        self._check(prompt, seconds, candidates, tempo)
         start = time.perf_counter()
-        audio_prompts = [] if style is None else [self._style(style)]
-        prefix_codes = None if continued is None else self._encode(continued, self._read(continued))
+        audio_prompt = None if style is None else self._style(style)
+        prefix = None if continued is None else self._read(continued)
+        prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix)
         texts = text.encode_stored(self.text, [prompt], self.model.config.max_text)
-        conditions = Conditions.from_arrays(texts, audio_prompts)
+        audio_prompts = [] if style is None or audio_prompt is None else [self._encode(style, audio_prompt)[0].numpy()]
+        conditions = Conditions.from_arrays(texts, audio_prompts).repeat_interleave(candidates).to(self.device)
         prefix_frames, rate = 0 if prefix_codes is None else prefix_codes.shape[2], self.codec.rate
+        seeds = [seed * MAX_CANDIDATES + number for number in range(candidates)]
+        heard = self._heard(audio_prompt if prefix is None else prefix)
+        beats = choose_beats(self.model, conditions, [prompt] * candidates, seeds, tempo, [heard] * candidates)
+        # The model counts from the first frame of what it continues.
+        conditions = with_beats(conditions, [beat.later(-prefix_frames / self.codec.frame_rate) for beat in beats])
         frames = prefix_frames + audio.num_frames(seconds, rate, self.codec.frame_rate)
         codes = generate_long(
-            self.model, conditions.repeat_interleave(candidates).to(self.device), frames, sampling,
-            [seed * MAX_CANDIDATES + number for number in range(candidates)], ROWS, "generate" if progress else "",
+            self.model, conditions, frames, sampling, seeds, ROWS, "generate" if progress else "",
             None if prefix_codes is None else prefix_codes.to(self.device).expand(candidates, -1, -1), self.decoder,
         )  # fmt: skip
         waves = self.codec.decode(codes).cpu().numpy()[:, : prefix_frames * self.codec.hop + round(seconds * rate)]
@@ -163,10 +184,15 @@ class Generator:
         if self.clap is not None and prompt:
             ranking = best_of(list(waves), candidates, partial(self.clap.similarity, [prompt], rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
-        return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, time.perf_counter() - start)
+        elapsed_s, tempos = time.perf_counter() - start, tuple(beat.bpm for beat in beats)
+        return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, elapsed_s, tempos)
 
-    def _check(self, prompt: str, seconds: float, candidates: int) -> None:
-        check_request(prompt, seconds, candidates)
+    def _heard(self, before: np.ndarray | None) -> Beat:
+        """The beat of samples `[T]`, if they have a clear one, as it goes on after them."""
+        return goes_on(before, self.codec.rate) if before is not None and takes_beat(self.model) else NO_BEAT
+
+    def _check(self, prompt: str, seconds: float, candidates: int, tempo: float | None) -> None:
+        check_request(prompt, seconds, candidates, tempo)
         unknown = self.text.unknown_characters(prompt)
         if unknown:
             raise UserError(
@@ -196,11 +222,11 @@ class Generator:
         return self.codec.encode(torch.from_numpy(samples)[None]).cpu()
 
     def _style(self, path: str | Path) -> np.ndarray:
-        """Codes `[N_q, P]` of the first seconds of a file, as many frames as the model was trained on."""
+        """Samples `[T]` of the first seconds of a file, as many frames as the model was trained on."""
         if self.model.config.type != "b":
             raise UserError(
                 f"{path}: this model takes no audio prompt; train model B with `dvc exp run -S model.type=b`, or use "
                 "--continue to go on from the clip"
             )
         length = self.model.config.max_prompt_frames * self.codec.hop
-        return self._encode(path, self._read(path, length / self.codec.rate)[:length])[0].numpy()
+        return self._read(path, length / self.codec.rate)[:length]

@@ -14,7 +14,7 @@ RATE = 16000
 SAMPLES = [
     Sample("a-1", "text", 1, 2**63, 0.25, True, "A beat."),
     Sample("a-1", "text", 0, 5, -0.5, False, "A beat."),
-    Sample("a", "prompt", 1, 6, 0.125, True, "A beat."),
+    Sample("a", "prompt", 1, 6, 0.125, True, "A beat.", 128.0),
     Sample("fixed-0", "fixed", 0, 7, 0.75, True, "A calm piano."),
 ]
 
@@ -47,7 +47,14 @@ def test_samples_come_back_whole_and_by_what_they_are(store: SampleStore) -> Non
 def test_on_disk_they_are_clips_with_columns_of_their_own(store: SampleStore, tmp_path: Path) -> None:
     index = ClipStore(tmp_path).index
     assert index["id"].tolist() == ["text-a-1-1", "text-a-1-0", "prompt-a-1", "fixed-fixed-0-0"]
-    assert index.filter(like="x_").columns.tolist() == ["x_kind", "x_candidate", "x_seed", "x_score", "x_picked"]
+    assert index.filter(like="x_").columns.tolist() == [
+        "x_kind",
+        "x_candidate",
+        "x_seed",
+        "x_score",
+        "x_picked",
+        "x_bpm",
+    ]
     assert index["x_seed"].tolist()[0] == str(2**63)
 
 

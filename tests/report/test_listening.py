@@ -37,8 +37,9 @@ def samples(folder: Path, prompted: bool) -> SampleStore:
         [(clip, "text") for clip in CLIPS] + [(clip, "prompt") for clip in CLIPS if prompted] + [("fixed-0", "fixed")]
     )
     for number, (prompt, kind) in enumerate(wanted):
+        bpm = 128.0 if kind == "fixed" else None
         for candidate in (0, 1):
-            one = Sample(prompt, kind, candidate, 7, 0.1 + candidate, candidate == 1, f"Caption {prompt}.")  # type: ignore[arg-type]
+            one = Sample(prompt, kind, candidate, 7, 0.1 + candidate, candidate == 1, f"Caption {prompt}.", bpm)  # type: ignore[arg-type]
             writer.add(one, tone(300 + 20 * number + candidate, SECONDS), RATE)
     writer.close()
     return SampleStore(folder)
@@ -71,6 +72,7 @@ def test_the_page_is_written_with_the_first_sound_and_picture_of_each_prompt(
     assert [(entry.id, entry.fixed, len(entry.sounds)) for entry in entries] == [
         ("fixed-0", True, 1), ("a", False, 3), ("b-0", False, 3),
     ]  # fmt: skip
+    assert [entry.sounds[0].note for entry in entries] == ["told 128 BPM", "", ""]
     out = tmp_path / "report"
     out.mkdir()
     write_page(out, PageData("run", "model A", (), (), (), entries, 2), table)

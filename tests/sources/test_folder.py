@@ -75,6 +75,36 @@ def test_a_track_in_two_splits_is_refused(music: Path) -> None:
         gather(make(music, rows, "file_name,caption,track_id,split"))
 
 
+def test_tempo_and_first_beat_of_the_table_go_with_each_piece(music: Path) -> None:
+    rows = ["a.wav,x,120,0.5,", "b.flac,x,90,,", "c.ogg,x,100,0.25,0.25", "d.mp3,x,,,", "e.wav,x,,,"]
+    clips, rejected = gather(make(music, rows, "file_name,caption,bpm,beat_s,start_s"))
+    assert rejected == {}
+    found = [(clip.extra["file"], clip.extra["tempo"], clip.extra["beat_s"]) for clip in clips]
+    # A bar begins 0.5 s into a.wav, and every two bars of 2 s again: 2.5 s into its second piece, from 2 s on.
+    assert found[:2] == [("a.wav", 120.0, 0.5), ("a.wav", 120.0, 2.5)]
+    assert found[2][:2] == ("b.flac", 90.0)
+    assert found[3] == ("c.ogg", 100.0, 0.0)
+    assert np.isnan([found[2][2], *found[4][1:], *found[5][1:]]).all()
+
+
+@pytest.mark.parametrize(
+    ("bpm", "beat_s", "reason"),
+    [
+        ("fast", "", "beat: bpm is 'fast', not a number of BPM"),
+        ("19", "", "beat: bpm is 19; 20 to 400 BPM are allowed"),
+        ("401", "0", "beat: bpm is 401; 20 to 400 BPM are allowed"),
+        ("nan", "", "beat: bpm is nan; 20 to 400 BPM are allowed"),
+        ("120", "-1", "beat: beat_s is -1; 0 or more seconds are allowed"),
+        ("120", "inf", "beat: beat_s is inf; 0 or more seconds are allowed"),
+        ("", "1", "beat: beat_s is 1, but bpm is empty; give both, or bpm alone"),
+    ],
+)
+def test_an_impossible_beat_is_rejected(music: Path, bpm: str, beat_s: str, reason: str) -> None:
+    rows = [f"a.wav,x,{bpm},{beat_s}", "b.flac,x,,", "c.ogg,x,,", "d.mp3,x,,", "e.wav,x,,"]
+    _, rejected = gather(make(music, rows, "file_name,caption,bpm,beat_s"))
+    assert list(rejected.values()) == [reason]
+
+
 @pytest.mark.parametrize(("start", "end"), [("3", "1"), ("-1", "2"), ("x", "2"), ("nan", "2")])
 def test_impossible_windows_are_rejected(music: Path, start: str, end: str) -> None:
     rows = [f"a.wav,x,{start},{end}", "b.flac,x,,", "c.ogg,x,,", "d.mp3,x,,", "e.wav,x,,"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,9 +17,11 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.sources import synthetic
 from stages import tokenize
 from tests.support import codec_tiny
 from tests.support.project import ROOT, change
+from tests.support.standins import clicks
 
 RATE, CLIPS = 1600, 300
 SMALL = {
@@ -154,3 +157,62 @@ def test_of_a_short_clip_at_most_three_eighths_are_the_prompt_and_nothing_is_pad
         for kind, window in (("prompt", wave[:, :prompt]), ("target", wave[:, prompt:end])):
             np.testing.assert_array_equal(stores[kind][name], model.encode(window)[0].T)
     assert len(stores["target"]["short"]) == len(stores["target"]["alike"])
+
+
+def beats(place: Path, clips: list[Clip]) -> pd.DataFrame:
+    """What the stage finds of the targets of clips, by id: they begin after 1 s."""
+    shutil.rmtree(place / "data" / "clips")
+    (place / "data" / "clips").mkdir()
+    writer = ClipWriter(place / "data" / "clips")
+    for one in clips:
+        writer.add(one)
+    writer.close()
+    found = codec_tiny.save(place / "codec-16k", rate=16000)
+    change(place / "params.yaml", {"data.seconds": 5.0, "data.prompt_seconds": 1.0, "codec.name": str(found)})
+    run()
+    assert "bpm" not in ArrayStore("data/tokens/prompt").index
+    return ArrayStore("data/tokens/target").index.set_index("key")[["bpm", "beat_s"]]
+
+
+def wave_clip(name: str, samples: np.ndarray, **extra: float) -> Clip:
+    return Clip(name, name, "train", "A beat.", (), samples, 16000, extra)
+
+
+@pytest.fixture
+def waves() -> dict[str, np.ndarray]:
+    """Clips of 5 s: clicks from 0.05 s on, the same that stop when the target begins, and noise."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(5 * 16000).astype(np.float32)
+    steady = clicks(100.0, 5.0)
+    return {
+        "steady": steady,
+        "stops": np.where(np.arange(len(steady)) < 16000, steady, np.float32(0.0)),
+        "noise": noise,
+    }
+
+
+def test_the_beat_that_a_source_knows_is_that_of_the_target(place: Path) -> None:
+    composed = [synthetic.clip(seed, "train", 5.0) for seed in (9_000_000, 9_000_001)]
+    found = beats(place, composed)
+    for one in composed:
+        bpm, beat_s = found.loc[one.id]
+        assert bpm == one.extra["tempo"]
+        assert beat_s == pytest.approx(-1.0 % (8 * 60 / bpm))
+
+
+def test_what_a_folder_leaves_open_is_estimated_from_the_target(place: Path, waves: dict[str, np.ndarray]) -> None:
+    nan = float("nan")
+    known = {"both": (120.0, 0.5), "tempo": (50.0, nan), "none": (nan, nan)}
+    found = beats(place, [wave_clip(name, waves["steady"], tempo=bpm, beat_s=s) for name, (bpm, s) in known.items()])
+    assert found.loc["both"].tolist() == [120.0, 3.5]
+    assert found.loc["tempo", "bpm"] == 50.0
+    assert found.loc["none", "bpm"] == pytest.approx(100, rel=0.01)
+    for name in ("tempo", "none"):  # every click, or every second: at 0.05 s and every 0.6 s, the target from 1 s on
+        assert (found.loc[name, "beat_s"] - 0.25 + 0.3) % 0.6 == pytest.approx(0.3, abs=0.03)
+
+
+def test_sources_without_beats_are_estimated_and_what_has_none_is_unknown(
+    place: Path, waves: dict[str, np.ndarray]
+) -> None:
+    found = beats(place, [wave_clip(name, samples) for name, samples in waves.items()])
+    assert found.loc["steady"].tolist() == [pytest.approx(100, rel=0.01), pytest.approx(0.25, abs=0.03)]
+    assert found.loc[["stops", "noise"]].isna().all(axis=None)

@@ -9,11 +9,11 @@ from transformers import EncodecConfig, EncodecModel
 RATE, HOP, SIZE, BOOKS = 1000, 20, 16, 3
 
 
-def model(seed: int = 0, causal: bool = False) -> EncodecModel:
+def model(seed: int = 0, causal: bool = False, rate: int = RATE) -> EncodecModel:
     config = EncodecConfig(
-        sampling_rate=RATE, upsampling_ratios=[5, 4], num_filters=4, hidden_size=8, codebook_dim=8, codebook_size=SIZE,
+        sampling_rate=rate, upsampling_ratios=[5, 4], num_filters=4, hidden_size=8, codebook_dim=8, codebook_size=SIZE,
         num_lstm_layers=1, use_causal_conv=causal, use_conv_shortcut=causal,
-        target_bandwidths=[number * math.log2(SIZE) * RATE / HOP / 1000 for number in (1, BOOKS)],
+        target_bandwidths=[number * math.log2(SIZE) * rate / HOP / 1000 for number in (1, BOOKS)],
     )  # fmt: skip
     torch.manual_seed(seed)
     built = EncodecModel(config).eval()
@@ -22,8 +22,8 @@ def model(seed: int = 0, causal: bool = False) -> EncodecModel:
     return built
 
 
-def save(directory: Path, seed: int = 0, half: bool = False) -> Path:
-    built = model(seed)
+def save(directory: Path, seed: int = 0, half: bool = False, rate: int = RATE) -> Path:
+    built = model(seed, rate=rate)
     (built.half() if half else built).save_pretrained(directory)
     return directory
 

@@ -19,6 +19,10 @@ def generate(
     ] = None,
     continued: Annotated[Path | None, typer.Option("--continue", help="A clip that the music goes on from.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of the new music.")] = 10.0,
+    tempo: Annotated[
+        float | None,
+        typer.Option(help="In BPM, for a model with a beat condition; goes before one that the prompt states."),
+    ] = None,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 2.0,
     guidance_audio: Annotated[
         float | None, typer.Option(help="A scale of its own for the clip of --audio; without it both share one.")
@@ -48,17 +52,18 @@ def generate(
     from musicgen_lite.generation import Sampling
     from musicgen_lite.generator import check_request, load
 
-    check_request(prompt, seconds, candidates)
+    check_request(prompt, seconds, candidates, tempo)
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     generator = load(model, weights=weights, trusted_pickles=trusted_pickles or [])
     music = generator.generate(
-        prompt, seconds=seconds, style=audio, continued=continued, candidates=candidates, seed=seed, sampling=sampling,
-        progress=True,
+        prompt, seconds=seconds, tempo=tempo, style=audio, continued=continued, candidates=candidates, seed=seed,
+        sampling=sampling, progress=True,
     )  # fmt: skip
     music.write(output)
     for number, score in enumerate(music.scores):
-        print(f"candidate {number}: CLAP {score:.3f}{'  picked' if number == music.picked else ''}")
+        told = f", {music.tempos[number]:.0f} BPM" if music.tempos else ""
+        print(f"candidate {number}: CLAP {score:.3f}{told}{'  picked' if number == music.picked else ''}")
     print(f"{output}: {len(music.samples) / music.rate:.1f} s, {music.real_time_factor:.2f}x real time")
 
 

@@ -25,7 +25,7 @@ class Clip:
     """One captioned mono waveform.
 
     samples: float32 `[T]` at `rate` Hz; track_id: clips of one track share a split; extra: other facts that a source
-    knows (genre, tempo in BPM, …).
+    knows (genre, …); of those `tempo` is in BPM, and `beat_s` seconds from the clip's start to a bar's first beat.
     """
 
     id: str

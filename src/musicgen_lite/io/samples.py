@@ -1,10 +1,12 @@
 """Generated samples on disk: who asks for a sample names its prompt, its kind and its candidate, never an id."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
@@ -15,7 +17,10 @@ Kind = Literal["text", "prompt", "fixed"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One candidate for a prompt. `score` is the one that candidates are ranked by, `picked` marks the best of them."""
+    """One candidate for a prompt. `score` is the one that candidates are ranked by, `picked` marks the best of them.
+
+    bpm: the tempo that the model was told; None where it is told none.
+    """
 
     prompt_id: str
     kind: Kind
@@ -24,6 +29,7 @@ class Sample:
     score: float
     picked: bool
     caption: str
+    bpm: float | None = None
 
 
 def _clip_id(kind: str, prompt_id: str, candidate: int) -> str:
@@ -40,7 +46,7 @@ class SampleWriter:
         """Append a sample with its waveform `[T]` at `rate` Hz."""
         extra = {
             "kind": sample.kind, "candidate": sample.candidate, "seed": str(sample.seed), "score": sample.score,
-            "picked": sample.picked,
+            "picked": sample.picked, "bpm": math.nan if sample.bpm is None else sample.bpm,
         }  # fmt: skip
         name = _clip_id(sample.kind, sample.prompt_id, sample.candidate)
         self._clips.add(Clip(name, sample.prompt_id, "test", sample.caption, (), wave, rate, extra))
@@ -88,7 +94,8 @@ class SampleStore:
 
 
 def _sample(row: dict[Any, Any]) -> Sample:
+    bpm = row.get("x_bpm", math.nan)  # samples of before had none
     return Sample(
         str(row["track_id"]), row["x_kind"], int(row["x_candidate"]), int(row["x_seed"]), float(row["x_score"]),
-        bool(row["x_picked"]), str(row["caption"]),
+        bool(row["x_picked"]), str(row["caption"]), float(bpm) if pd.notna(bpm) else None,
     )  # fmt: skip

@@ -53,16 +53,17 @@ def run_facts(
 def page_sounds(samples: SampleStore, windows: ClipWindows, reconstruct: Reconstruct, rate: int) -> pd.DataFrame:
     """The sounds of every prompt as FLAC, one row per sound, in the order of the page: fixed prompts, then test prompts.
 
-    Columns: prompt, caption, fixed, kind, flac; for generated ones the candidates' scores and which was picked.
+    Columns: prompt, caption, fixed, kind, flac; for generated ones the candidates' scores, which was picked, and bpm, the tempo
+    that the model was told, NaN where it was told none.
     rate: that of the codec, in Hz.
     """
 
     def generated(picked: Sample) -> dict[str, Any]:
         scores = [one.score for one in samples.candidates(picked.kind, picked.prompt_id)]
-        return {"flac": samples.flac(picked), "candidates": scores, "picked": picked.candidate}
+        return {"flac": samples.flac(picked), "candidates": scores, "picked": picked.candidate, "bpm": picked.bpm}
 
     def given(wave: np.ndarray, rate: int) -> dict[str, Any]:
-        return {"flac": audio.encode_flac(wave, rate), "candidates": [], "picked": 0}
+        return {"flac": audio.encode_flac(wave, rate), "candidates": [], "picked": 0, "bpm": None}
 
     prompted = {one.prompt_id: one for one in samples.picked("prompt")}
     found = []
@@ -76,7 +77,7 @@ def page_sounds(samples: SampleStore, windows: ClipWindows, reconstruct: Reconst
             parts |= {"prompt": given(*windows.prompt(clip)), "prompted": generated(prompted[clip])}
         same = {"prompt": clip, "caption": picked.caption, "fixed": picked.kind == "fixed"}
         found += [{**same, "kind": name, **part} for name, part in parts.items()]
-    return pd.DataFrame(found)
+    return pd.DataFrame(found).astype({"bpm": float})
 
 
 def page_entries(sounds: pd.DataFrame, seconds: float, top_hz: float) -> tuple[Entry, ...]:
@@ -89,13 +90,19 @@ def page_entries(sounds: pd.DataFrame, seconds: float, top_hz: float) -> tuple[E
         parts = tuple(
             sound(
                 SOUNDS[row["kind"]], row["flac"], seconds, top_hz,
-                note="the first seconds of the real clip" if row["kind"] == "prompt" else "",
+                note=_note(row),
                 main=row["kind"] in ("generated", "prompted"), candidates=tuple(row["candidates"]), picked=row["picked"],
             )
             for row in rows.to_dict("records")
         )  # fmt: skip
         found.append(Entry(str(clip), str(caption), parts, fixed=bool(fixed)))
     return tuple(found)
+
+
+def _note(row: dict[Any, Any]) -> str:
+    if row["kind"] == "prompt":
+        return "the first seconds of the real clip"
+    return f"told {row['bpm']:.0f} BPM" if pd.notna(row["bpm"]) else ""
 
 
 def write_page(folder: Path, page: PageData, sounds: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """A folder of the user's own audio with a metadata table, in the manner of Hugging Face's AudioFolder.
 
 The table is `metadata.csv` or `metadata.jsonl`. Columns: file_name (relative to the folder) and caption are required;
-start_s, end_s, track_id, split and aspect_list are optional. A window longer than a clip is cut into consecutive clips.
+start_s, end_s, track_id, split, aspect_list, bpm and beat_s (seconds of the file at which a bar begins) are optional. A window longer than a clip is cut into consecutive clips.
 Rows that cannot be used are rejected with a reason and counted; they never stop the others.
 """
 
@@ -16,6 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
 from musicgen_lite.params import FolderParams
+from musicgen_lite.rhythm import Beat
 from musicgen_lite.sources import ffmpeg, tables
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
 from musicgen_lite.sources.duplicates import equal_files
@@ -31,7 +32,7 @@ SHOWN = 20  # groups of equal files that are listed
 
 @dataclass(frozen=True)
 class Entry:
-    """A valid row: its number among the rows, the file and its name on disk, the window in seconds, and its track."""
+    """A valid row: its number among the rows, the file and its name on disk, the window in seconds, its track and beat."""
 
     number: int
     row: Row
@@ -39,6 +40,7 @@ class Entry:
     name: str
     start_s: float
     end_s: float | None
+    beat: Beat
 
     @property
     def track(self) -> str:
@@ -106,6 +108,7 @@ def _entries(folder: Path, reject: Reject) -> list[Entry]:
             reason = f"split: {row.get('split')!r} is none of {', '.join(SPLITS)}"
         try:
             start, end = tables.window(row)
+            beat = tables.beat(row)
         except ValueError as error:
             reason = reason or str(error)
         if not reason:
@@ -113,7 +116,7 @@ def _entries(folder: Path, reject: Reject) -> list[Entry]:
             path, name = found
             first = seen.setdefault((path, start, end), row.place)
             if first == row.place:
-                entries.append(Entry(number, row, path, name, start, end))
+                entries.append(Entry(number, row, path, name, start, end, beat))
                 continue
             reason = f"duplicate: the same file and window as {first}"
         reject(f"{row.place} ({row.get(NAME)[:100]})", reason)
@@ -196,7 +199,8 @@ def clips(
         place = f"{entry.row.place} ({name})"
         cuts = cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place), shortest)
         for piece, samples in cuts:
+            beat = entry.beat.later(entry.start_s + piece * seconds)
             yield Clip(
                 f"{entry.number:06d}-{piece:03d}", whole, splits[whole], entry.row.get("caption"),
-                tables.aspects(entry.row), samples, rate, {"file": name},
+                tables.aspects(entry.row), samples, rate, {"file": name, "tempo": beat.bpm, "beat_s": beat.beat_s},
             )  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.rhythm import FASTEST, SLOWEST, Beat
 
 MAX_CAPTION = 2_000
 # Python's default limit of 131,072 characters would fail the table; instead the row of a longer cell is rejected.
@@ -119,6 +120,24 @@ def window(row: Row) -> tuple[float, float | None]:
     if end is not None and end <= start:
         raise ValueError(f"window: starts at {start:g} s, but ends at {end:g} s")
     return start, end
+
+
+def beat(row: Row) -> Beat:
+    """The row's bpm and beat_s, NaN where empty; ValueError says what is wrong."""
+    found = []
+    for column, low, high, unit in (("bpm", SLOWEST, FASTEST, "BPM"), ("beat_s", 0.0, math.inf, "seconds")):
+        text = row.get(column)
+        try:
+            value = float(text) if text else math.nan
+        except ValueError:
+            raise ValueError(f"beat: {column} is {text!r}, not a number of {unit}") from None
+        if text and not (math.isfinite(value) and low <= value <= high):
+            allowed = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            raise ValueError(f"beat: {column} is {text}; {allowed} {unit} are allowed")
+        found.append(value)
+    if math.isnan(found[0]) and not math.isnan(found[1]):
+        raise ValueError(f"beat: beat_s is {found[1]:g}, but bpm is empty; give both, or bpm alone")
+    return Beat(*found)
 
 
 def aspects(row: Row) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from musicgen_lite import codec, text
-from musicgen_lite.generation import Sampling, generate
+from musicgen_lite.generation import Sampling, choose_beats, generate, with_beats
 from musicgen_lite.io import audio
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
@@ -32,7 +32,9 @@ def previewer(params: Params, resolve: Callable[[str], str], folder: Path) -> Ca
 
     def preview(model: LanguageModel, step: int) -> None:
         device = next(model.parameters()).device
-        codes = generate(model, conditions.to(device), frames, sampling, range(len(prompts)))
+        beats = choose_beats(model, conditions.to(device), prompts, range(len(prompts)))
+        told = with_beats(conditions.to(device), beats)
+        codes = generate(model, told, frames, sampling, range(len(prompts)))
         for number, wave in enumerate(encodec.decode(codes.cpu()).numpy()):
             audio.write(folder / f"step-{step:06d}-prompt-{number}.flac", wave[:length], encodec.rate)
 

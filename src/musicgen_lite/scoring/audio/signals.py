@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from musicgen_lite.io import audio
+from musicgen_lite.rhythm import TEMPO_ESTIMATE, TOLERANCE, Onsets, stated_tempo, tempo_matches
 from musicgen_lite.scoring.audio.embeddings import Item
 from musicgen_lite.scoring.audio.key import estimate_key, key_matches, stated_key
-from musicgen_lite.scoring.audio.rhythm import TEMPO_ESTIMATE, TOLERANCE, Onsets, stated_tempo, tempo_matches
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.pairing import check_same

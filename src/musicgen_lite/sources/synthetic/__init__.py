@@ -26,7 +26,7 @@ def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip
     name = f"syn-{seed:08d}"
     extra = {
         "genre": piece.genre, "tempo": piece.tempo, "key": f"{piece.key} {piece.mode}", "mood": piece.mood,
-        "tempo_class": piece.tempo_class, "states_tempo": words.states_tempo,
+        "tempo_class": piece.tempo_class, "states_tempo": words.states_tempo, "beat_s": 0.0,  # a piece begins with a bar
     }  # fmt: skip
     return Clip(name, name, split, words.text, words.aspects, render(piece, seconds, rate), rate, extra)
 

@@ -1,8 +1,10 @@
-"""Rhythm: how steady the beat of audio is, its tempo, and the tempo that a caption states."""
+"""Rhythm: how steady the beat of audio is, its tempo and where its beats are, and the tempo that a caption states."""
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,12 @@ BEATS = (0.5, 1.0, 2.0, 4.0)
 PRIOR_BPM, PRIOR_OCTAVES = 120.0, 1.3
 
 TEMPO_ESTIMATE = "autocorrelation of onsets at 1/2, 1, 2 and 4 beats"  # what it is: others do not compare
+
+WINDOW = 2048  # samples of a spectrum, as librosa has it
+PHASES = 200  # places in a beat at which the first one is sought
+CLEAR_PULSE = 0.3  # from which on a clip counts as having a beat: noise stays below 0.2
+BAR_BEATS = 4
+PERIOD_BEATS = 2 * BAR_BEATS  # music often answers a bar by the next: times are kept within two
 
 TOLERANCE = 0.05
 SLOWEST, FASTEST = 20.0, 400.0  # BPM of music
@@ -61,21 +69,56 @@ def tempo_matches(found: float, stated: float, octaves: bool = False) -> bool:
     return any(abs(found - factor * stated) <= TOLERANCE * factor * stated for factor in factors)
 
 
+class Beat(NamedTuple):
+    """A tempo in BPM, and the seconds from the start of what it is the beat of to the first beat of any bar."""
+
+    bpm: float
+    beat_s: float = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether both numbers are there."""
+        return math.isfinite(self.bpm) and math.isfinite(self.beat_s)
+
+    def later(self, seconds: float) -> "Beat":
+        """The same beat for what starts that many seconds later, reduced to the next two bars of four beats."""
+        return Beat(self.bpm, (self.beat_s - seconds) % (PERIOD_BEATS * 60 / self.bpm))
+
+
+NO_BEAT = Beat(math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class Onsets:
-    """Onset strength `[F]` of a clip, `hop_s` seconds from frame to frame."""
+    """Onset strength `[F]` of a clip, `hop_s` seconds from frame to frame, and how much its power rises `[F]`.
+
+    Onset strength is the rise of the log-mel spectrum, where a soft onset counts as a loud one does: it shows the tempo. The
+    rise of the mel spectrum's power follows the loud ones, which fall on beats.
+    """
 
     strength: np.ndarray
+    rise: np.ndarray
     hop_s: float
 
     @classmethod
     def of(cls, samples: np.ndarray, rate: int) -> "Onsets":
-        """librosa's onset strength of `[T]`: the rise of the log-mel spectrum, mean over bands; zeros for silence."""
-        from librosa.onset import onset_strength  # slow to import, and only needed here
+        """Of samples `[T]`: librosa's onset strength, mean over the mel bands, and the rise of power.
+
+        Zeros for silence, and for what is shorter than a spectrum.
+        """
+        # Slow to import, and only needed here.
+        from librosa import power_to_db
+        from librosa.feature import melspectrogram
+        from librosa.onset import onset_strength
 
         hop = round(HOP_S * rate)
-        strength = onset_strength(y=np.asarray(samples, np.float32), sr=rate, hop_length=hop)
-        return cls(strength * (audio.rms_db(samples) >= audio.SILENCE_DB), hop / rate)
+        if len(samples) < WINDOW or audio.rms_db(samples) < audio.SILENCE_DB:
+            nothing = np.zeros(1 + len(samples) // hop, np.float32)
+            return cls(nothing, nothing, hop / rate)
+        mel = melspectrogram(y=np.asarray(samples, np.float32), sr=rate, n_fft=WINDOW, hop_length=hop)
+        strength = onset_strength(S=power_to_db(mel), sr=rate, n_fft=WINDOW, hop_length=hop)
+        rise = np.diff(mel, prepend=mel[:, :1]).clip(min=0).mean(axis=0)
+        return cls(strength, rise, hop / rate)
 
     @cached_property
     def correlation(self) -> np.ndarray:
@@ -107,6 +150,31 @@ class Onsets:
         prior = np.exp(-0.5 * (np.log2(CANDIDATES_BPM / PRIOR_BPM) / PRIOR_OCTAVES) ** 2)
         # Where nothing returns the prior decides.
         return float(CANDIDATES_BPM[np.argmax(np.maximum(score, 1e-6) * prior)])
+
+    def beat(self, bpm: float | None = None) -> Beat:
+        """The tempo, or the given one, and the seconds from the clip's start to its first beat; NO_BEAT for silence.
+
+        Where beats are is where combs of their distance, laid over the rise of power and between its frames, collect most. Which
+        beat of a bar it is stays open: the first one found counts as a bar's.
+        """
+        bpm = bpm or self.tempo()
+        if not bpm or not self.rise.any():
+            return NO_BEAT
+        period, frames = 60 / bpm / self.hop_s, len(self.rise)
+        offsets = np.arange(PHASES) / PHASES * min(period, frames)
+        places = offsets[:, None] + period * np.arange(math.ceil(frames / period))
+        collected = np.interp(places, np.arange(frames), self.rise, right=0.0).sum(axis=1)
+        found = collected / (places < frames).sum(axis=1)
+        return Beat(bpm, float(offsets[found.argmax()] * self.hop_s))
+
+    def clear_beat(self, bpm: float | None = None) -> Beat:
+        """The same if the pulse says that there is a beat, or its tempo is given; else NO_BEAT."""
+        return self.beat(bpm) if bpm or self.pulse() >= CLEAR_PULSE else NO_BEAT
+
+
+def goes_on(samples: np.ndarray, rate: int) -> Beat:
+    """The beat of samples `[T]`, if they have a clear one, as it goes on after their end; else NO_BEAT."""
+    return Onsets.of(samples, rate).clear_beat().later(len(samples) / rate)
 
 
 def autocorrelation(values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Pulse and tempo of sounds whose beat is known, and tempos as captions state them."""
+"""Pulse, tempo and beats of sounds whose beat is known, and tempos as captions state them."""
 
 import numpy as np
 import pytest
 
-from musicgen_lite.scoring.audio import rhythm
-from musicgen_lite.scoring.audio.rhythm import Onsets
+from musicgen_lite import rhythm
+from musicgen_lite.rhythm import NO_BEAT, Beat, Onsets
 from musicgen_lite.sources.synthetic import clip
 from tests.support.standins import RATE, clicks, sine
 
@@ -25,8 +25,8 @@ def tremolo(hz: float) -> np.ndarray:
     return (sine(440, SECONDS) * (0.5 + 0.5 * np.sin(2 * np.pi * hz * time)) + noise(0, 1e-4)).astype(np.float32)
 
 
-def test_the_autocorrelation_is_its_definition(rng: np.random.Generator) -> None:
-    values = rng.normal(size=50)
+def test_the_autocorrelation_is_its_definition() -> None:
+    values = np.random.default_rng(0).normal(size=50)
     centred = values - values.mean()
     expected = [np.sum(centred[: 50 - lag] * centred[lag:]) / np.sum(centred**2) for lag in range(50)]
     assert rhythm.autocorrelation(values) == pytest.approx(expected)
@@ -101,6 +101,63 @@ def test_silence_and_what_is_shorter_than_a_beat_have_no_pulse(samples: np.ndarr
 
 def test_silence_has_no_tempo() -> None:
     assert of(np.zeros(5 * RATE, np.float32)).tempo() == 0
+
+
+@pytest.mark.parametrize(("bpm", "offset"), [(75.0, 0.0), (90.0, 0.3), (100.0, 0.47), (120.0, 0.123), (120.0, 0.44)])
+def test_the_first_beat_of_clicks_is_found(bpm: float, offset: float) -> None:
+    silence = np.zeros(round(offset * RATE), np.float32)
+    found = of(np.concatenate([silence, clicks(bpm, SECONDS)])).beat()
+    assert found.bpm == pytest.approx(bpm, rel=0.01)
+    assert off_the_beat(found, Beat(bpm, 0.05 + offset)) < 0.02  # clicks begin at 0.05 s
+    given = of(np.concatenate([silence, clicks(bpm, SECONDS)])).beat(bpm)
+    assert given.bpm == bpm
+    assert off_the_beat(given, Beat(bpm, 0.05 + offset)) < 0.02
+
+
+def off_the_beat(found: Beat, truth: Beat) -> float:
+    """Seconds between a found first beat and the nearest beat of the true grid."""
+    beat = 60 / truth.bpm
+    return abs((found.beat_s - truth.beat_s + beat / 2) % beat - beat / 2)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 4.1])
+def test_a_beat_goes_on_after_a_clip(seconds: float) -> None:
+    samples, rest = np.split(clicks(100.0, SECONDS), [round(seconds * RATE)])
+    going_on = rhythm.goes_on(samples, RATE)
+    assert going_on.bpm == pytest.approx(100, rel=0.01)
+    assert off_the_beat(going_on, of(rest).beat()) < 0.03
+    assert off_the_beat(going_on, Beat(100.0, 0.05 - seconds)) < 0.03
+
+
+def test_a_later_start_moves_the_beat_within_two_bars() -> None:
+    assert Beat(120.0, 0.0).later(3.0) == Beat(120.0, 1.0)
+    assert Beat(120.0, 0.5).later(0.25) == Beat(120.0, 0.25)
+    assert Beat(120.0, 1.0).later(-3.5) == Beat(120.0, 0.5)
+    assert not NO_BEAT.later(1.0).known
+
+
+@pytest.mark.parametrize("samples", [noise(0), np.zeros(5 * RATE, np.float32), sine(440, SECONDS) + noise(0, 1e-4)])
+def test_noise_silence_and_a_held_tone_have_no_clear_beat(samples: np.ndarray) -> None:
+    assert not of(samples).clear_beat().known
+    assert of(clicks(120.0, SECONDS)).clear_beat().known
+
+
+def test_where_the_tempo_is_given_only_silence_has_no_beat() -> None:
+    assert of(noise(0)).clear_beat(100.0).known
+    assert not of(np.zeros(5 * RATE, np.float32)).clear_beat(100.0).known
+
+
+@pytest.mark.slow
+def test_the_beats_of_composed_clips_are_found() -> None:
+    right = []
+    for seed in range(9_000_000, 9_000_040):
+        one = clip(seed, "test")
+        truth = Beat(one.extra["tempo"], one.extra["beat_s"]).later(3.0)
+        found = of(one.samples[3 * RATE :]).beat()
+        if rhythm.tempo_matches(found.bpm, truth.bpm):
+            right.append(off_the_beat(found, truth) < 0.1 * 60 / truth.bpm)
+    assert len(right) >= 28
+    assert np.mean(right) >= 0.9
 
 
 @pytest.mark.slow

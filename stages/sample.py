@@ -21,6 +21,7 @@ from musicgen_lite.generation import (
 )
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
@@ -29,7 +30,7 @@ from musicgen_lite.models import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
-from musicgen_lite.rhythm import NO_BEAT, Beat, goes_on
+from musicgen_lite.rhythm import goes_on
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
 from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch

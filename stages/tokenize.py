@@ -13,13 +13,14 @@ from musicgen_lite.codec.base import Codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayWriter
+from musicgen_lite.io.beats import Beat
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.prefetch import prefetched
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.windows import Windows
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
-from musicgen_lite.rhythm import Beat, Onsets
+from musicgen_lite.rhythm import Onsets
 from stages.runtime import CLIPS, TOKENS, resolve_model_path, run, set_up_torch, work_dir
 
 KINDS = ("prompt", "target")

@@ -19,9 +19,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, tempo
 from musicgen_lite.generator import Generator
 from musicgen_lite.io import audio
+from musicgen_lite.io.beats import Beat
 from musicgen_lite.models import Conditions, ModelConfig
 from musicgen_lite.pretrained import shipped
-from musicgen_lite.rhythm import Beat
 from tests.support.standins import clicks
 
 pytestmark = pytest.mark.slow

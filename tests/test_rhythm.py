@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from musicgen_lite import rhythm
-from musicgen_lite.rhythm import NO_BEAT, Beat, Onsets
+from musicgen_lite.io.beats import NO_BEAT, Beat
+from musicgen_lite.rhythm import Onsets
 from musicgen_lite.sources.synthetic import clip
 from tests.support.standins import RATE, clicks, sine
 

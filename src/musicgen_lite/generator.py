@@ -30,9 +30,10 @@ from musicgen_lite.generation import (
     with_beats,
 )
 from musicgen_lite.io import audio
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.models import Conditions, LanguageModel
 from musicgen_lite.pretrained.shipped import check_parts
-from musicgen_lite.rhythm import NO_BEAT, Beat, goes_on
+from musicgen_lite.rhythm import goes_on
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0

@@ -4,11 +4,11 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
 from musicgen_lite.io import audio
+from musicgen_lite.io.beats import NO_BEAT, Beat
 
 HOP_S = 0.01
 # Lags in seconds between which the beat of a pulse is sought: 200 and 50 BPM.
@@ -23,8 +23,6 @@ TEMPO_ESTIMATE = "autocorrelation of onsets at 1/2, 1, 2 and 4 beats"  # what it
 WINDOW = 2048  # samples of a spectrum, as librosa has it
 PHASES = 200  # places in a beat at which the first one is sought
 CLEAR_PULSE = 0.3  # from which on a clip counts as having a beat: noise stays below 0.2
-BAR_BEATS = 4
-PERIOD_BEATS = 2 * BAR_BEATS  # music often answers a bar by the next: times are kept within two
 
 TOLERANCE = 0.05
 SLOWEST, FASTEST = 20.0, 400.0  # BPM of music
@@ -67,25 +65,6 @@ def tempo_matches(found: float, stated: float, octaves: bool = False) -> bool:
     """Whether `found` is within 5 % of `stated`; with `octaves`, of its half or double too."""
     factors = (1.0, 0.5, 2.0) if octaves else (1.0,)
     return any(abs(found - factor * stated) <= TOLERANCE * factor * stated for factor in factors)
-
-
-class Beat(NamedTuple):
-    """A tempo in BPM, and the seconds from the start of what it is the beat of to the first beat of any bar."""
-
-    bpm: float
-    beat_s: float = 0.0
-
-    @property
-    def known(self) -> bool:
-        """Whether both numbers are there."""
-        return math.isfinite(self.bpm) and math.isfinite(self.beat_s)
-
-    def later(self, seconds: float) -> "Beat":
-        """The same beat for what starts that many seconds later, reduced to the next two bars of four beats."""
-        return Beat(self.bpm, (self.beat_s - seconds) % (PERIOD_BEATS * 60 / self.bpm))
-
-
-NO_BEAT = Beat(math.nan, math.nan)
 
 
 @dataclass(frozen=True)

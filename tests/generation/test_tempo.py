@@ -1,7 +1,6 @@
 """Which beat a model is told: asked for, stated, heard or drawn, in this order, and for an item alone as in any batch."""
 
 from collections import Counter
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import choose_beats, takes_beat, with_beats
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.models.core.conditions import Conditions
-from musicgen_lite.rhythm import NO_BEAT, Beat
 from tests.support.models_tiny import conditions, tiny
 
 TEMPI = torch.tensor([60.0, 90.0, 120.0, 150.0])
@@ -85,19 +84,12 @@ def test_the_bounds_are_allowed() -> None:
     assert [chosen(PLAIN, tempo=bpm).bpm for bpm in (20.0, 400.0)] == [20.0, 400.0]
 
 
-@dataclass(frozen=True)
-class Told(Conditions):
-    """Conditions as models with a beat condition read them."""
-
-    beat: torch.Tensor | None = None
-    has_beat: torch.Tensor | None = None
-
-
 def test_beats_become_tensors_of_the_conditions() -> None:
-    plain = conditions(2, "a")
-    given = Told(plain.text, plain.text_mask, plain.prompt, plain.has_text, plain.has_prompt)
+    given = conditions(2, "a")
     assert with_beats(given, []) is given
-    told: Any = with_beats(given, [Beat(120.0, 0.5), Beat(90.0)])
+    told = with_beats(given, [Beat(120.0, 0.5), Beat(90.0)])
+    assert told.beat is not None
+    assert told.has_beat is not None
     assert told.beat.tolist() == [[120.0, 0.5], [90.0, 0.0]]
     assert told.beat.dtype == torch.float32
     assert told.has_beat.tolist() == [True, True]

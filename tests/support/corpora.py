@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
-from musicgen_lite.io.beats import COLUMNS, UNKNOWN
+from musicgen_lite.io.beats import COLUMNS, NO_BEAT
 from musicgen_lite.params import Params, parse
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.export import TrainingResult
@@ -39,7 +39,7 @@ def write_store(
     directory.mkdir(parents=True)
     writer = ArrayWriter(directory, dtype)
     for key, array in arrays.items():
-        columns = {} if beats is None else dict(zip(COLUMNS, beats.get(key, UNKNOWN), strict=True))
+        columns = {} if beats is None else dict(zip(COLUMNS, beats.get(key, NO_BEAT), strict=True))
         writer.add(key, array, split="validation" if key.startswith("v") else "train", track_id=key, **columns)
     writer.close(meta)
 

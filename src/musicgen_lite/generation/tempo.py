@@ -7,14 +7,15 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation.sampling import item_seed
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
-from musicgen_lite.rhythm import FASTEST, NO_BEAT, SLOWEST, Beat, stated_tempo, tempo_matches
+from musicgen_lite.rhythm import FASTEST, SLOWEST, stated_tempo, tempo_matches
 
 
 def takes_beat(model: LanguageModel) -> bool:
     """Whether a model has a beat condition."""
-    return bool(getattr(model.config, "beat", False))
+    return model.config.beat
 
 
 def check_tempo(tempo: float | None) -> None:
@@ -60,7 +61,7 @@ def _drawn(model: LanguageModel, conditions: Conditions, row: int, seed: int) ->
     # Alone and at a fixed length, so that rounding does not depend on the other rows.
     alone = conditions[row : row + 1].pad_text(model.config.max_text)
     with torch.no_grad():
-        probabilities, tempi = model.tempos(alone)  # type: ignore[operator]
+        probabilities, tempi = model.tempos(alone)
     reached = probabilities[0].double().cpu().cumsum(0)
     place = item_seed("tempo", seed) / 2**48 * float(reached[-1])
     index = torch.searchsorted(reached, place, right=True).clamp_max(len(tempi) - 1)
@@ -73,4 +74,4 @@ def with_beats(conditions: Conditions, beats: Sequence[Beat]) -> Conditions:
         return conditions
     beat = torch.tensor(beats, dtype=torch.float32, device=conditions.text.device)
     has_beat = torch.ones(len(beats), dtype=torch.bool, device=beat.device)
-    return dataclasses.replace(conditions, beat=beat, has_beat=has_beat)  # type: ignore[call-arg]
+    return dataclasses.replace(conditions, beat=beat, has_beat=has_beat)

@@ -1,14 +1,33 @@
-"""The beat of each clip, as the token store's index has it."""
+"""The beat of a clip, and that of each clip in the index of a token store."""
 
 import math
+from typing import NamedTuple
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
 
-Beat = tuple[float, float]  # tempo in BPM, and seconds from the first frame to the first beat of a bar
-
 BPM, FIRST = COLUMNS = ("bpm", "beat_s")
-UNKNOWN: Beat = (math.nan, math.nan)
+BAR_BEATS = 4
+PERIOD_BEATS = 2 * BAR_BEATS  # music often answers a bar by the next: times are kept within two
+
+
+class Beat(NamedTuple):
+    """A tempo in BPM, and the seconds from the start of what it is the beat of to the first beat of any bar."""
+
+    bpm: float
+    beat_s: float = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether both numbers are there."""
+        return math.isfinite(self.bpm) and math.isfinite(self.beat_s)
+
+    def later(self, seconds: float) -> "Beat":
+        """The same beat for what starts that many seconds later, reduced to the next two bars of four beats."""
+        return Beat(self.bpm, (self.beat_s - seconds) % (PERIOD_BEATS * 60 / self.bpm))
+
+
+NO_BEAT = Beat(math.nan, math.nan)
 
 
 def read_beats(store: ArrayStore) -> dict[str, Beat]:
@@ -26,7 +45,7 @@ def read_beats(store: ArrayStore) -> dict[str, Beat]:
     if not present:
         return {}
     known = index.loc[index[BPM].notna() | index[FIRST].notna(), ["key", *COLUMNS]]
-    beats = {str(key): (float(bpm), float(first)) for key, bpm, first in known.itertuples(index=False)}
+    beats = {str(key): Beat(float(bpm), float(first)) for key, bpm, first in known.itertuples(index=False)}
     for key, (bpm, first) in beats.items():
         if not (math.isfinite(bpm) and bpm > 0 and math.isfinite(first)):
             raise UserError(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.rhythm import FASTEST, SLOWEST, Beat
+from musicgen_lite.io.beats import Beat
+from musicgen_lite.rhythm import FASTEST, SLOWEST
 
 MAX_CAPTION = 2_000
 # Python's default limit of 131,072 characters would fail the table; instead the row of a longer cell is rejected.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_lite.io.beats import UNKNOWN, Beat
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.keyed_random import keyed_choice, keyed_uniform
@@ -91,8 +91,8 @@ class TokenDataset:
 
     def _beat(self, sample: SampleRef) -> Beat:
         """The beat as the crop has it, whose first frame is another."""
-        bpm, first = self.corpus.beats.get(sample.clip, UNKNOWN)
-        return bpm, first - self._start(sample) / self.corpus.frame_rate
+        bpm, first = self.corpus.beats.get(sample.clip, NO_BEAT)
+        return Beat(bpm, first - self._start(sample) / self.corpus.frame_rate)
 
     def _text(self, sample: SampleRef) -> np.ndarray:
         if sample.epoch is None:

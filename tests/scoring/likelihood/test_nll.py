@@ -10,7 +10,7 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore, ArrayWriter
-from musicgen_lite.io.beats import UNKNOWN
+from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.io.files import atomic_dir
 from musicgen_lite.models import Conditions
 from musicgen_lite.models.core.loss import cell_nll
@@ -212,7 +212,10 @@ def test_nll_by_frame_of_a_clip_longer_than_the_model_counts_frames_of_the_clip(
 
 
 def test_the_beat_of_each_window_is_the_clips_and_its_gain_is_over_none() -> None:
-    model, beats = tiny("a", "delay", max_frames=10, beat=True), [(100.0, -0.2), (131.0, 0.7), UNKNOWN, (80.0, 0.05)]
+    model, beats = (
+        tiny("a", "delay", max_frames=10, beat=True),
+        [Beat(100.0, -0.2), Beat(131.0, 0.7), NO_BEAT, Beat(80.0, 0.05)],
+    )
     clips = [replace(clip, beat=beat) for clip, beat in zip(examples(4, "a", frames=30), beats, strict=True)]
     scores = nll.score(model, clips, None, frame_rate=50.0, bootstrap=Bootstrap(50))
     table = scores.tables["nll"].set_index("id")
@@ -235,7 +238,7 @@ def test_the_beat_of_each_window_is_the_clips_and_its_gain_is_over_none() -> Non
 
 def test_without_beats_or_a_model_that_is_told_them_there_is_no_gain() -> None:
     clips = examples(4, "a")
-    beats = [replace(clip, beat=(120.0, 0.0)) for clip in clips]
+    beats = [replace(clip, beat=Beat(120.0)) for clip in clips]
     deaf = tiny("a", "delay")
     found = [
         nll.score(model, some, None, frame_rate=50.0, bootstrap=Bootstrap(50))
@@ -264,7 +267,7 @@ def test_examples_come_from_the_stores_of_one_split(tmp_path: Path, rng: np.rand
             writer.close({})
     with atomic_dir(tmp_path / "beats") as part:
         writer = ArrayWriter(part, "uint16")
-        for key, beat in (("b", (90.0, 0.5)), ("c", UNKNOWN)):
+        for key, beat in (("b", (90.0, 0.5)), ("c", NO_BEAT)):
             writer.add(key, codes, split="test", track_id=key, bpm=beat[0], beat_s=beat[1])
         writer.close({})
     stores = {name: ArrayStore(tmp_path / name) for name in ("tokens", "text", "few")}

@@ -21,7 +21,7 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
-from musicgen_lite.io.beats import UNKNOWN, Beat, read_beats
+from musicgen_lite.io.beats import NO_BEAT, Beat, read_beats
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
@@ -49,7 +49,7 @@ class Example:
     codes: np.ndarray
     text: np.ndarray
     prompt: np.ndarray | None = None
-    beat: Beat = UNKNOWN
+    beat: Beat = NO_BEAT
 
     @property
     def has_beat(self) -> bool:
@@ -127,7 +127,7 @@ def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: Arr
     return [
         Example(
             i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T,
-            beats.get(i, UNKNOWN),
+            beats.get(i, NO_BEAT),
         )
         for i, track in zip(rows["key"].tolist(), rows["track_id"].tolist(), strict=True)
     ]  # fmt: skip
@@ -263,7 +263,7 @@ def _beats(examples: Sequence[Example], parts: Sequence[Window], model: Language
     if not any(examples[part.row].has_beat for part in parts):
         return []
     beats = [(examples[part.row].beat, part.start / model.config.frame_rate) for part in parts]
-    return [(bpm, first - start) for (bpm, first), start in beats]
+    return [Beat(bpm, first - start) for (bpm, first), start in beats]
 
 
 def add_baselines(clips: ClipNll, examples: Sequence[Example], baselines: Baselines) -> ClipNll:

@@ -1,8 +1,8 @@
 """What the shipped language models read: `python -m pretraining.lm_corpus ROUND` writes `pretraining/data/lm/ROUND/`.
 
 Each round has training clips of its own seeds and the same held-out clips. As in the pipeline, `tokens/prompt` and
-`tokens/target` hold the codes of each clip's first seconds and of the rest, each encoded from its own waveform, and
-`text` the embeddings of the captions. A killed call goes on at its last whole shard.
+`tokens/target` hold the codes of each clip's first seconds and of the rest, each encoded from its own waveform, the latter
+with the clip's beat, and `text` the embeddings of the captions. A killed call goes on at its last whole shard.
 """
 
 import argparse
@@ -17,9 +17,11 @@ import yaml
 import pretraining  # noqa: F401  (puts this tree's src first)
 from musicgen_lite import codec, text
 from musicgen_lite.io.arrays import ArrayWriter
+from musicgen_lite.io.beats import Beat
 from musicgen_lite.io.clips import Clip
 from musicgen_lite.io.progress import track
 from musicgen_lite.sources import synthetic
+from musicgen_lite.text.variants import digest
 from pretraining.corpus import PARAMS
 
 DIRECTORY = Path(__file__).parent / "data" / "lm"
@@ -58,17 +60,15 @@ def write(number: int, params: dict[str, Any], codec_name: str, directory: Path)
         vectors = encoder.encode([clip.caption for clip in clips], params["max_tokens"])
         coded = zip(clips, model.encode(waves[:, :cut]), model.encode(waves[:, cut:]), vectors, strict=True)
         for clip, prompt, target, caption in coded:
-            for writer, codes in ((targets, target), (prompts, prompt)):
+            beat = Beat(clip.extra["tempo"], clip.extra["beat_s"]).later(params["prompt_seconds"])
+            for writer, codes, facts in ((targets, target, beat._asdict()), (prompts, prompt, {})):
                 if clip.id not in writer:
-                    writer.add(clip.id, codes.numpy().T.astype(np.uint16), split=clip.split, track_id=clip.track_id)
+                    grid = codes.numpy().T.astype(np.uint16)
+                    writer.add(clip.id, grid, split=clip.split, track_id=clip.track_id, **facts)
             if clip.id not in texts:
-                texts.add(clip.id, caption, digest=clip.caption)
-    about = {
-        "name": model.name, "revision": model.revision, "fingerprint": model.fingerprint, "rate": model.rate,
-        "codebook_size": model.codebook_size, "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate,
-    }  # fmt: skip
+                texts.add(clip.id, caption, digest=digest(clip.caption))
     for writer in (targets, prompts):
-        writer.close(about)
+        writer.close(codec.describe(model))
     texts.close(
         {
             "name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim,

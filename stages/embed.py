@@ -1,6 +1,5 @@
 """T5 embeddings of every caption, and of the text variants that training samples from, cached in half precision."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
-from musicgen_lite.text.variants import SUFFIXES, TextVariant, text_variants
+from musicgen_lite.text.variants import SUFFIXES, TextVariant, digest, text_variants
 from stages.runtime import CLIPS, TEXT, resolve_model_path, run, set_up_torch, work_dir
 
 
@@ -27,11 +26,6 @@ def texts_of(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[TextVariant]
         texts += text_variants(row["id"], row["caption"], aspects, [name for name in SUFFIXES if name in variants])
         without_aspects += len(variants) > 1 and not aspects
     return texts, without_aspects
-
-
-def digest(text: str) -> str:
-    """Identifies equal texts, however their vectors were rounded."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def main(params: Params) -> None:

@@ -27,14 +27,6 @@ KINDS = ("prompt", "target")
 Row = dict[str, Any]
 
 
-def describe(model: Codec) -> dict[str, str | int | float]:
-    """What readers of the tokens need to know about the codec."""
-    return {
-        "name": model.name, "revision": model.revision, "fingerprint": model.fingerprint, "rate": model.rate,
-        "codebook_size": model.codebook_size, "num_codebooks": model.num_codebooks, "frame_rate": model.frame_rate,
-    }  # fmt: skip
-
-
 def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, batch_size: int, folder: Path) -> None:
     """Write the codes of each clip's prompt and of its target into two stores in `folder`, the target's with its beat.
 
@@ -65,7 +57,7 @@ def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, 
                     facts = beat._asdict() if kind == "target" else {}
                     writer.add(row["id"], grid.T, split=row["split"], track_id=row["track_id"], **facts)
     for writer in writers.values():
-        writer.close(describe(model))
+        writer.close(codec.describe(model))
 
 
 def beat_of(clip: Row, prompt_s: float, target: np.ndarray, rate: int) -> Beat:

@@ -69,6 +69,22 @@ def test_probabilities_sum_to_one_and_later_codes_change_nothing(kind: str, patt
     assert seen[1, 9]
 
 
+@pytest.mark.parametrize(("kind", "pattern"), KINDS)
+def test_the_loss_is_that_of_the_whole_distributions_and_so_are_its_gradients(kind: str, pattern: str) -> None:
+    model, codes, given = pointing(kind, pattern), returning(), conditions(3, kind)
+    mask = torch.arange(FRAMES) < torch.tensor([[FRAMES], [1], [7]])
+    codes = codes.masked_fill(~mask[:, None], CONFIG["codebook_size"])
+    expected = cell_nll(model(codes, given), codes, mask)
+    wanted = torch.autograd.grad(expected.sum(), list(model.parameters()), allow_unused=True)
+    found = model.nll(codes, given, mask)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not found.masked_select(~mask[:, None].expand_as(found)).any()
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), list(model.parameters()), allow_unused=True), wanted, strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("kind", "pattern", "positions"), [v for v in VARIANTS if v[0] != "musicgen"])
 @pytest.mark.parametrize("begun", [0, 3])
 @torch.no_grad()

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 import torch
 
-from musicgen_lite.codec.base import Codec
+from musicgen_lite.codec.base import Codec, describe
 
-__all__ = ["Codec", "load"]
+__all__ = ["Codec", "describe", "load"]
 
 
 def load(

@@ -40,3 +40,11 @@ class Codec(Protocol):
     def codebooks(self) -> Tensor:
         """The vectors of the codes in use, float32 `[N_q, K, D]`; a frame's latent is about their sum over N_q."""
         ...
+
+
+def describe(codec: Codec) -> dict[str, str | int | float]:
+    """What readers of codes need to know about their codec, as the metadata of a token store."""
+    return {
+        "name": codec.name, "revision": codec.revision, "fingerprint": codec.fingerprint, "rate": codec.rate,
+        "codebook_size": codec.codebook_size, "num_codebooks": codec.num_codebooks, "frame_rate": codec.frame_rate,
+    }  # fmt: skip

@@ -5,6 +5,7 @@ follows MusicGen (Copet et al. 2023, arXiv:2306.05284), which also drops words a
 embeddings rule that out, several orders of the list replace it.
 """
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,3 +39,8 @@ def text_variants(clip_id: str, caption: str, aspects: Sequence[str], variants: 
             listed = ", ".join(words)
             text = {"caption": caption, "both": f"{caption} {listed}"}.get(variant, listed) if words else caption
             yield TextVariant(clip_id + suffix, variant, text)
+
+
+def digest(text: str) -> str:
+    """Identifies equal texts, however their vectors were rounded."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

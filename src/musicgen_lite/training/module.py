@@ -12,7 +12,6 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.params import TrainParams
 from musicgen_lite.training.dataset import Batch
 from musicgen_lite.training.keyed_random import stable_hash
@@ -33,7 +32,7 @@ def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str
 
 def codebook_nll(model: LanguageModel, batch: Batch) -> Tensor:
     """Negative log-likelihood of a batch in nats, summed over the valid cells of each codebook: `[N_q]`."""
-    return cell_nll(model(batch.codes, batch.conditions), batch.codes, batch.mask).sum(dim=(0, 2))
+    return model.nll(batch.codes, batch.conditions, batch.mask).sum(dim=(0, 2))
 
 
 def tempo_nll(model: LanguageModel, batch: Batch) -> Tensor:

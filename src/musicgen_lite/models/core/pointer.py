@@ -66,16 +66,28 @@ class PointerHead(nn.Module):
 
         Of codes outside of the codebook, such as the special id of padding, none is ever pointed at.
         """
-        queries, keys = self._project(hidden, self.query), self._project(hidden, self.key)
-        scores = torch.matmul(queries, keys.transpose(2, 3)) * self.temperature.float().exp()[:, None, None, None]
-        frames = codes.shape[2]
-        later = torch.ones(frames, frames, dtype=torch.bool, device=codes.device).triu()
-        weights = scores.masked_fill(later, -torch.inf)[:, :, 1:].softmax(-1)
+        weights = self._weights(hidden)
         pointed = torch.matmul(weights, self._one_hot(codes.transpose(0, 1), logits.shape[-1]))
-        gate = self._gate(hidden)
         # The first frame has nothing before it.
         first = F.log_softmax(logits[:, :, :1].float(), -1)
-        return torch.cat([first, mix(logits[:, :, 1:], pointed, gate[:, :, 1:])], dim=2)
+        return torch.cat([first, mix(logits[:, :, 1:], pointed, self._gate(hidden)[:, :, 1:])], dim=2)
+
+    def nll(self, nll: Tensor, hidden: Tensor, codes: Tensor) -> Tensor:
+        """NLL `[B, N_q, T]` of the mixture, from that of the softmax; hidden states and codes as in `forward`."""
+        codes = codes.transpose(0, 1)
+        same = codes[:, :, 1:, None] == codes[:, :, None]
+        pointed = (self._weights(hidden) * same).sum(-1)
+        gate = self._gate(hidden)[:, :, 1:, 0]
+        mixed = -torch.logaddexp(F.logsigmoid(-gate) - nll.transpose(0, 1)[:, :, 1:], share(pointed, gate))
+        return torch.cat([nll[:, :, :1], mixed.transpose(0, 1)], dim=2)
+
+    def _weights(self, hidden: Tensor) -> Tensor:
+        """How much each cell after the first attends to its codebook's cells, `[N_q, B, T - 1, T]`: to earlier ones alone."""
+        queries, keys = self._project(hidden[:, :, 1:], self.query), self._project(hidden, self.key)
+        scores = torch.matmul(queries, keys.transpose(2, 3)) * self.temperature.float().exp()[:, None, None, None]
+        frames = hidden.shape[2]
+        later = torch.ones(frames, frames, dtype=torch.bool, device=hidden.device).triu()[1:]
+        return scores.masked_fill(later, -torch.inf).softmax(-1)
 
     def _project(self, hidden: Tensor, weight: Tensor) -> Tensor:
         """Unit vectors `[N_q, B, T, p]`, in float32."""
@@ -129,4 +141,9 @@ class PointerHead(nn.Module):
 def mix(logits: Tensor, pointed: Tensor, gate: Tensor) -> Tensor:
     """Log-probabilities of a softmax over `[..., K]` and of `pointed` probabilities; gate: the logit of the latter's share."""
     softmax = F.log_softmax(logits.float(), -1) + F.logsigmoid(-gate)
-    return torch.logaddexp(softmax, (pointed + TINY).log() + F.logsigmoid(gate))
+    return torch.logaddexp(softmax, share(pointed, gate))
+
+
+def share(pointed: Tensor, gate: Tensor) -> Tensor:
+    """Logarithm of what `pointed` probabilities add to the mixture."""
+    return (pointed + TINY).log() + F.logsigmoid(gate)

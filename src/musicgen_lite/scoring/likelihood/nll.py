@@ -25,7 +25,6 @@ from musicgen_lite.io.beats import NO_BEAT, Beat, read_beats
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
-from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.scoring.likelihood import frames as by_frame
 from musicgen_lite.scoring.likelihood.baselines import NAMES, Baselines
 from musicgen_lite.scoring.likelihood.copying import MIN_LAG
@@ -255,7 +254,7 @@ def _batch_nll(
     )
     if variant.text == "none":
         conditions = conditions.without_text()
-    return cell_nll(model(codes, conditions.to(device)), codes).double().cpu().numpy()
+    return model.nll(codes, conditions.to(device)).double().cpu().numpy()
 
 
 def _beats(examples: Sequence[Example], parts: Sequence[Window], model: LanguageModel) -> list[Beat]:

@@ -83,14 +83,14 @@ def write_varied_corpus(directory: Path, variants: dict[str, list[str]] = VARIAN
 
 
 def tiny_params(type: str = "a", dropout: float = 0.1, **train: Any) -> Params:
-    """The repository's parameters with a tiny model; `train` replaces values of that section."""
+    """The repository's parameters with a tiny model, which is told no beat; `train` replaces values of that section."""
     from ruamel.yaml import YAML
 
     tree = YAML(typ="safe").load((Path(__file__).parents[2] / "params.yaml").read_text())
     tree["compute"]["device"] = "cpu"
     tree["model"] |= {"type": type, "pattern": "delay"}
     for sizes in (tree["model"]["a"], tree["model"]["b"]):
-        sizes |= {"d_model": 16, "layers": 1, "heads": 2, "dropout": dropout}
+        sizes |= {"d_model": 16, "layers": 1, "heads": 2, "dropout": dropout, "beat": False}
     tree["train"] |= {
         "steps": 7, "validations": 3, "batch_size": 2, "effective_batch_size": 4, "crop_seconds": 1.0, "patience": 0,
         "learning_rate": 0.01, "keep_best": 2, "precision": "32", **train,

@@ -1,9 +1,10 @@
 """Train a shipped language model for a round more: `python -m pretraining.lm a ROUND`.
 
 A round is a training of the library's own (`training.fit`), on the clips that `pretraining.lm_corpus ROUND` wrote, from
-where the round before left the model. `checkpoints/lm/a.safetensors` and `b.safetensors` hold the averaged weights after
-the last complete round, in half precision, and `a.json` and `b.json` what each round was. A killed call goes on from its
-last checkpoint; a round that is complete is not trained again.
+where the round before left the model. `models/a.safetensors` and `models/b.safetensors` hold the averaged weights after
+the last complete round, in half precision, and `checkpoints/lm/a.json` and `b.json` what each round was. Where the former
+is absent, a round goes on from the shipped model. A killed call goes on from its last checkpoint; a round that is complete
+is not trained again.
 """
 
 import argparse
@@ -23,13 +24,15 @@ from musicgen_lite.initial import Initial
 from musicgen_lite.io.files import read_json, write_json
 from musicgen_lite.io.hashing import file_sha256
 from musicgen_lite.params import Params
+from musicgen_lite.pretrained import shipped
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.fit import TrainingPaths, fit
 from pretraining.corpus import PARAMS
 from pretraining.lm_corpus import DIRECTORY, seeds
 
 HERE = Path(__file__).parent
-CHECKPOINTS = HERE / "checkpoints" / "lm"
+MODELS = HERE / "models"
+RECORDS = HERE / "checkpoints" / "lm"
 WORK = HERE / "data" / "lm-work"
 CHECKPOINT_SECONDS = 120.0
 
@@ -55,23 +58,25 @@ def train(
     number: int,
     params: dict[str, Any],
     corpora: Path = DIRECTORY,
-    checkpoints: Path = CHECKPOINTS,
+    places: tuple[Path, Path] = (MODELS, RECORDS),
     work: Path = WORK,
 ) -> None:
     """Train round `number` and put the model and the record of its rounds in place of those before."""
-    state, record = checkpoints / f"{kind}.safetensors", checkpoints / f"{kind}.json"
+    state, record = places[0] / f"{kind}.safetensors", places[1] / f"{kind}.json"
     rounds: list[dict[str, Any]] = read_json(record) if record.is_file() else []
     if len(rounds) != number:
         raise SystemExit(f"{record}: {len(rounds)} rounds are complete, so the next one is {len(rounds)}, not {number}")
     folder, asked = work / f"{kind}-{number:02d}", list[int]()
     signal.signal(signal.SIGTERM, lambda received, _: asked.append(received))
-    checkpoints.mkdir(parents=True, exist_ok=True)
+    start = state if state.is_file() else shipped.ROOT / shipped.MODELS / state.name
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
     begun, spent = time.monotonic(), time.process_time()
     result = fit(
         parameters(kind, number, params),
         Corpus(corpora / f"{number:02d}" / "tokens", corpora / f"{number:02d}" / "text"),
         TrainingPaths(folder, folder / "model.safetensors", folder / "curves.json", folder / "timings.json"),
-        initial=Initial(state.name, state, file_sha256(state)) if rounds else None,
+        initial=Initial(start.name, start, file_sha256(start)) if rounds else None,
         checkpoint_seconds=CHECKPOINT_SECONDS,
         stop=lambda: bool(asked),
     )

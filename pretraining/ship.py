@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pretraining  # noqa: F401  (puts this tree's src first)
-from musicgen_lite.io.files import atomic_dir
+from musicgen_lite.io.files import atomic_dir, atomic_path
 from musicgen_lite.pretrained import shipped
 from pretraining.manifest import write_manifest
 
@@ -16,13 +16,17 @@ MODELS = Path(__file__).parent / "models"
 
 
 def ship(models: Path = MODELS, root: Path = shipped.ROOT) -> list[str]:
-    """Copy each directory of `models` to `root`, write the manifest, and return their names."""
+    """Copy each directory of `models`, and the language models' files, to `root`; write the manifest, and return their names."""
     names = sorted(place.name for place in models.iterdir() if (place / "config.json").is_file())
     for name in names:
         with atomic_dir(root / name) as part:
             shutil.copytree(models / name, part, dirs_exist_ok=True)
+    language_models = sorted(models.glob("*.safetensors"))
+    for model in language_models:
+        with atomic_path(root / shipped.MODELS / model.name) as part:
+            shutil.copyfile(model, part)
     write_manifest(root)
-    return names
+    return [*names, *(model.stem for model in language_models)]
 
 
 def main() -> None:

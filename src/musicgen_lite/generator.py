@@ -1,6 +1,6 @@
-"""From a trained model's file to music: what `musicgen-lite generate` does, in two lines of Python.
+"""From a trained model to music: what `musicgen-lite generate` does, in two lines of Python.
 
-generator = musicgen_lite.load("data/model/model.safetensors")
+generator = musicgen_lite.load()
 generator.generate("A fast techno beat with a synth lead.", seconds=5).write("techno.wav")
 """
 
@@ -32,6 +32,7 @@ from musicgen_lite.generation import (
 from musicgen_lite.io import audio
 from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.models import Conditions, LanguageModel
+from musicgen_lite.pretrained import shipped
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.rhythm import goes_on
 from musicgen_lite.text import TextEncoder
@@ -76,7 +77,7 @@ class Music:
 
 
 def load(
-    path: str | Path,
+    path: str | Path = "shipped",
     clap: str = "embedded",
     device: str = "auto",
     weights: str = "float32",
@@ -84,12 +85,15 @@ def load(
 ) -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
-    path: a file that the train stage wrote; or a MusicGen, the directory or the name of the hub of a published one.
+    path: `shipped-a`, `shipped-b`, or `shipped` for the better of the two; a file that the train stage wrote; or a MusicGen,
+    the directory or the name of the hub of a published one.
     clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format on a CPU,
     float32, bfloat16 or int8: smaller is faster, and rounds. trusted_pickles: as the parameter of that name. UserError for
     a file that is no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     device = choose_device(device, "device")
+    if path in shipped.NAMES:
+        path = shipped.model_file(shipped.NAMES[str(path)])
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
         parts = _trained(path, device, trusted_pickles)
     else:

@@ -11,8 +11,9 @@ import yaml
 from musicgen_lite import codec, models
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.files import read_json
+from musicgen_lite.pretrained import shipped
 from musicgen_lite.sources import synthetic
-from pretraining import lm, lm_corpus
+from pretraining import lm, lm_corpus, ship
 from pretraining.corpus import PARAMS
 
 pytestmark = pytest.mark.slow
@@ -56,17 +57,25 @@ def test_windows_are_encoded_by_themselves(corpora: Path) -> None:
         assert (codes == model.encode(part[None])[0].numpy().T).all()
 
 
-def test_a_round_goes_on_from_the_one_before(corpora: Path, params: dict[str, Any], tmp_path: Path) -> None:
-    places = {"corpora": corpora, "checkpoints": tmp_path / "states", "work": tmp_path / "work"}
+def test_a_round_goes_on_from_the_one_before_or_from_what_is_shipped(
+    corpora: Path, params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, weights = tmp_path / "states", tmp_path / "weights"
+    places: dict[str, Any] = {"corpora": corpora, "places": (states, tmp_path), "work": tmp_path / "work"}
     lm.train("a", 0, params, **places)
-    state = tmp_path / "states" / "a.safetensors"
+    state = states / "a.safetensors"
     trained = models.load(tmp_path / "work" / "a-00" / "model.safetensors")[0].state_dict()
     kept = models.load(state)[0].state_dict()
     assert all(torch.equal(value.half().float(), kept[name]) for name, value in trained.items())
 
     with pytest.raises(SystemExit, match="1 rounds are complete, so the next one is 1, not 0"):
         lm.train("a", 0, params, **places)
+    monkeypatch.setattr(shipped, "ROOT", weights)
+    weights.mkdir()
+    assert ship.ship(states, weights) == ["a"]
+    assert shipped.model_file("a", weights).read_bytes() == state.read_bytes()
+    state.unlink()
     lm.train("a", 1, params, **places)
-    rounds = read_json(tmp_path / "states" / "a.json")
+    rounds = read_json(tmp_path / "a.json")
     assert [one["seeds"] for one in rounds] == [[60_000_000, 60_000_019], [60_000_020, 60_000_039]]
     assert rounds[1]["val_loss"] < rounds[0]["val_loss"]

@@ -8,7 +8,7 @@ import typer
 
 from musicgen_lite.errors import UserError
 
-MODEL = "data/model/model.safetensors"
+MODEL = "shipped"
 
 
 def generate(
@@ -33,7 +33,11 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 1 is greedy.")] = 250,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest codes of this mass; 0 takes all.")] = 0.0,
     model: Annotated[
-        str, typer.Option(help="A model that the pipeline trained, or a published MusicGen: a directory or a hub name.")
+        str,
+        typer.Option(
+            help="shipped (model B with --audio, else A), shipped-a, shipped-b, a file that the pipeline trained, or a "
+            "published MusicGen: a directory or a hub name."
+        ),
     ] = MODEL,
     weights: Annotated[
         str, typer.Option(help="How a CPU holds the weights: float32, bfloat16 or int8; smaller is faster, and rounds.")
@@ -55,6 +59,8 @@ def generate(
     check_request(prompt, seconds, candidates, tempo)
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
+    if audio and model == MODEL:
+        model = f"{MODEL}-b"
     generator = load(model, weights=weights, trusted_pickles=trusted_pickles or [])
     music = generator.generate(
         prompt, seconds=seconds, tempo=tempo, style=audio, continued=continued, candidates=candidates, seed=seed,

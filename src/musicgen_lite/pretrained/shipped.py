@@ -16,6 +16,8 @@ from musicgen_lite.io.hashing import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent / "weights"
 MODELS = "models"  # the folder of the language models, one file a type
+# What users call the language models, and the types behind the names; the first is that of the better one (docs/results.md).
+NAMES = {"shipped": "a", "shipped-a": "a", "shipped-b": "b"}
 MANIFEST, RELEASES = "MANIFEST.json", "RELEASES.json"
 _REMEDY = "restore it with `git checkout -- src/musicgen_lite/weights`, or install the package again"
 

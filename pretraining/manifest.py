@@ -13,7 +13,7 @@ from musicgen_lite.params import CODEBOOKS
 from musicgen_lite.pretrained import shipped
 from musicgen_lite.pretrained.shipped import MANIFEST, RELEASES, ROOT
 
-CARD = "README.md"
+CARDS = "*.md"
 
 
 def write_manifest(root: Path = ROOT, commit: str | None = None) -> dict[str, dict[str, str]]:
@@ -28,10 +28,9 @@ def write_manifest(root: Path = ROOT, commit: str | None = None) -> dict[str, di
         commit = asked.stdout.strip() if asked.returncode == 0 else "unknown"
     manifest: dict[str, dict[str, str]] = {}
     for model in sorted(place for place in root.iterdir() if any(place.glob("*.safetensors"))):
-        files = sorted(file for file in model.iterdir() if file.is_file() and file.name != CARD)
+        files = sorted(file for file in model.iterdir() if file.is_file() and not file.match(CARDS))
         manifest[model.name] = {file.name: file_sha256(file) for file in files}
-        card = model / CARD
-        if card.is_file():
+        for card in model.glob(CARDS):
             text = card.read_text(encoding="utf-8")
             write_text(card, re.sub(r"(?m)^(- )?Code commit:.*$", rf"\1Code commit: {commit}", text))
     write_json(root / MANIFEST, manifest)

@@ -1,8 +1,9 @@
-"""Frames a second of generation beside transformers' MusicGen: same sizes, same weights, one CPU thread.
+"""Frames a second of generation beside transformers' MusicGen: same sizes, same weights, the same number of CPU threads.
 
-`python -m benchmarks.generation` takes about 10 minutes. Both sample 250 frames of the delay pattern with guidance and top-k;
+`python -m benchmarks.generation` takes about 10 minutes; `--threads 2 --size musicgen-small --frames 50` is MusicGen-small's
+size on two threads. Both sample 250 frames of the delay pattern with guidance and top-k;
 a measurement of one follows one of the other, and the median of each is shown. Ours holds its weights as float32, bfloat16 or
-int8 and computes in float32; theirs is float32 or bfloat16 throughout. The read limit is what one thread can read from
+int8 and computes in float32; theirs is float32 or bfloat16 throughout. The read limit is what the threads can read from
 memory a second, over the bytes of weights and caches that a frame needs. Memory is the most that a process of its own
 held while generating, beyond what it held with the model loaded.
 """
@@ -26,17 +27,32 @@ from musicgen_lite.models import Conditions, LanguageModel, ModelConfig
 
 TOKENS = 16  # of the caption
 SAMPLING = Sampling(top_k=250, guidance=3.0)
+SIZES = {"small": (512, 8), "musicgen-small": (1024, 24)}  # d_model and layers
+# Our weights, and those of theirs that they are held against.
+PAIRS = (
+    ("float32", "float32"),
+    ("bfloat16", "bfloat16"),
+    ("bfloat16", "float32"),
+    ("int8", "float32"),
+    ("int8", "bfloat16"),
+)
 
 
 def build(pattern: str, frames: int, d_model: int = 512, layers: int = 8) -> LanguageModel:
-    """A Model B with seeded random weights."""
+    """A Model B with seeded random weights and heads of width 64."""
     torch.manual_seed(0)
     config = ModelConfig(
         type="b", pattern=pattern, codebook_size=2048, num_codebooks=4, text_dim=64, d_model=d_model, layers=layers,
-        heads=8, max_frames=frames + 4, max_text=TOKENS, max_prompt_frames=1, frame_rate=50.0, rate=16000, codec="-",
+        heads=d_model // 64, max_frames=frames + 4, max_text=TOKENS, max_prompt_frames=1, frame_rate=50.0, rate=16000, codec="-",
         text="-",
     )  # fmt: skip
     return models.build(config).eval()
+
+
+def processor() -> str:
+    """The name that the system has for the processor."""
+    with open("/proc/cpuinfo") as info:
+        return next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown processor")
 
 
 def read_gb_a_second(threads: int) -> float:
@@ -81,9 +97,11 @@ def theirs(model: Any, items: int, frames: int) -> object:
         )  # fmt: skip
 
 
-def compare(weights: str, peer_dtype: torch.dtype, items: int, frames: int, repeats: int) -> tuple[float, float]:
+def compare(
+    size: tuple[int, int], weights: str, peer_dtype: torch.dtype, items: int, frames: int, repeats: int
+) -> tuple[float, float]:
     """Frames a second of ours and of theirs, all items counted."""
-    model = build("delay", frames)
+    model = build("delay", frames, *size)
     other = peer.whole(model, peer_dtype)
     mine = partial(ours, model, items, frames, prepare(model, weights))  # packed before, as theirs is converted
     their = partial(theirs, other, items, frames)
@@ -117,15 +135,14 @@ def process_memory(field: str) -> float:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith(field))
 
 
-def show_speed(frames: int, repeats: int, limit: float) -> None:
+def show_speed(size: tuple[int, int], frames: int, repeats: int, limit: float) -> None:
     print(f"{'ours':10} {'theirs':10} {'items':>5} {'ours':>8} {'theirs':>8} {'ratio':>6} {'share of read limit':>20}")
-    for weights, theirs_are in (
-        ("float32", "float32"), ("bfloat16", "bfloat16"), ("bfloat16", "float32"), ("int8", "float32"),
-    ):  # fmt: skip
+    for weights, theirs_are in PAIRS:
         for items in (1, 4):
-            mine, their = compare(weights, getattr(torch, theirs_are), items, frames, repeats)
-            size = {"float32": 4, "bfloat16": 2, "int8": 1}[weights]
-            share = mine / items * megabytes_a_frame(build("delay", frames), frames, 2 * items, size) / 1000 / limit
+            mine, their = compare(size, weights, getattr(torch, theirs_are), items, frames, repeats)
+            stored = {"float32": 4, "bfloat16": 2, "int8": 1}[weights]
+            megabytes = megabytes_a_frame(build("delay", frames, *size), frames, 2 * items, stored)
+            share = mine / items * megabytes / 1000 / limit
             line = f"{weights:10} {theirs_are:10} {items:5} {mine:8.1f} {their:8.1f} {mine / their:6.2f} {share:20.0%}"
             print(line, flush=True)
 
@@ -177,11 +194,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=250)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", choices=SIZES, default="small")
     given = parser.parse_args()
-    limit = read_gb_a_second(given.threads)
+    alone, limit = read_gb_a_second(1), read_gb_a_second(given.threads)
     flags = [name for name, there in torch.cpu.get_capabilities().items() if there is True and "512" in name]
-    print(f"{given.threads} thread, reads {limit:.1f} GB/s; {' '.join(sorted(flags))}")
-    show_speed(given.frames, given.repeats, limit)
+    print(f"{processor()}; {' '.join(sorted(flags))}")
+    print(f"{given.threads} threads read {limit:.1f} GB/s, one alone {alone:.1f}")
+    show_speed(SIZES[given.size], given.frames, given.repeats, limit)
+    if given.size != "small":
+        return
     show_patterns(given.frames)
     show_length(1400)
     show_memory(given.frames)

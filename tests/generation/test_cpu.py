@@ -15,7 +15,7 @@ from scipy.special import erf
 
 from musicgen_lite.generation import Sampling, generate, kernels, prepare
 from musicgen_lite.generation.cpu import CpuDecoder, pack
-from musicgen_lite.generation.kernels import arithmetic
+from musicgen_lite.generation.kernels import Team, arithmetic, layers
 from musicgen_lite.generation.sampling import draw
 from musicgen_lite.models import Conditions
 from tests.support.models_tiny import VARIANTS, conditions, tiny
@@ -52,9 +52,9 @@ def test_small_weights_are_near_what_they_stand_for() -> None:
     """bfloat16 is exactly the model with rounded weights; int8 is off by at most half a step of its row's scale."""
     weight, x = torch.randn(37, 50), torch.randn(3, 50)
     out = np.empty((3, 37), np.float32)
-    kernels.matmul(x.numpy(), *pack(weight, "bfloat16"), out)
+    layers.product(x.numpy(), *pack(weight, "bfloat16"), out, layers.STORE, 0, 37)
     torch.testing.assert_close(torch.from_numpy(out), x @ weight.bfloat16().float().T)
-    kernels.matmul(x.numpy(), *pack(weight, "int8"), out)
+    layers.product(x.numpy(), *pack(weight, "int8"), out, layers.STORE, 0, 37)
     error = (torch.from_numpy(out) - x @ weight.T).abs()
     assert (error <= x.abs().sum(1)[:, None] * weight.abs().amax(1) / 127 / 2 + 1e-5).all()
     assert error.max() > 1e-4
@@ -68,7 +68,8 @@ def test_products_of_all_sizes(stored: str, rows: int, outputs: int, depth: int)
     weight, x = torch.randn(outputs, depth), torch.randn(rows, depth)
     packed, scale = pack(weight, stored)
     out = np.full((rows, outputs), np.nan, np.float32)
-    kernels.matmul(x.numpy(), packed, scale, out)
+    for start in range(0, outputs, 8):  # as threads divide it
+        layers.product(x.numpy(), packed, scale, out, layers.STORE, start, min(start + 8, outputs))
     stands_for = torch.from_numpy(packed).view(torch.bfloat16) if stored == "bfloat16" else torch.from_numpy(packed)
     expected = x @ (stands_for.float() * torch.from_numpy(scale)[:, None]).T
     torch.testing.assert_close(torch.from_numpy(out), expected, atol=1e-5, rtol=1e-5)
@@ -96,6 +97,31 @@ def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str, positions: 
             for i, state in enumerate(states):
                 mine = decoder.logits(cells[step, i * size : (i + 1) * size], state)
                 assert torch.equal(mine, whole[i * size : (i + 1) * size]), (size, i, step)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(("kind", "items"), [("a", 1), ("a", 3), ("b", 16)])
+@torch.no_grad()
+def test_logits_are_the_same_bits_for_any_number_of_threads(stored: str, kind: str, items: int) -> None:
+    model, given = tiny(kind, "delay", scale=3.0, d_model=48, heads=3, positions="rotary"), conditions(items, kind)
+    decoder, found = CpuDecoder(model, stored), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        padded = Conditions.cat([given] * 4) if items == 1 else given
+        state = model.start(padded, 12).first(items)
+        cells = [decoder.logits(torch.full((items, 4), step % 16), state) for step in range(state.layout.steps)]
+        found.append(torch.stack(cells))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_an_error_in_a_thread_is_not_lost() -> None:
+    def failing(thread: int, threads: int, _: np.ndarray) -> None:
+        if thread == threads - 1:
+            raise FloatingPointError("the step failed")
+
+    with pytest.raises(FloatingPointError, match="the step failed"):
+        Team(3).run(failing)
 
 
 @pytest.mark.parametrize("size", [3, 300])
@@ -166,5 +192,5 @@ def test_kernels_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path: P
         for first in ({}, {}, {"PYTHONPATH": os.pathsep.join([str(copy), *sys.path])})
     )
     # One file for each kernel, also after a copy of the package ran.
-    assert len(list(tmp_path.rglob("layers.cross_attention*.nbc"))) == 1
+    assert len(list(tmp_path.rglob("layers.run*.nbc"))) == 1
     assert compiled == cached == elsewhere

@@ -1,5 +1,4 @@
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -7,8 +6,6 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate, prepare
-from musicgen_lite.generation.cpu import CpuDecoder
-from musicgen_lite.generation.decode import _in_parallel
 from musicgen_lite.generation.sampling import Uniforms, draw
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny
@@ -157,28 +154,6 @@ def test_threads_change_nothing(kind: str, pattern: str, positions: str) -> None
     torch.set_num_threads(3)
     assert torch.equal(generate(model, given, 8, Sampling(guidance=3.0), range(5)), alone)
     assert torch.equal(generate(model, given, 8, Sampling(guidance=3.0), range(5), rows=1), alone)
-
-
-def test_an_error_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, given = tiny("a", "delay"), conditions(4, "a")
-    torch.set_num_threads(2)
-
-    def broken(*_: object) -> None:
-        raise FloatingPointError("the step failed")
-
-    monkeypatch.setattr(CpuDecoder, "logits", broken)
-    with pytest.raises(FloatingPointError, match="the step failed"):
-        generate(model, given, 6, Sampling(), range(4))
-
-
-def test_an_error_ends_what_runs_beside_it() -> None:
-    def failing() -> Iterator[int]:
-        yield 0
-        raise FloatingPointError("the step failed")
-
-    with pytest.raises(FloatingPointError, match="the step failed"):
-        for _ in _in_parallel([itertools.count(), failing()], 2):
-            pass
 
 
 def test_progress_is_shown_under_its_label(capsys: pytest.CaptureFixture[str]) -> None:

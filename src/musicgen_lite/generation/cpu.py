@@ -1,6 +1,7 @@
 """The decoding step on a CPU: the same as `LanguageModel.step`, several times faster, with weights in small formats."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_lite.generation import kernels
+from musicgen_lite.generation.kernels import layers
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
 from musicgen_lite.models.core.pointer import TINY, PointerHead
@@ -16,6 +18,7 @@ from musicgen_lite.models.core.transformer import Block, CrossBlock
 WEIGHTS = ("float32", "bfloat16", "int8")
 
 Linear = tuple[np.ndarray, np.ndarray]  # weight [N, K] as stored, scale [N]
+Norm = tuple[np.ndarray, np.ndarray]  # weight [d], bias [d]
 
 
 def pack(weight: Tensor, stored: str) -> Linear:
@@ -30,8 +33,29 @@ def pack(weight: Tensor, stored: str) -> Linear:
     return (weight / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
 
 
+@dataclass
+class Steps:
+    """What the steps of one decoding compute with: a team of threads, buffers, and the operations of a step.
+
+    operations: `[n, FIELDS]` as `kernels.layers` reads them, the last one for the logits of the first head; heads: that
+    one for each head; x: the residual stream `[R, d]`; logits: `[R, C * K]`; scratch: `[threads, numbers]`; kept: the
+    arrays whose addresses the operations hold.
+    """
+
+    team: kernels.Team
+    operations: np.ndarray
+    heads: np.ndarray
+    x: np.ndarray
+    logits: np.ndarray
+    scratch: np.ndarray
+    kept: list[np.ndarray]
+
+
 class CpuDecoder:
-    """A model's steps with packed weights, on the float32 states that `LanguageModel.start` makes."""
+    """A model's steps with packed weights, on the float32 states that `LanguageModel.start` makes.
+
+    A step runs on as many threads as torch has where its state takes its first one.
+    """
 
     def __init__(self, model: LanguageModel, stored: str) -> None:
         if model.head.dtype != torch.float32:
@@ -48,32 +72,81 @@ class CpuDecoder:
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
         s = state.step
-        x = kernels.embed(
-            cells.numpy(), state.codebook_offsets[s].numpy(), self.table, state.step_embeddings[s].numpy()
+        if state.compiled is None:
+            state.compiled = self._steps(state, len(cells))
+        steps = cast(Steps, state.compiled)
+        kernels.embed(
+            cells.numpy(), state.codebook_offsets[s].numpy(), self.table, state.step_embeddings[s].numpy(), steps.x
         )
-        bias = _bias(state.positions.bias, len(x), state.caches[0].keys.shape[2])
-        rotations = _rotations(state.positions.rotations)
-        memory_bias = None if state.context.memory_bias is None else _bias(state.context.memory_bias, len(x), 0)
-        for layer, cache in zip(self.layers, state.caches, strict=True):
-            kernels.self_attention(
-                x, *layer["self"], cache.keys.mT.numpy(), cache.values.numpy(), bias, rotations, state.prefix_length + s
-            )
-            if cache.memory_keys is not None and cache.memory_values is not None:
-                memory = cache.memory_keys.mT.numpy(), cache.memory_values.numpy()
-                kernels.cross_attention(x, *layer["cross"], *memory, memory_bias)
-            kernels.mlp(x, *layer["mlp"])
+        steps.operations[-1] = steps.heads[state.codebooks[s] % len(self.heads)]
+        rows, dim = steps.x.shape
+        steps.team.run(
+            kernels.run,
+            steps.operations,
+            rows,
+            dim,
+            state.prefix_length + s,
+            self.heads[0][0],
+            steps.scratch,
+        )
         state.step += 1
-        weight, scale = self.heads[state.codebooks[s] % len(self.heads)]
-        logits = np.empty((len(x), len(weight)), np.float32)
-        hidden = kernels.layer_norm(x, *self.norm)
-        kernels.matmul(hidden, weight, scale, logits)
-        cell_logits = logits.reshape(len(x), -1, self.config.codebook_size)
+        logits = steps.logits.reshape(rows, -1, self.config.codebook_size).copy()
         if self.pointer is not None and state.pointer is not None:
             state.pointer.record(cells, state.layout, s - 1)
             keys, codes = state.pointer.keys.numpy(), state.pointer.codes.numpy()
             found = np.array(state.layout.cells_of[s], np.int64)
-            kernels.point(cell_logits, hidden, self.pointer, keys, codes, found, np.float32(TINY))
-        return torch.from_numpy(cell_logits)
+            kernels.point(logits, steps.x, self.norm, self.pointer, keys, codes, found, np.float32(TINY))
+        return torch.from_numpy(logits)
+
+    def _steps(self, state: DecodingState, rows: int) -> Steps:
+        """The buffers and operations for `rows` rows of a state."""
+        team, dim, heads = kernels.Team(torch.get_num_threads()), self.config.d_model, self.config.heads
+        capacity = state.caches[0].keys.shape[2]
+        x, projected, mixed, hidden = (np.empty((rows, width * dim), np.float32) for width in (1, 3, 1, 4))
+        logits = np.empty((rows, len(self.heads[0][0])), np.float32)
+        bias, rotated = _bias(state.positions.bias, rows, capacity), _rotations(state.positions.rotations)
+        memory_bias = _bias(state.context.memory_bias, rows, 0)
+        kept = [x, projected, mixed, hidden, logits, bias, rotated, memory_bias]
+
+        def address(array: np.ndarray) -> int:
+            kept.append(array)
+            return int(array.ctypes.data) if array.size else 0
+
+        def linear(source: np.ndarray, norm: Norm | None, packed: Linear, target: np.ndarray, then: int) -> list[int]:
+            places = [0, 0] if norm is None else list(map(address, norm))
+            weight, scale = packed
+            return [
+                layers.LINEAR, address(source), *places, address(weight), address(scale), weight.shape[1], len(weight),
+                address(target), then,
+            ]  # fmt: skip
+
+        def attend(keys: Tensor, values: Tensor, hiding: np.ndarray, own: bool) -> list[int]:
+            stored = keys.mT.numpy(), values.numpy()
+            assert all(array.flags.c_contiguous for array in (*stored, hiding))
+            turns = address(rotated) if own else 0
+            return [
+                layers.ATTEND, address(projected), *map(address, (*stored, hiding, mixed)), keys.shape[2], heads, turns, own,
+            ]  # fmt: skip
+
+        operations = []
+        for layer, cache in zip(self.layers, state.caches, strict=True):
+            norm, qkv, out = layer["self"]
+            operations.append(linear(x, norm, qkv, projected, layers.STORE))
+            operations.append(attend(cache.keys, cache.values, bias, own=True))
+            operations.append(linear(mixed, None, out, x, layers.ADD))
+            if cache.memory_keys is not None and cache.memory_values is not None:
+                norm, query, out = layer["cross"]
+                operations.append(linear(x, norm, query, projected, layers.STORE))
+                operations.append(attend(cache.memory_keys, cache.memory_values, memory_bias, own=False))
+                operations.append(linear(mixed, None, out, x, layers.ADD))
+            norm, up, down = layer["mlp"]
+            operations.append(linear(x, norm, up, hidden, layers.GELU))
+            operations.append(linear(hidden, None, down, x, layers.ADD))
+        last = [linear(x, self.norm, head, logits, layers.STORE) for head in self.heads]
+        scratch = np.empty((team.threads, max(capacity, memory_bias.shape[1], 4 * dim * rows)), np.float32)
+        return Steps(
+            team, np.array([*operations, last[0]], np.int64), np.array(last, np.int64), x, logits, scratch, kept
+        )
 
     def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
         """Codes `[B, C]` from logits `[branches, B, C, K]`; see `sampling.draw`."""
@@ -107,7 +180,7 @@ def _pointer(head: PointerHead) -> tuple[np.ndarray, ...]:
     return tuple(part.detach().float().contiguous().numpy() for part in parts)
 
 
-def _norm(norm: nn.LayerNorm) -> tuple[np.ndarray, np.ndarray]:
+def _norm(norm: nn.LayerNorm) -> Norm:
     return norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
 
 

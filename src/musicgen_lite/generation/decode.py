@@ -1,8 +1,7 @@
 """The decoding loop: one for all models and every pattern."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -71,8 +70,8 @@ def generate(
     guidance multiplies the rows inside. With a `label`, progress is shown under it. `decoder`: from `prepare`, by default
     with float32 weights.
 
-    On a CPU as many items are decoded in parallel as torch has threads; in float32 an item's codes depend neither on the
-    other items nor on the threads. UserError if the model cannot generate that many frames, or `sampling` does not fit it.
+    On a CPU a step runs on as many threads as torch has; an item's codes depend neither on the other items nor on the
+    threads. UserError if the model cannot generate that many frames, or `sampling` does not fit it.
     """
     _check(model, conditions, frames, sampling, seeds, prefix_codes)
     config = model.config
@@ -83,8 +82,6 @@ def generate(
     prefix_frames = 0 if prefix_codes is None else prefix_codes.shape[2]
     if prefix_codes is not None:
         codes[:, :, :prefix_frames] = prefix_codes
-    threads = min(len(seeds), torch.get_num_threads()) if device.type == "cpu" else 1
-    rows = min(rows, -(-len(seeds) // threads))
     batches = [slice(i, i + rows) for i in range(0, len(seeds), rows)]
     jobs = [_decode(model, decoder, conditions[b], sampling, seeds[b], codes[b], prefix_frames) for b in batches]
     was_training = model.training
@@ -92,7 +89,7 @@ def generate(
     try:
         layout = model.pattern.layout(frames, config.num_codebooks, device)
         total = len(batches) * (layout.steps - _first_step(layout, prefix_frames))
-        steps = _in_parallel(jobs, threads)
+        steps = chain.from_iterable(jobs)
         for _ in track(steps, label, total=total, unit="step") if label else steps:
             pass
     finally:
@@ -128,42 +125,6 @@ def _check(
         raise ValueError(
             f"prefix codes {tuple(prefix_codes.shape)} are no beginning of [{expected[0]}, {expected[1]}, {frames}]"
         )
-
-
-def _in_parallel(jobs: Sequence[Iterator[int]], threads: int) -> Iterator[int]:
-    """Yield what the jobs yield, with up to `threads` of them running at a time, one torch thread each."""
-    if threads == 1:
-        for job in jobs:
-            yield from job
-        return
-    events: SimpleQueue[int | BaseException | None] = SimpleQueue()  # a step, an error, or None when a job has ended
-    cancelled = False
-
-    def work(job: Iterator[int]) -> None:
-        try:
-            for step in job:
-                events.put(step)
-                if cancelled:
-                    return
-            events.put(None)
-        except BaseException as error:
-            events.put(error)
-
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for job in jobs:
-                pool.submit(work, job)
-            running = len(jobs)
-            while running:
-                event = events.get()
-                if isinstance(event, BaseException):
-                    raise event  # at once: the other jobs stop at their next step
-                if event is None:
-                    running -= 1
-                else:
-                    yield event
-        finally:
-            cancelled = True
 
 
 def _first_step(layout: Layout, prefix_frames: int) -> int:

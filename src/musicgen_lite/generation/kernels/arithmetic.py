@@ -1,4 +1,4 @@
-"""What kernels compute with: weights of small formats as float32, and an exp and a GELU that can be vectorised."""
+"""What kernels compute with: an exp and a GELU that can be vectorised."""
 
 import math
 from typing import Any
@@ -6,29 +6,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from musicgen_lite.generation.kernels.compiled import inline_scalar, intrinsic
 
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
-
-
-@intrinsic
-def widen(typingctx: Any, value: Any) -> Any:
-    """A stored weight as float32: bfloat16 are the upper half of a float32's bits."""
-    if value not in (types.float32, types.uint16, types.int8):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if value == types.float32:
-            return args[0]
-        if value == types.int8:
-            return builder.sitofp(args[0], ir.FloatType())
-        bits = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-        return builder.bitcast(bits, ir.FloatType())
-
-    return types.float32(value), generate
 
 
 @intrinsic
@@ -41,27 +23,6 @@ def _power_of_two(typingctx: Any, exponent: Any) -> Any:
         return builder.bitcast(bits, ir.FloatType())
 
     return types.float32(types.int32), generate
-
-
-@intrinsic
-def prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
-    """Prefetch the cache line of an element of a matrix."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        matrix = context.make_array(array)(context, builder, args[0])
-        shape, strides = (cgutils.unpack_tuple(builder, sizes) for sizes in (matrix.shape, matrix.strides))
-        address = cgutils.get_item_pointer2(
-            context, builder, matrix.data, shape, strides, array.layout, args[1:], boundscheck=False
-        )
-        i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32]), "llvm.prefetch.p0"
-        )
-        # To read, into the second cache, data.
-        builder.call(function, [builder.bitcast(address, pointer), i32(0), i32(2), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, row, column), generate
 
 
 @inline_scalar

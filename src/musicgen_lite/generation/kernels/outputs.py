@@ -7,6 +7,7 @@ import numpy as np
 
 from musicgen_lite.generation.kernels.arithmetic import exp
 from musicgen_lite.generation.kernels.compiled import exact_kernel, inline_kernel, kernel
+from musicgen_lite.generation.kernels.layers import normalise
 
 
 @inline_kernel
@@ -34,14 +35,16 @@ def _softmax(x: Any) -> None:
 
 
 @kernel
-def point(logits: Any, hidden: Any, head: Any, keys: Any, codes: Any, cells: Any, tiny: float) -> None:
+def point(logits: Any, x: Any, norm: Any, head: Any, keys: Any, codes: Any, cells: Any, tiny: float) -> None:
     """Turn logits `[R, C, K]` into log-probabilities, mixed with what each cell points at; see `PointerHead.step`.
 
-    hidden: `[R, d]`; head: query and key `[N_q, d, p]`, gate `[N_q, d]`, its bias and the temperature `[N_q]`; keys, codes:
+    x: the residual stream `[R, d]` after the last layer; norm: weight and bias; head: query and key `[N_q, d, p]`, gate `[N_q, d]`, its bias and the temperature `[N_q]`; keys, codes:
     the cache, `[R, N_q, T, p]` and `[R, N_q, T]`; cells: `[n, 3]`, slot, codebook and frame of each cell of the step.
     """
     rows, _, size = logits.shape
     query, key, gates, gate_bias, temperature = head
+    hidden = np.empty_like(x)
+    normalise(x, norm[0], norm[1], hidden)
     state = np.empty(query.shape[2], np.float32)
     pointed = np.empty(size, np.float32)
     for r in range(rows):

@@ -45,6 +45,7 @@ class DecodingState:
     prefix_length: int  # positions of the prefix, before the first step
     pointer: PointerCache | None = None
     step: int = 0
+    compiled: object = None  # what a decoder keeps for the steps
 
     def first(self, rows: int) -> "DecodingState":
         """The same decoding for the first rows of the batch alone."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from musicgen_lite.generator import Generator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(*arguments: Any, **options: Any) -> "Generator":

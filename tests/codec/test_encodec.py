@@ -240,7 +240,7 @@ def test_an_unknown_name_without_a_network_is_named(monkeypatch: pytest.MonkeyPa
 def test_the_shipped_codec_is_whole_and_small() -> None:
     loaded = codec.load("embedded", num_codebooks=4)
     assert (loaded.rate, loaded.frame_rate, loaded.num_codebooks) == (16000, 50, 4)
-    assert (shipped.path("codec") / "model.safetensors").stat().st_size < 6e6
+    assert (shipped.path("codec") / "model.safetensors").stat().st_size < 12e6
     time = torch.arange(16000) / 16000
     wave = 0.1 * torch.sin(2 * torch.pi * 220 * time).unsqueeze(0)
     codes = loaded.encode(wave)

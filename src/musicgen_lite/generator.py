@@ -24,7 +24,6 @@ from musicgen_lite.generation import (
     best_of,
     check_tempo,
     choose_beats,
-    generate_long,
     prepare,
     takes_beat,
     with_beats,
@@ -35,13 +34,13 @@ from musicgen_lite.models import Conditions, LanguageModel
 from musicgen_lite.pretrained import shipped
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.rhythm import goes_on
+from musicgen_lite.streaming import Stream, Task
 from musicgen_lite.text import TextEncoder
 
 MAX_SECONDS = 300.0
 MAX_CHARACTERS = 1000
 MAX_CANDIDATES = 64
 MIN_PROMPT_S = 1.0  # of an audio prompt
-ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -164,33 +163,76 @@ class Generator:
         arguments give equal audio; candidates differ by their seeds.
         UserError names an argument that is not allowed.
         """
-        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
-        self._check(prompt, seconds, candidates, tempo)
         start = time.perf_counter()
+        task, tempos = self._task(prompt, seconds, tempo, style, continued, candidates, seed, sampling)
+        codes = task.codes(self.model, self.decoder, label="generate" if progress else "")
+        waves = self.codec.decode(codes).cpu().numpy()[:, : task.samples]
+        return self._music(prompt, task, tempos, start, waves)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        seconds: float = 10.0,
+        tempo: float | None = None,
+        style: str | Path | None = None,
+        continued: str | Path | None = None,
+        candidates: int = 1,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Stream[Music]:
+        """What `generate` gives with equal arguments, heard while it is made: iterate for samples `[T]` of candidate 1.
+
+        They are those of `generate` to within 1e-6 on a CPU in float32, as codes are the same and the codec rounds differently. Other
+        candidates are made beside it, and `result` is the Music of all once the last samples were taken.
+
+            for samples in (stream := generator.stream("A fast techno beat.")):
+                play(samples, stream.rate)
+            stream.result.write("techno.wav")
+        """
+        start = time.perf_counter()
+        task, tempos = self._task(prompt, seconds, tempo, style, continued, candidates, seed, sampling)
+        return Stream(task, self.model, self.decoder, self.codec, partial(self._music, prompt, task, tempos, start))
+
+    def _task(
+        self,
+        prompt: str,
+        seconds: float,
+        tempo: float | None,
+        style: str | Path | None,
+        continued: str | Path | None,
+        candidates: int,
+        seed: int,
+        sampling: Sampling | None,
+    ) -> tuple[Task, tuple[float, ...]]:
+        """What the model is to make, and the tempo that it is told for each candidate; see `generate`."""
+        self._check(prompt, seconds, candidates, tempo)
+        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
         audio_prompt = None if style is None else self._style(style)
         prefix = None if continued is None else self._read(continued)
-        prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix)
+        prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix).to(self.device)
         texts = text.encode_stored(self.text, [prompt], self.model.config.max_text)
         audio_prompts = [] if style is None or audio_prompt is None else [self._encode(style, audio_prompt)[0].numpy()]
         conditions = Conditions.from_arrays(texts, audio_prompts).repeat_interleave(candidates).to(self.device)
         prefix_frames, rate = 0 if prefix_codes is None else prefix_codes.shape[2], self.codec.rate
-        seeds = [seed * MAX_CANDIDATES + number for number in range(candidates)]
+        seeds = tuple(seed * MAX_CANDIDATES + number for number in range(candidates))
         heard = self._heard(audio_prompt if prefix is None else prefix)
         beats = choose_beats(self.model, conditions, [prompt] * candidates, seeds, tempo, [heard] * candidates)
         # The model counts from the first frame of what it continues.
         conditions = with_beats(conditions, [beat.later(-prefix_frames / self.codec.frame_rate) for beat in beats])
         frames = prefix_frames + audio.num_frames(seconds, rate, self.codec.frame_rate)
-        codes = generate_long(
-            self.model, conditions, frames, sampling, seeds, ROWS, "generate" if progress else "",
-            None if prefix_codes is None else prefix_codes.to(self.device).expand(candidates, -1, -1), self.decoder,
-        )  # fmt: skip
-        waves = self.codec.decode(codes).cpu().numpy()[:, : prefix_frames * self.codec.hop + round(seconds * rate)]
-        scores, picked = np.full(candidates, np.nan), 0
-        if self.clap is not None and prompt:
-            ranking = best_of(list(waves), candidates, partial(self.clap.similarity, [prompt], rate))
+        samples = prefix_frames * self.codec.hop + round(seconds * rate)
+        task = Task(conditions, seeds, frames, samples, sampling, prefix_codes)
+        return task, tuple(beat.bpm for beat in beats)
+
+    def _music(self, prompt: str, task: Task, tempos: tuple[float, ...], start: float, waves: np.ndarray) -> Music:
+        """The candidates `[N, T]` with their scores; `start`: when work on them began, by `time.perf_counter`."""
+        scores, picked = np.full(len(waves), np.nan), 0
+        if self.clap is not None:
+            ranking = best_of(list(waves), len(waves), partial(self.clap.similarity, [prompt], self.codec.rate))
             scores, picked = ranking.scores[0], int(ranking.picked[0])
-        elapsed_s, tempos = time.perf_counter() - start, tuple(beat.bpm for beat in beats)
-        return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, elapsed_s, tempos)
+        new_from_s, elapsed_s = task.prefix_frames / self.codec.frame_rate, time.perf_counter() - start
+        return Music(waves, self.codec.rate, scores, picked, new_from_s, elapsed_s, tempos)
 
     def _heard(self, before: np.ndarray | None) -> Beat:
         """The beat of samples `[T]`, if they have a clear one, as it goes on after them."""

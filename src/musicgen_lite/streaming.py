@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Event
 from typing import Generic, TypeVar
@@ -39,7 +39,7 @@ class Task:
     """What a model is to make: a row of `conditions` and a seed for each candidate.
 
     frames: of each candidate, those of `prefix_codes` `[1, N_q, T]` included, which are the first of all; samples: how many of
-    its decoded audio are kept.
+    its decoded audio are kept; tempos: in BPM, what the model is told for each candidate, if it is told a beat.
     """
 
     conditions: Conditions
@@ -48,6 +48,17 @@ class Task:
     samples: int
     sampling: Sampling
     prefix_codes: Tensor | None = None
+    tempos: tuple[float, ...] = ()
+
+    @staticmethod
+    def cat(tasks: "Sequence[Task]") -> "Task":
+        """The candidates of several tasks of one length, sampling and prefix; ValueError for different lengths."""
+        lengths = {(task.frames, task.samples) for task in tasks}
+        if len(lengths) > 1:
+            raise ValueError(f"tasks of different lengths in frames and samples: {sorted(lengths)}")
+        conditions = Conditions.cat([task.conditions for task in tasks])
+        seeds = tuple(seed for task in tasks for seed in task.seeds)
+        return replace(tasks[0], conditions=conditions, seeds=seeds)
 
     @property
     def prefix_frames(self) -> int:

@@ -5,8 +5,8 @@ generator.generate("A fast techno beat with a synth lead.", seconds=5).write("te
 """
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,26 +22,22 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
     best_of,
-    check_tempo,
     choose_beats,
-    generate_long,
     prepare,
     takes_beat,
     with_beats,
 )
 from musicgen_lite.io import audio
 from musicgen_lite.io.beats import NO_BEAT, Beat
+from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.models import Conditions, LanguageModel
 from musicgen_lite.pretrained import shipped
-from musicgen_lite.pretrained.shipped import check_parts
+from musicgen_lite.request import MAX_CANDIDATES, MAX_SECONDS, Request, check_candidates
 from musicgen_lite.rhythm import goes_on
+from musicgen_lite.streaming import Stream, Task
 from musicgen_lite.text import TextEncoder
 
-MAX_SECONDS = 300.0
-MAX_CHARACTERS = 1000
-MAX_CANDIDATES = 64
 MIN_PROMPT_S = 1.0  # of an audio prompt
-ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -111,21 +107,17 @@ def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[L
         names.get("codec", "embedded"), num_codebooks=model.config.num_codebooks, device=device, trusted=trusted
     )
     encoder = text.load(names.get("text", "embedded"), device=device, trusted=trusted)
-    check_parts(path, model.config, coder.fingerprint, encoder.fingerprint)
+    shipped.check_parts(path, model.config, coder.fingerprint, encoder.fingerprint)
     return model, coder, encoder
 
 
-def check_request(prompt: str, seconds: float, candidates: int, tempo: float | None = None) -> None:
-    """Raise UserError naming what no model can generate; before one is loaded."""
-    if not prompt.strip():
-        raise UserError('prompt: it is empty; say what to play, such as "A fast techno beat with a synth lead."')
-    if len(prompt) > MAX_CHARACTERS:
-        raise UserError(f"prompt: {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed")
-    if not 0 < seconds <= MAX_SECONDS:
-        raise UserError(f"seconds: found {seconds:g}; above 0 and at most {MAX_SECONDS:g} are allowed")
-    if not 1 <= candidates <= MAX_CANDIDATES:
-        raise UserError(f"candidates: found {candidates}; 1 to {MAX_CANDIDATES} are allowed")
-    check_tempo(tempo)
+@dataclass(frozen=True)
+class _Clips:
+    """The audio that requests are given, encoded: a style's codes `[N_q, P]`, a prefix's `[1, N_q, T]`, and their beat."""
+
+    style: np.ndarray | None
+    prefix: torch.Tensor | None
+    heard: Beat
 
 
 class Generator:
@@ -140,8 +132,14 @@ class Generator:
         weights: str = "float32",
     ) -> None:
         self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
-        self.decoder = prepare(model, weights)
+        self.decoder, self.weights = prepare(model, weights), weights
         self.device = next(model.parameters()).device
+
+    def identity(self) -> dict[str, str]:
+        """What decides the audio besides requests and sampling: digests of the model and of CLAP, and the weights' format."""
+        config = self.model.config.to_dict()  # with the fingerprints of codec and text encoder
+        model = fingerprint(self.model.state_dict(), config)
+        return {"model": model, "clap": self.clap.fingerprint if self.clap else "", "weights": self.weights}
 
     def generate(
         self,
@@ -164,40 +162,104 @@ class Generator:
         arguments give equal audio; candidates differ by their seeds.
         UserError names an argument that is not allowed.
         """
-        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
-        self._check(prompt, seconds, candidates, tempo)
+        request = Request(prompt, seconds, tempo, seed)
+        [music] = self.generate_all(
+            [request], style=style, continued=continued, candidates=candidates, sampling=sampling, progress=progress
+        )
+        return music
+
+    def generate_all(
+        self,
+        requests: Sequence[Request],
+        *,
+        style: str | Path | None = None,
+        continued: str | Path | None = None,
+        candidates: int = 4,
+        sampling: Sampling | None = None,
+        progress: bool = False,
+    ) -> list[Music]:
+        """What `generate` gives for each of several requests, decoded together; ValueError unless all have the same length."""
         start = time.perf_counter()
+        for request in requests:
+            self.check(request, candidates)
+        clips = self._clips(style, continued)
+        tasks = [self._task(request, clips, candidates, sampling) for request in requests]
+        codes = Task.cat(tasks).codes(self.model, self.decoder, label="generate" if progress else "")
+        waves = self.codec.decode(codes).cpu().numpy()[:, : tasks[0].samples]
+        music = [
+            self._music(request, task, 0.0, own)
+            for request, task, own in zip(requests, tasks, np.split(waves, len(tasks)), strict=True)
+        ]
+        each_s = (time.perf_counter() - start) / len(requests)
+        return [replace(one, elapsed_s=each_s) for one in music]
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        seconds: float = 10.0,
+        tempo: float | None = None,
+        style: str | Path | None = None,
+        continued: str | Path | None = None,
+        candidates: int = 1,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Stream[Music]:
+        """What `generate` gives with equal arguments, heard while it is made: iterate for samples `[T]` of candidate 1.
+
+        They are those of `generate` to within 1e-6 on a CPU in float32, as codes are the same and the codec rounds differently. Other
+        candidates are made beside it, and `result` is the Music of all once the last samples were taken.
+
+            for samples in (stream := generator.stream("A fast techno beat.")):
+                play(samples, stream.rate)
+            stream.result.write("techno.wav")
+        """
+        start, request = time.perf_counter(), Request(prompt, seconds, tempo, seed)
+        self.check(request, candidates)
+        task = self._task(request, self._clips(style, continued), candidates, sampling)
+        return Stream(task, self.model, self.decoder, self.codec, partial(self._music, request, task, start))
+
+    def _clips(self, style: str | Path | None, continued: str | Path | None) -> _Clips:
         audio_prompt = None if style is None else self._style(style)
         prefix = None if continued is None else self._read(continued)
-        prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix)
-        texts = text.encode_stored(self.text, [prompt], self.model.config.max_text)
-        audio_prompts = [] if style is None or audio_prompt is None else [self._encode(style, audio_prompt)[0].numpy()]
-        conditions = Conditions.from_arrays(texts, audio_prompts).repeat_interleave(candidates).to(self.device)
-        prefix_frames, rate = 0 if prefix_codes is None else prefix_codes.shape[2], self.codec.rate
-        seeds = [seed * MAX_CANDIDATES + number for number in range(candidates)]
-        heard = self._heard(audio_prompt if prefix is None else prefix)
-        beats = choose_beats(self.model, conditions, [prompt] * candidates, seeds, tempo, [heard] * candidates)
+        prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix).to(self.device)
+        codes = None if style is None or audio_prompt is None else self._encode(style, audio_prompt)[0].numpy()
+        return _Clips(codes, prefix_codes, self._heard(audio_prompt if prefix is None else prefix))
+
+    def _task(self, request: Request, clips: _Clips, candidates: int, sampling: Sampling | None) -> Task:
+        sampling = sampling or Sampling(top_k=min(250, self.model.config.codebook_size), guidance=2.0)
+        texts = text.encode_stored(self.text, [request.prompt], self.model.config.max_text)
+        conditions = Conditions.from_arrays(texts, [] if clips.style is None else [clips.style])
+        conditions = conditions.repeat_interleave(candidates).to(self.device)
+        seeds = tuple(request.seed * MAX_CANDIDATES + number for number in range(candidates))
+        prompts, heard = [request.prompt] * candidates, [clips.heard] * candidates
+        beats = choose_beats(self.model, conditions, prompts, seeds, request.tempo, heard)
+        prefix_frames = 0 if clips.prefix is None else clips.prefix.shape[2]
         # The model counts from the first frame of what it continues.
         conditions = with_beats(conditions, [beat.later(-prefix_frames / self.codec.frame_rate) for beat in beats])
-        frames = prefix_frames + audio.num_frames(seconds, rate, self.codec.frame_rate)
-        codes = generate_long(
-            self.model, conditions, frames, sampling, seeds, ROWS, "generate" if progress else "",
-            None if prefix_codes is None else prefix_codes.to(self.device).expand(candidates, -1, -1), self.decoder,
-        )  # fmt: skip
-        waves = self.codec.decode(codes).cpu().numpy()[:, : prefix_frames * self.codec.hop + round(seconds * rate)]
-        scores, picked = np.full(candidates, np.nan), 0
-        if self.clap is not None and prompt:
-            ranking = best_of(list(waves), candidates, partial(self.clap.similarity, [prompt], rate))
+        frames = prefix_frames + audio.num_frames(request.seconds, self.codec.rate, self.codec.frame_rate)
+        samples = prefix_frames * self.codec.hop + round(request.seconds * self.codec.rate)
+        return Task(conditions, seeds, frames, samples, sampling, clips.prefix, tuple(beat.bpm for beat in beats))
+
+    def _music(self, request: Request, task: Task, start: float, waves: np.ndarray) -> Music:
+        """The candidates `[N, T]` with their scores; `start`: when work on them began, by `time.perf_counter`."""
+        scores, picked = np.full(len(waves), np.nan), 0
+        if self.clap is not None:
+            similarity = partial(self.clap.similarity, [request.prompt], self.codec.rate)
+            ranking = best_of(list(waves), len(waves), similarity)
             scores, picked = ranking.scores[0], int(ranking.picked[0])
-        elapsed_s, tempos = time.perf_counter() - start, tuple(beat.bpm for beat in beats)
-        return Music(waves, rate, scores, picked, prefix_frames / self.codec.frame_rate, elapsed_s, tempos)
+        new_from_s, elapsed_s = task.prefix_frames / self.codec.frame_rate, time.perf_counter() - start
+        return Music(waves, self.codec.rate, scores, picked, new_from_s, elapsed_s, task.tempos)
 
     def _heard(self, before: np.ndarray | None) -> Beat:
         """The beat of samples `[T]`, if they have a clear one, as it goes on after them."""
         return goes_on(before, self.codec.rate) if before is not None and takes_beat(self.model) else NO_BEAT
 
-    def _check(self, prompt: str, seconds: float, candidates: int, tempo: float | None) -> None:
-        check_request(prompt, seconds, candidates, tempo)
+    def check(self, request: Request, candidates: int = 1) -> None:
+        """Raise UserError naming what this model cannot generate."""
+        request.check()
+        check_candidates(candidates)
+        prompt = request.prompt
         unknown = self.text.unknown_characters(prompt)
         if unknown:
             raise UserError(
@@ -207,8 +269,8 @@ class Generator:
         if tokens > most:
             raise UserError(f"prompt: {tokens} tokens; the model reads at most {most}: make it shorter")
         least = 1 / self.codec.frame_rate
-        if seconds < least:
-            raise UserError(f"seconds: found {seconds:g}; {least:g} to {MAX_SECONDS:g} are allowed")
+        if request.seconds < least:
+            raise UserError(f"seconds: found {request.seconds:g}; {least:g} to {MAX_SECONDS:g} are allowed")
 
     def _read(self, path: str | Path, end_s: float | None = None) -> np.ndarray:
         """Mono samples `[T]` of a file at the codec's rate."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, pull, push, ui
+from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, pull, push, ui, web
 from musicgen_lite.cli.shared.errors import PlainErrors
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def main(
 
 app.command("generate")(generate.generate)
 app.command("compare")(compare.compare)
+app.command("app")(web.web)
 app.command("ui")(ui.ui)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)

@@ -2,18 +2,40 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from musicgen_lite.cli.shared import outputs
 from musicgen_lite.errors import UserError
+from musicgen_lite.request import Request, check_candidates
+
+if TYPE_CHECKING:  # pandas takes a second to load
+    from musicgen_lite.batch import Row
 
 MODEL = "shipped"
+CANDIDATES = 4
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to play, in English.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .wav or .flac file.")] = Path("out.wav"),
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to play, in English.", show_default=False, metavar="PROMPT")
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .wav or .flac file; - writes WAV to standard output while it is made, for a player.",
+        ),
+    ] = Path("out.wav"),
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many prompts instead of one: a .txt with one a line, or a .csv with a column prompt and, if wanted, id, "
+            "seconds, seed and tempo. The output is a folder with an index; a run that was killed goes on."
+        ),
+    ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="A clip whose first seconds set the style (model B); any rate and channels.")
     ] = None,
@@ -27,7 +49,10 @@ def generate(
     guidance_audio: Annotated[
         float | None, typer.Option(help="A scale of its own for the clip of --audio; without it both share one.")
     ] = None,
-    candidates: Annotated[int, typer.Option(help="How many to make; CLAP picks the best.")] = 4,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="How many to make; CLAP picks the best. By default 4, with -o - 1.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal music.")] = 0,
     temperature: Annotated[float, typer.Option(help="Below 1 is safer, above is wilder.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Draw among the k likeliest codes; 1 is greedy.")] = 250,
@@ -48,38 +73,49 @@ def generate(
         typer.Option(help="The sha256 of a pickled codec, text encoder or CLAP that may be loaded. May be repeated."),
     ] = None,
 ) -> None:
-    """Generate music for a prompt and write it to a file."""
-    _check(output, (audio, continued), seed, threads, top_k)
+    """Generate music for a prompt, or for each of a file, and write it to a file, a player or a folder."""
+    outputs.check_output(output, prompts is not None, candidates, (audio, continued))
+    request = Request(prompt or "", seconds, tempo, seed)
+    rows = _rows(prompt, prompts, request)
+    number = candidates if candidates is not None else (1 if output == outputs.STDOUT else CANDIDATES)
+    _check(number, threads, top_k)
     # Heavy imports after the cheap checks: a mistyped option is answered at once.
     import torch
 
     from musicgen_lite.generation import Sampling
-    from musicgen_lite.generator import check_request, load
+    from musicgen_lite.generator import load
 
-    check_request(prompt, seconds, candidates, tempo)
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if audio and model == MODEL:
         model = f"{MODEL}-b"
-    generator = load(model, weights=weights, trusted_pickles=trusted_pickles or [])
-    music = generator.generate(
-        prompt, seconds=seconds, tempo=tempo, style=audio, continued=continued, candidates=candidates, seed=seed,
-        sampling=sampling, progress=True,
-    )  # fmt: skip
-    music.write(output)
-    for number, score in enumerate(music.scores):
-        told = f", {music.tempos[number]:.0f} BPM" if music.tempos else ""
-        print(f"candidate {number}: CLAP {score:.3f}{told}{'  picked' if number == music.picked else ''}")
-    print(f"{output}: {len(music.samples) / music.rate:.1f} s, {music.real_time_factor:.2f}x real time")
+    heard = output == outputs.STDOUT
+    generator = load(model, "" if heard else "embedded", weights=weights, trusted_pickles=trusted_pickles or [])
+    given: dict[str, Any] = {"style": audio, "continued": continued, "sampling": sampling}
+    if prompts is not None:
+        outputs.to_folder(generator, rows, prompts, output, number, given)
+    elif heard:
+        outputs.to_stdout(generator.stream(**vars(request), **given))
+    else:
+        outputs.to_file(generator.generate(**vars(request), **given, candidates=number, progress=True), output)
 
 
-def _check(output: Path, read: tuple[Path | None, ...], seed: int, threads: int, top_k: int) -> None:
-    from musicgen_lite.io import audio, files
+def _rows(prompt: str | None, prompts: Path | None, defaults: "Request") -> "list[Row]":
+    """The rows of a file of prompts; none for a single prompt, which is checked."""
+    if prompts is None:
+        if prompt is None:
+            raise UserError("give a prompt, or a file of them with --prompts")
+        defaults.check()
+        return []
+    if prompt is not None:
+        raise UserError(f"--prompts: the file has the prompts; leave out {prompt!r}")
+    from musicgen_lite.batch import read_prompts
 
-    files.check_place(output, *read)  # first, so that a folder is named as one
-    audio.check_place(output, *read)
-    if not 0 <= seed < 2**48:
-        raise UserError(f"seed: found {seed}; 0 to 2**48 - 1 are allowed")
+    return read_prompts(prompts, defaults)
+
+
+def _check(candidates: int, threads: int, top_k: int) -> None:
+    check_candidates(candidates)
     if threads < 0:
         raise UserError(f"threads: found {threads}; 0 (all cores) or more are allowed")
     if top_k < 1:

@@ -5,6 +5,7 @@ Only this package knows MLflow. Importing it is light; MLflow itself (4 s) is lo
 - `begin` opens the run before a training, and gives the record that stays beside the model (`run.json`).
 - `find` looks up, in milliseconds, the complete run of a result.
 - `close` logs a result: to its training's run, or to a new one that repeats the training's parameters and curves.
+- `finished` lists finished runs.
 - `read` loads finished runs by name or id, with their tables and sounds; `model_file` gives the model of one.
 - `ui` opens MLflow at the comparison of all runs.
 - `leftovers` finds artifacts that no run needs; `discard` removes them.
@@ -12,13 +13,14 @@ Only this package knows MLflow. Importing it is light; MLflow itself (4 s) is lo
 
 from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.provenance import commit
-from musicgen_lite.tracking.results import Result, model_file, read
+from musicgen_lite.tracking.results import Listed, Result, finished, model_file, read
 from musicgen_lite.tracking.runs import RunRef, close, find
 from musicgen_lite.tracking.training import Run, begin, is_first_process, warn
 from musicgen_lite.tracking.ui import ui
 
 __all__ = [
     "Leftovers",
+    "Listed",
     "Result",
     "Run",
     "RunRef",
@@ -27,6 +29,7 @@ __all__ = [
     "commit",
     "discard",
     "find",
+    "finished",
     "is_first_process",
     "leftovers",
     "model_file",

@@ -35,6 +35,7 @@ SOUNDS = "sounds.parquet"
 DRAWS = "draws.parquet"
 MODEL = "model/model.safetensors"
 FETCHED = "cache/runs"  # models of runs on a server, kept below the root
+NO_RUN = "no finished run yet: `dvc repro` logs the first"
 LISTED = 8  # runs that a message lists
 
 
@@ -69,6 +70,35 @@ def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ())
     place = _existing(tracking, root, "give the server of tracking.uri with --tracking")
     with _reading(place) as connection:
         return [_load(connection, run) for run in choose(_finished(connection), wanted)]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A finished run in a list: without its tables and sounds."""
+
+    run_id: str
+    name: str
+    model: str
+    started: datetime
+    metrics: dict[str, float]
+
+
+def finished(tracking: TrackingParams, root: str | Path) -> list[Listed]:
+    """Every finished run, newest first. Raises what `read` raises, and UserError where there is none."""
+    with _reading(_existing(tracking, root, "give the server of tracking.uri with --tracking")) as connection:
+        runs = _finished(connection)
+    if not runs:
+        raise UserError(NO_RUN)
+    return [
+        Listed(
+            run.info.run_id,
+            run.info.run_name,
+            run.data.params.get("model.type", "?"),
+            _started(run),
+            dict(run.data.metrics),
+        )
+        for run in runs
+    ]
 
 
 def model_file(tracking: TrackingParams, root: str | Path, wanted: str) -> Path:
@@ -132,7 +162,7 @@ def _finished(connection: Connection) -> "list[MlflowRun]":
 def choose(runs: "Sequence[MlflowRun]", wanted: Sequence[str]) -> "list[MlflowRun]":
     """The runs that `wanted` names among `runs`, which are given newest first; see `read`."""
     if not runs:
-        raise UserError("no finished run yet: `dvc repro` logs the first")
+        raise UserError(NO_RUN)
     if not wanted:
         newest = list({run.data.params.get("model.type"): run for run in reversed(runs)}.values())
         newest = newest if len(newest) > 1 else list(runs[:2])

@@ -1,0 +1,99 @@
+"""Compare: two models, or two settings of one, heard blind; the votes are saved for `musicgen-lite compare --votes`."""
+
+import random
+import uuid
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite.app import blind
+from musicgen_lite.app.form import Form
+from musicgen_lite.app.page import CORE, Context, gr, model_choice, session_of, told
+from musicgen_lite.errors import UserError
+from musicgen_lite.generator import Music
+from musicgen_lite.io import audio
+from musicgen_lite.report.votes import COLUMNS, Vote
+
+CHOICES = ("The first", "The second", "Neither")
+
+
+def build(context: Context) -> list["gr.Dropdown"]:
+    """The tab; gives its choices of models, to which other tabs add."""
+    gr.Markdown(
+        "Both are made from one prompt and one seed, at one loudness, in an order that you are not told before you vote."
+    )
+    prompt = gr.Textbox(label="Prompt", placeholder="A relaxing piano melody with rain sounds.", max_length=1000)
+    with gr.Row():
+        seconds = gr.Number(5, label="Seconds", min_width=90)
+        seed = gr.Number(0, label="Seed", min_width=90)
+    models, guidances = [], []
+    for name, value in (("A", 2.0), ("B", 3.0)):
+        with gr.Row():
+            models.append(model_choice(context, f"Model {name}", min_width=160))
+            guidances.append(gr.Number(value, label=f"Guidance {name}", min_width=90))
+    go = gr.Button("Make both", variant="primary")
+    status = gr.Markdown("")
+    with gr.Row():
+        sounds = [gr.Audio(label=label, interactive=False, buttons=[]) for label in ("First", "Second")]
+    with gr.Row():
+        buttons = [gr.Button(choice, interactive=False) for choice in CHOICES]
+    trial, votes = gr.State(None), gr.State([])
+    table = gr.Dataframe(headers=list(COLUMNS), label="Your votes", interactive=False, wrap=True)
+    file = gr.DownloadButton("Download votes.csv", visible=False)
+
+    def make(request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        with told():
+            return _make(context, session_of(request), *values)
+
+    def preferred(found: blind.Trial | None, given: list[Vote], choice: str) -> tuple[Any, ...]:
+        with told():
+            return _vote(context, found, given, choice)
+
+    given = [prompt, seconds, seed, models[0], guidances[0], models[1], guidances[1]]
+    go.click(
+        make, given, [*sounds, trial, status, *buttons], concurrency_limit=1, concurrency_id=CORE, api_name="compare"
+    )
+    for button in buttons:
+        button.click(preferred, [trial, votes, button], [trial, votes, status, table, file, *buttons], api_name=False)
+    return models
+
+
+def _make(context: Context, session: str, prompt: str, seconds: float, seed: float, *sides: Any) -> tuple[Any, ...]:
+    forms = [Form(model, prompt, seconds, guidance, seed=seed) for model, guidance in (sides[:2], sides[2:])]
+    for form in forms:
+        form.request()
+    settings = tuple(blind.Setting(form.model, float(form.guidance or 0)) for form in forms)
+    trial, turned = blind.begin(prompt, int(seed), (settings[0], settings[1]), random.Random())
+    music = [_whole(context, form, session) for form in forms]
+    found = [one for one in (music[::-1] if turned else music) if one is not None]
+    if len(found) < 2:
+        return None, None, None, "Stopped.", *_enabled(False)
+    folder = context.folder / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    rates = [one.rate for one in found]
+    paths = []
+    for number, samples in enumerate(blind.levelled([one.samples for one in found], rates)):
+        paths.append(str(folder / f"sound-{number + 1}.wav"))
+        audio.write(paths[-1], samples, rates[number])
+    return *paths, trial, "Which one do you prefer?", *_enabled(True)
+
+
+def _whole(context: Context, form: Form, session: str) -> Music | None:
+    """A whole piece; None where the session was stopped."""
+    return [step.music for step in context.studio.make(form, session)][-1]
+
+
+def _vote(context: Context, trial: blind.Trial | None, votes: list[Vote], choice: str) -> tuple[Any, ...]:
+    if trial is None:
+        raise UserError("there is nothing to vote on; make both first")
+    chosen = dict(zip(CHOICES, (trial.first, trial.second, ""), strict=True))[choice]
+    votes = blind.vote(votes, trial, chosen)
+    path: Path = context.folder / uuid.uuid4().hex / "votes.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(blind.votes_csv(votes), encoding="utf-8")
+    rows = [[getattr(one, name) for name in COLUMNS] for one in votes]
+    said = f"First: {trial.first}. Second: {trial.second}."
+    return None, votes, said, rows, gr.update(value=str(path), visible=True), *_enabled(False)
+
+
+def _enabled(yes: bool) -> list[Any]:
+    return [gr.update(interactive=yes) for _ in CHOICES]

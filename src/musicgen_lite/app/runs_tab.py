@@ -1,0 +1,96 @@
+"""Runs: finished MLflow runs with their headline metrics and sounds, and their models for the other tabs."""
+
+import uuid
+from typing import Any
+
+from musicgen_lite import tracking
+from musicgen_lite.app.page import Context, gr, told
+from musicgen_lite.errors import UserError
+from musicgen_lite.scoring.metrics import BY_KEY
+
+HEADLINE = [metric.key for metric in BY_KEY.values() if metric.headline]
+PLAYED = ("generated", "prompted")
+MOST = 12  # sounds of a run that are shown
+
+
+def build(context: Context, models: list["gr.Dropdown"]) -> None:
+    """The tab; `models` are the choices that a run's model is added to."""
+    note = gr.Markdown("Read the finished runs of this repository's MLflow.")
+    refresh = gr.Button("Show the runs")
+    table = gr.Dataframe(headers=["run", "id", "model", "started", *HEADLINE], label="Finished runs", interactive=False)
+    run = gr.Dropdown([], label="Run", visible=False)
+    with gr.Row():
+        use = gr.Button("Use this model", visible=False)
+        hear = gr.Button("Hear its sounds", visible=False)
+    heard = gr.State([])
+
+    def show() -> tuple[Any, ...]:
+        try:
+            found = tracking.finished(context.tracking, context.root)
+        except UserError as error:
+            hidden = [gr.update(visible=False)] * 3
+            return f"No runs to show: {error}", [], *hidden
+        rows = [
+            [
+                one.name,
+                one.run_id[:8],
+                one.model,
+                f"{one.started:%Y-%m-%d %H:%M}",
+                *(_rounded(one.metrics.get(key)) for key in HEADLINE),
+            ]
+            for one in found
+        ]
+        names = [(f"{one.name} ({one.run_id[:8]})", one.run_id) for one in found]
+        shown = gr.update(visible=True)
+        return (
+            f"{len(found)} finished runs.",
+            rows,
+            gr.update(choices=names, value=names[0][1], visible=True),
+            shown,
+            shown,
+        )
+
+    def choose(run_id: str) -> list[Any]:
+        with told():
+            name = f"run {run_id[:8]}"
+            context.shelf.add(name, tracking.model_file(context.tracking, context.root, run_id))
+        gr.Info(f"{name} can be chosen in the other tabs now.")
+        return [
+            gr.update(choices=context.shelf.names, value=name),
+            *(gr.update(choices=context.shelf.names) for _ in models[1:]),
+        ]
+
+    def sounds(run_id: str) -> list[tuple[str, str]]:
+        with told():
+            return _sounds(context, run_id)
+
+    refresh.click(show, None, [note, table, run, use, hear], api_name="runs")
+    use.click(choose, run, models, api_name="use")
+    hear.click(sounds, run, heard, api_name=False)
+
+    @gr.render(inputs=[heard])
+    def players(found: list[tuple[str, str]]) -> None:
+        for label, path in found:
+            gr.Audio(path, label=label, interactive=False)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _sounds(context: Context, run_id: str) -> list[tuple[str, str]]:
+    """Labels and files of the sounds that a run generated, those of the fixed prompts first."""
+    (run,) = tracking.read(context.tracking, context.root, [run_id])
+    if run.sounds is None:
+        raise UserError(
+            f"run {run.name}: written before runs kept their sounds; `dvc repro` on a newer commit keeps them"
+        )
+    table = run.sounds[run.sounds["kind"].isin(PLAYED)].sort_values("fixed", ascending=False, kind="stable")
+    folder = context.folder / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    found = []
+    for number, row in enumerate(table.head(MOST).to_dict("records")):
+        path = folder / f"sound-{number + 1}.{'flac' if row['sound'][:4] == b'fLaC' else 'mp3'}"
+        path.write_bytes(row["sound"])
+        found.append((f"{row['caption']} ({row['kind']})", str(path)))
+    return found

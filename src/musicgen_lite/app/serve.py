@@ -1,0 +1,126 @@
+"""The page's server: on this machine alone by default, and asking nothing of the network."""
+
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_lite.errors import UserError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAX_UPLOAD = "100mb"
+# What a browser may load: this server's own files alone.
+POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self' data: blob:; media-src 'self' data: blob:; worker-src 'self' blob:"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the page is served. auth: `user:password`, or empty; waiting: requests that may wait for the core."""
+
+    host: str = LOOPBACK[0]
+    port: int = 7860
+    auth: str = ""
+    root_path: str = ""
+    waiting: int = 16
+    threads: int = 0
+
+    def check(self) -> None:
+        """UserError for what no server can be started with."""
+        if not 0 <= self.port < 2**16:
+            raise UserError(f"port: found {self.port}; 0 (any free one) to 65535 are allowed")
+        if self.auth and not all(self.auth.partition(":")[::2]):
+            raise UserError("auth: give a user and a password as user:password")
+        if self.waiting < 1:
+            raise UserError(f"waiting: found {self.waiting}; 1 or more are allowed")
+        if self.threads < 0:
+            raise UserError(f"threads: found {self.threads}; 0 (all cores) or more are allowed")
+
+
+def serve(models: Sequence[str], options: Options, tracking: Any, root: Path, trusted: Sequence[str] = ()) -> None:
+    """Show the page until Ctrl-C. UserError where the port is in use, or Gradio is not installed."""
+    options.check()
+    with tempfile.TemporaryDirectory(prefix="musicgen-lite-app-") as folder:
+        _quiet(folder)
+        page = start(models, options, tracking, root, Path(folder), trusted)
+        if options.host not in LOOPBACK and not options.auth:
+            print(
+                "Everybody who reaches this address can use the page; --auth user:password asks for a password.",
+                file=sys.stderr,
+            )
+        print(f"MusicGen-Lite: {page.local_url}  (Ctrl-C ends it)", flush=True)
+        try:
+            page.block_thread()
+        finally:
+            page.close(verbose=False)
+
+
+def _quiet(folder: str) -> None:
+    """Gradio reads these as it is imported: no analytics, and files in a folder that is removed in the end."""
+    os.environ.update(
+        GRADIO_TEMP_DIR=folder,
+        GRADIO_ANALYTICS_ENABLED="False",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        GRADIO_ALLOW_FLAGGING="never",
+    )
+
+
+def start(
+    models: Sequence[str], options: Options, tracking: Any, root: Path, folder: Path, trusted: Sequence[str] = ()
+) -> Any:
+    """The started page, a `gradio.Blocks` that serves from threads of its own."""
+    from musicgen_lite.app.models import Shelf
+    from musicgen_lite.app.page import CSS, Context, build, gr
+    from musicgen_lite.app.studio import Studio
+
+    shelf = Shelf(models, root, trusted)
+    studio = Studio(shelf, options.threads or os.cpu_count() or 1)
+    threading.Thread(target=shelf.warm, name="warm", daemon=True).start()
+    page = build(Context(shelf, studio, tracking, root, folder))
+    page.queue(max_size=options.waiting, default_concurrency_limit=4, api_open=False)
+    sans, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    try:
+        page.launch(
+            server_name=options.host, server_port=options.port or _free_port(options.host), root_path=options.root_path or None,
+            auth=(options.auth.partition(":")[0], options.auth.partition(":")[2]) if options.auth else None,
+            prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False, max_file_size=MAX_UPLOAD, inbrowser=False,
+            allowed_paths=[str(folder)], css=CSS, theme=gr.themes.Base(font=sans, font_mono=mono), enable_monitoring=False,
+            app_kwargs={"middleware": [_policy()]}, pwa=False, mcp_server=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(
+            f"port {options.port} of {options.host}: no server can be started there ({error}); name another with --port"
+        ) from error
+    return page
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _policy() -> Any:
+    """What adds `POLICY` to each answer."""
+    from starlette.middleware import Middleware
+
+    class Policy:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def sent(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+                await send(message)
+
+            await self.app(scope, receive, sent if scope["type"] == "http" else send)
+
+    return Middleware(Policy)

@@ -25,6 +25,7 @@ def ship(models: Path = MODELS, root: Path = shipped.ROOT) -> list[str]:
     for model in language_models:
         with atomic_path(root / shipped.MODELS / model.name) as part:
             shutil.copyfile(model, part)
+            part.chmod(0o644)  # whoever may read the repository may read these
     write_manifest(root)
     return [*names, *(model.stem for model in language_models)]
 

@@ -85,7 +85,7 @@ def test_the_parts_are_what_generate_gives(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_other_candidates_are_made_beside_the_first(generators: dict[str, Generator], threads: int) -> None:
+def test_the_other_candidates_are_made_after_the_first(generators: dict[str, Generator], threads: int) -> None:
     torch.set_num_threads(threads)
     whole = generators["a"].generate(PROMPT, seconds=1.5, candidates=4)
     stream = generators["a"].stream(PROMPT, seconds=1.5, candidates=4)

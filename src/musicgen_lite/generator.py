@@ -208,7 +208,7 @@ class Generator:
         """What `generate` gives with equal arguments, heard while it is made: iterate for samples `[T]` of candidate 1.
 
         They are those of `generate` to within 1e-6 on a CPU in float32, as codes are the same and the codec rounds differently. Other
-        candidates are made beside it, and `result` is the Music of all once the last samples were taken.
+        candidates are made after it, and `result` is the Music of all once the last samples were taken.
 
             for samples in (stream := generator.stream("A fast techno beat.")):
                 play(samples, stream.rate)

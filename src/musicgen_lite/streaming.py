@@ -1,6 +1,6 @@
 """Music that is heard while it is made: codes are taken from the decoding loop as they are drawn, and decoded in parts.
 
-The first candidate streams. Its codes come frame by frame from a thread, and a part of them becomes audio once the codec's context
+The first candidate streams, and the others are made after it. Its codes come frame by frame from a thread, and a part of them becomes audio once the codec's context
 behind it is there too. Each part is decoded with everything before it, since the codec's recurrent layer sees the whole: what is
 yielded differs from the whole decoded at once by rounding alone, so that nothing clicks where two parts meet. Parts grow with
 what is already there, which bounds the work to a few times that of decoding once.
@@ -152,13 +152,12 @@ class Stream(Generic[Result]):
     def __iter__(self) -> Iterator[np.ndarray]:
         arriving: Codes = SimpleQueue()
         decoder, threads = Cancellable(self._decoder, self._cancelled), torch.get_num_threads()
-        parallel = threads > 1 and self._task.conditions.text.device.type == "cpu"
-        # With a single worker the other candidates wait for the first.
-        with ThreadPoolExecutor(2 if parallel else 1, "stream") as pool:
+        # With a single worker the other candidates wait for the first, which has all threads to itself.
+        with ThreadPoolExecutor(1, "stream") as pool:
             try:
-                first = pool.submit(self._codes, Tap(decoder, arriving.put), slice(0, 1), 1)
+                first = pool.submit(self._codes, Tap(decoder, arriving.put), slice(0, 1), threads)
                 first.add_done_callback(lambda _: arriving.put(None))
-                others = pool.submit(self._codes, decoder, slice(1, None), threads - 1 if parallel else threads)
+                others = pool.submit(self._codes, decoder, slice(1, None), threads)
                 parts = []
                 for part in self._decoded(arriving):
                     parts.append(part)
@@ -170,7 +169,7 @@ class Stream(Generic[Result]):
                 self.close()
 
     def _codes(self, decoder: Decoder, items: slice, threads: int) -> Tensor | None:
-        """Codes of some candidates, from a thread of its own, which has a number of torch's threads of its own."""
+        """Codes of some candidates, from a thread of its own, whose number of torch's threads has to be set."""
         torch.set_num_threads(threads)
         return self._task.codes(self._model, decoder, items) if self._task.seeds[items] else None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.generator import SHIPPED, Generator, load
+from musicgen_lite.generator import Generator, load
 from musicgen_lite.pretrained import shipped
 
 TRAINED = "data/model/model.safetensors"
@@ -67,4 +67,6 @@ class Shelf:
 
 def shipped_names() -> list[str]:
     """The shipped models that are there; a damaged one is offered, so that choosing it says what is wrong."""
-    return [name for name, kind in SHIPPED.items() if (shipped.ROOT / shipped.MODELS / f"{kind}.safetensors").is_file()]
+    folder = shipped.ROOT / shipped.MODELS
+    kinds = {kind: name for name, kind in shipped.NAMES.items()}  # of two names the last, which names the type
+    return [name for kind, name in kinds.items() if (folder / f"{kind}.safetensors").is_file()]

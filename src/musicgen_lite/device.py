@@ -1,8 +1,17 @@
-"""Which device torch computes on: one rule for every parameter and argument that names a device."""
+"""Which device torch computes on, and what it can hold: one rule for every parameter and argument that names either."""
 
 import torch
 
 from musicgen_lite.errors import UserError
+
+WEIGHTS = {"cpu": ("float32", "bfloat16", "int8"), "cuda": ("float32", "bfloat16", "float16")}
+
+
+def check_weights(value: str, device: str, parameter: str) -> None:
+    """UserError for a format in which a device does not hold weights while it generates; device: as `choose_device` gives."""
+    allowed = WEIGHTS[device.partition(":")[0]]
+    if value not in allowed:
+        raise UserError(f"{parameter}: found {value!r}; on {device} {', '.join(allowed)} are allowed")
 
 
 def choose_device(value: str, parameter: str) -> str:

@@ -285,7 +285,7 @@ class SampleParams(Section):
     top_k: int = Field(ge=0, le=65536)
     top_p: float = Fraction
     batch_size: int = BatchSize
-    weights: Literal["float32", "bfloat16", "int8"]
+    weights: Literal["float32", "bfloat16", "float16", "int8"]
     fixed_prompts: tuple[NonEmpty, ...] = Field(strict=False, max_length=1000)
 
 

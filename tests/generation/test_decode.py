@@ -6,7 +6,7 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate, prepare
-from musicgen_lite.generation.sampling import Uniforms, draw
+from musicgen_lite.generation.sampling import draw, uniforms
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny
 
@@ -25,7 +25,7 @@ def without_cache(
 ) -> Tensor:
     """The same codes the slow way: the whole sequence through the model again for each step."""
     layout = model.pattern.layout(frames, model.config.num_codebooks)
-    uniforms = Uniforms(seeds, layout.cells, torch.device("cpu"))
+    drawn_numbers = uniforms(seeds, layout.steps, layout.cells)
     slot = torch.arange(model.config.num_codebooks) % layout.cells
     codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
     prefix_frames = 0 if prefix_codes is None else prefix_codes.shape[2]
@@ -43,7 +43,7 @@ def without_cache(
                 logits = uncond + sampling.guidance * (logits - uncond)
             else:
                 logits = uncond + sampling.guidance * (text - uncond) + sampling.guidance_audio * (logits - text)
-        numbers = uniforms[drawn]
+        numbers = drawn_numbers[drawn]
         drawn += 1
         for q, t in cells:
             codes[:, q, t] = draw(logits[:, q, t], numbers[:, slot[q]], sampling)
@@ -169,7 +169,7 @@ def test_what_a_model_cannot_do_is_said() -> None:
         generate(model, given, 13, Sampling(), [0, 1])
     with pytest.raises(UserError, match="top_k: found 17; at most 16"):
         generate(model, given, 4, Sampling(top_k=17), [0, 1])
-    with pytest.raises(UserError, match="weights: found 'int4'; allowed: float32, bfloat16, int8"):
+    with pytest.raises(UserError, match="weights: found 'int4'; on cpu float32, bfloat16, int8 are allowed"):
         prepare(model, "int4")
     with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
         generate(model, given, 4, Sampling(), [0])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate, prepare
+from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.sampling import draw, uniforms
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny

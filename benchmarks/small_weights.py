@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_lite import models
-from musicgen_lite.generation.cpu import WEIGHTS, pack
+from musicgen_lite.device import WEIGHTS
+from musicgen_lite.generation.cpu import pack
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.dataset import TokenDataset
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=Path("data/text"))
     given = parser.parse_args()
     corpus = Corpus(given.tokens, given.text)
-    for stored in WEIGHTS:
+    for stored in WEIGHTS["cpu"]:
         model, _ = models.load(given.model)
         round_model(model, stored)
         prompted = 0.0 if model.config.type == "b" else None

@@ -1,6 +1,7 @@
 """Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
 from musicgen_lite import text, tracking
+from musicgen_lite.device import check_weights, choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits, locate
 from musicgen_lite.io.audio import num_frames
@@ -8,7 +9,7 @@ from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
-from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run, set_up_torch
+from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run
 
 
 def source(data: DataParams) -> dict[str, str]:
@@ -97,8 +98,7 @@ def warn_of_unknown_characters(params: Params) -> None:
 
 
 def main(params: Params) -> None:
-    if params.compute.device == "cuda":
-        set_up_torch(params.compute)  # raises where there is no GPU
+    check_weights(params.sample.weights, choose_device(params.compute.device, "compute.device"), "sample.weights")
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -17,7 +17,7 @@ from musicgen_lite import codec, models, published, text
 from musicgen_lite.clap import Clap
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
-from musicgen_lite.device import choose_device
+from musicgen_lite.device import check_weights, choose_device
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
@@ -83,11 +83,12 @@ def load(
 
     path: `shipped-a`, `shipped-b`, or `shipped` for the better of the two; a file that the train stage wrote; or a MusicGen,
     the directory or the name of the hub of a published one.
-    clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format on a CPU,
-    float32, bfloat16 or int8: smaller is faster, and rounds. trusted_pickles: as the parameter of that name. UserError for
-    a file that is no whole model of this project, or whose codec or encoder is not the one found under its name.
+    clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format,
+    float32, bfloat16, on a CPU int8, on a GPU float16: smaller is faster, and rounds. trusted_pickles: as the parameter of
+    that name. UserError for a file that is no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     device = choose_device(device, "device")
+    check_weights(weights, device, "weights")
     if path in shipped.NAMES:
         path = shipped.model_file(shipped.NAMES[str(path)])
     if Path(path).is_file() or Path(path).suffix == ".safetensors":

@@ -241,6 +241,8 @@ class TrainParams(Section):
     keep_best: int = Field(ge=1, le=1000)
     patience: int = Field(ge=0, le=10_000)
     preview_every: int = Field(ge=0, le=10_000)
+    compile: bool
+    gradient_checkpointing: bool
     devices: int = Machines
     num_nodes: int = Machines
     strategy: Strategy
@@ -285,7 +287,7 @@ class SampleParams(Section):
     top_k: int = Field(ge=0, le=65536)
     top_p: float = Fraction
     batch_size: int = BatchSize
-    weights: Literal["float32", "bfloat16", "int8"]
+    weights: Literal["float32", "bfloat16", "float16", "int8"]
     fixed_prompts: tuple[NonEmpty, ...] = Field(strict=False, max_length=1000)
 
 

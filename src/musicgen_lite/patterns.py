@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,7 @@ class Layout:
     steps: int
     cells: int
     step: Tensor  # [N_q, T]: the step of each cell
+    host_step: np.ndarray  # the same on the host: who asks for it need not wait for a GPU
     codebook: Tensor  # [S, C]: the codebook of each slot
     position: Tensor  # [S]: index of the frame in which the step falls
     source: Tensor  # [S, C]: index into the clip's flattened cells, q * T + t; N_q * T where the slot is empty
@@ -92,11 +94,11 @@ class Layout:
     @cached_property
     def cells_of(self) -> list[list[tuple[int, int, int]]]:
         """For each step the slot, codebook and frame of each of its cells; empty slots have none."""
-        count, frames = self.step.shape
-        return [
-            [(slot, *divmod(source, frames)) for slot, source in enumerate(slots) if source < count * frames]
-            for slots in self.source.tolist()
-        ]
+        found: list[list[tuple[int, int, int]]] = [[] for _ in range(self.steps)]
+        for codebook, steps in enumerate(self.host_step.tolist()):
+            for frame, step in enumerate(steps):
+                found[step].append((codebook % self.cells, codebook, frame))
+        return found
 
 
 @lru_cache(maxsize=64)
@@ -109,13 +111,15 @@ def _layout(pattern: Pattern, frames: int, num_codebooks: int, device: torch.dev
 
 def _make_layout(pattern: Pattern, frames: int, num_codebooks: int, device: torch.device) -> Layout:
     stride = pattern.stride(num_codebooks)
-    offset = torch.tensor([pattern.offset(q) for q in range(num_codebooks)])
-    step = stride * torch.arange(frames) + offset[:, None]
-    steps = int(step.max()) + 1
+    offset = np.array([pattern.offset(q) for q in range(num_codebooks)])
+    host_step = stride * np.arange(frames) + offset[:, None]
+    steps = int(host_step.max()) + 1
+    step = torch.tensor(host_step)
     cells = 1 if pattern.flattened(num_codebooks) else num_codebooks
     slot = (torch.arange(num_codebooks) % cells)[:, None].expand_as(step)
     source = torch.full((steps, cells), num_codebooks * frames)
     source[step, slot] = torch.arange(num_codebooks * frames).view(num_codebooks, frames)
     codebook = source // frames if cells == 1 else torch.arange(num_codebooks).expand(steps, num_codebooks)
     position = torch.arange(steps) // stride
-    return Layout(steps, cells, *(x.contiguous().to(device) for x in (step, codebook, position, source)))
+    step, codebook, position, source = (x.contiguous().to(device) for x in (step, codebook, position, source))
+    return Layout(steps, cells, step, host_step, codebook, position, source)

@@ -1,4 +1,6 @@
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +8,8 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate, prepare
-from musicgen_lite.generation.sampling import Uniforms, draw
+from musicgen_lite.generation.cpu import CpuDecoder
+from musicgen_lite.generation.sampling import draw, uniforms
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny
 
@@ -25,7 +28,7 @@ def without_cache(
 ) -> Tensor:
     """The same codes the slow way: the whole sequence through the model again for each step."""
     layout = model.pattern.layout(frames, model.config.num_codebooks)
-    uniforms = Uniforms(seeds, layout.cells, torch.device("cpu"))
+    drawn_numbers = uniforms(seeds, layout.steps, layout.cells)
     slot = torch.arange(model.config.num_codebooks) % layout.cells
     codes = torch.zeros(len(seeds), model.config.num_codebooks, frames, dtype=torch.int64)
     prefix_frames = 0 if prefix_codes is None else prefix_codes.shape[2]
@@ -43,7 +46,7 @@ def without_cache(
                 logits = uncond + sampling.guidance * (logits - uncond)
             else:
                 logits = uncond + sampling.guidance * (text - uncond) + sampling.guidance_audio * (logits - text)
-        numbers = uniforms[drawn]
+        numbers = drawn_numbers[drawn]
         drawn += 1
         for q, t in cells:
             codes[:, q, t] = draw(logits[:, q, t], numbers[:, slot[q]], sampling)
@@ -169,9 +172,25 @@ def test_what_a_model_cannot_do_is_said() -> None:
         generate(model, given, 13, Sampling(), [0, 1])
     with pytest.raises(UserError, match="top_k: found 17; at most 16"):
         generate(model, given, 4, Sampling(top_k=17), [0, 1])
-    with pytest.raises(UserError, match="weights: found 'int4'; allowed: float32, bfloat16, int8"):
+    with pytest.raises(UserError, match="weights: found 'int4'; on cpu float32, bfloat16, int8 are allowed"):
         prepare(model, "int4")
     with pytest.raises(ValueError, match="2 rows of conditions, but 1 seeds"):
         generate(model, given, 4, Sampling(), [0])
     with pytest.raises(ValueError, match=r"prefix codes \(2, 4, 4\) are no beginning of \[2, 4, 4\]"):
         generate(model, given, 4, Sampling(), [0, 1], prefix_codes=torch.zeros(2, 4, 4, dtype=torch.int64))
+
+
+def test_too_little_memory_names_the_smaller_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the step at which a GPU would run out; what was decoded before it is another batch's."""
+    model = tiny("a", "delay")
+    decoder, steps = CpuDecoder(model, "float32"), itertools.count()
+
+    def full(logits: Tensor, *others: Any) -> Tensor:
+        if next(steps) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits[0].argmax(dim=-1)
+
+    monkeypatch.setattr(decoder, "draw", full)
+    words = r"^rows \(in a run sample.batch_size\): 4 at a time, which do not fit .*; set it to 2 or less, or generate a shor"
+    with pytest.raises(UserError, match=words):
+        generate(model, conditions(8, "a"), 12, Sampling(), range(8), rows=4, decoder=decoder)

@@ -201,3 +201,11 @@ def test_a_shipped_model_is_found_by_its_type_and_a_damaged_one_refused(
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match=r"train\.init 'shipped': .*models/a\.safetensors: damaged: sha256 is"):
         check.main(starting_from("shipped"))
+
+
+def test_weights_that_the_device_does_not_hold_stop_before_anything_runs(place: Path) -> None:
+    params = parameters()
+    sample = params.sample.model_copy(update={"weights": "float16"})
+    compute = params.compute.model_copy(update={"device": "cpu"})
+    with pytest.raises(UserError, match=r"sample.weights: found 'float16'; on cpu float32, bfloat16, int8"):
+        check.main(params.model_copy(update={"sample": sample, "compute": compute}))

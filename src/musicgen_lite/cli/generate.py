@@ -65,7 +65,10 @@ def generate(
         ),
     ] = MODEL,
     weights: Annotated[
-        str, typer.Option(help="How a CPU holds the weights: float32, bfloat16 or int8; smaller is faster, and rounds.")
+        str,
+        typer.Option(
+            help="How the weights are held: float32, bfloat16, on a CPU int8, on a GPU float16; smaller is faster, and rounds."
+        ),
     ] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
     trusted_pickles: Annotated[

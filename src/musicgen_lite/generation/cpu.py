@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -10,12 +11,11 @@ from torch import Tensor, nn
 
 from musicgen_lite.generation import kernels
 from musicgen_lite.generation.kernels import layers
+from musicgen_lite.generation.prefill import prefill
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
 from musicgen_lite.models.core.pointer import TINY, PointerHead
 from musicgen_lite.models.core.transformer import Block, CrossBlock
-
-WEIGHTS = ("float32", "bfloat16", "int8")
 
 Linear = tuple[np.ndarray, np.ndarray]  # weight [N, K] as stored, scale [N]
 Norm = tuple[np.ndarray, np.ndarray]  # weight [d], bias [d]
@@ -52,7 +52,7 @@ class Steps:
 
 
 class CpuDecoder:
-    """A model's steps with packed weights, on the float32 states that `LanguageModel.start` makes.
+    """A model's steps with packed weights, on the float32 states that `start` makes.
 
     A step runs on as many threads as torch has where its state takes its first one.
     """
@@ -63,6 +63,7 @@ class CpuDecoder:
                 f"a model in {model.head.dtype}; on a CPU it must be float32; `weights` sets the format that it is packed into"
             )
         self.config = model.config
+        self.start = partial(prefill, model)
         self.layers = [_layer(block, stored) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)
         self.table = model.code_embedding.weight.detach().numpy()

@@ -7,21 +7,22 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from musicgen_lite.device import check_weights, fitting
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation.cpu import WEIGHTS, CpuDecoder
-from musicgen_lite.generation.sampling import Sampling, Uniforms, draw
+from musicgen_lite.generation.cpu import CpuDecoder
+from musicgen_lite.generation.sampling import Sampling, uniforms
+from musicgen_lite.generation.static import StaticDecoder
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.patterns import Layout
 
-# With fewer rows than this, torch's matrix products on a CPU take another path, whose sums round differently. Smaller
-# batches are padded to it when a decoding starts, so that an item's codes do not depend on its batch.
-MIN_ROWS = 4
-
 
 class Decoder(Protocol):
     """How the loop runs a model, on one kind of device."""
+
+    def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor) -> DecodingState:
+        """The state after the first steps, whose cells `[B, S', C]` are given; see `LanguageModel.start`."""
 
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
@@ -30,27 +31,15 @@ class Decoder(Protocol):
         """Codes `[B, C]` from logits `[branches, B, C, K]` of which each branch has a scale; see `sampling.draw`."""
 
 
-class TorchDecoder:
-    """The steps in torch, on any device."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        self.logits = model.step
-
-    def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
-        mixed = sum(scale * branch.float() for scale, branch in zip(scales, logits, strict=True))
-        assert isinstance(mixed, Tensor), "there is at least one branch"
-        return draw(mixed, uniforms, sampling)
-
-
 def prepare(model: LanguageModel, weights: str = "float32") -> Decoder:
-    """The decoder for a model on its device; on a CPU with its `weights` packed as float32, bfloat16 or int8.
+    """The decoder for a model on its device, with its `weights` as float32 or bfloat16, on a CPU also int8, on a GPU float16.
 
-    Packing takes seconds for large models: to generate more than once, prepare once and pass the decoder to `generate`.
-    UserError for another format of weights.
+    Packing takes seconds for large models, and so does recording on a GPU: to generate more than once, prepare once and pass
+    the decoder to `generate`. UserError for another format of weights.
     """
-    if weights not in WEIGHTS:
-        raise UserError(f"weights: found {weights!r}; allowed: {', '.join(WEIGHTS)}")
-    return CpuDecoder(model, weights) if model.head.device.type == "cpu" else TorchDecoder(model)
+    device = model.head.device.type
+    check_weights(weights, device, "weights")
+    return CpuDecoder(model, weights) if device == "cpu" else StaticDecoder(model, weights)
 
 
 def generate(
@@ -71,12 +60,13 @@ def generate(
     with float32 weights.
 
     On a CPU a step runs on as many threads as torch has; an item's codes depend neither on the other items nor on the
-    threads. UserError if the model cannot generate that many frames, or `sampling` does not fit it.
+    threads. UserError if the rows do not fit into a GPU's memory, the model cannot generate that many frames, or `sampling`
+    does not fit it.
     """
     _check(model, conditions, frames, sampling, seeds, prefix_codes)
     config = model.config
     decoder = decoder or prepare(model)
-    conditions = conditions.pad_text(config.max_text)  # a fixed length, for the same reason as MIN_ROWS
+    conditions = conditions.pad_text(config.max_text)  # a fixed length, for the same reason as prefill.MIN_ROWS
     device = conditions.text.device
     codes = torch.full((len(seeds), config.num_codebooks, frames), config.codebook_size, device=device)
     prefix_frames = 0 if prefix_codes is None else prefix_codes.shape[2]
@@ -89,9 +79,10 @@ def generate(
     try:
         layout = model.pattern.layout(frames, config.num_codebooks, device)
         total = len(batches) * (layout.steps - _first_step(layout, prefix_frames))
-        steps = chain.from_iterable(jobs)
-        for _ in track(steps, label, total=total, unit="step") if label else steps:
-            pass
+        steps, together = chain.from_iterable(jobs), min(rows, len(seeds))
+        with fitting("rows (in a run sample.batch_size)", together, "generate a shorter clip, or with 16-bit weights"):
+            for _ in track(steps, label, total=total, unit="step") if label else steps:
+                pass
     finally:
         model.train(was_training)
     return codes
@@ -129,7 +120,7 @@ def _check(
 
 def _first_step(layout: Layout, prefix_frames: int) -> int:
     """The first step with a cell after the prefix, the first `prefix_frames` frames."""
-    return int(layout.step[:, prefix_frames:].min())
+    return int(layout.host_step[:, prefix_frames:].min())
 
 
 def _decode(
@@ -146,24 +137,20 @@ def _decode(
     scales, branch_conditions = zip(*sampling.branches(conditions), strict=True)
     # Branch by branch: the item of each row of the batch.
     item_of = torch.arange(items, device=device).repeat(len(branch_conditions))
-    padded = torch.arange(max(len(item_of), MIN_ROWS), device=device).clamp_max(len(item_of) - 1)
     layout = model.pattern.layout(codes.shape[2], model.config.num_codebooks, device)
     sequence = layout.build(codes, special)
     first = _first_step(layout, prefix_frames)
     # The caches are in the weights' own precision, whatever the caller trains in.
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        state = model.start(
-            Conditions.cat(branch_conditions)[padded], codes.shape[2], sequence[item_of[padded], :first]
-        )
-    state = state.first(len(item_of))
+        state = decoder.start(Conditions.cat(branch_conditions), codes.shape[2], sequence[item_of, :first])
     # Not sampled: slots without a cell of the clip, which hold the special id as in training, and cells of the prefix.
     fixed = (layout.source == codes[0].numel()) | (layout.source % codes.shape[2] < prefix_frames)
-    uniforms = Uniforms(seeds, layout.cells, device)
+    numbers = uniforms(seeds, layout.steps - first, layout.cells, device)
     cells = sequence[item_of, first - 1] if first else sequence.new_full((len(item_of), layout.cells), special)
     for step in range(first, layout.steps):
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             logits = decoder.logits(cells, state).unflatten(0, (len(branch_conditions), items))
-            sampled = decoder.draw(logits, scales, uniforms[step - first], sampling)
+            sampled = decoder.draw(logits, scales, numbers[step - first], sampling)
             sequence[:, step] = torch.where(fixed[step], sequence[:, step], sampled)
             cells = sequence[item_of, step]
         yield step

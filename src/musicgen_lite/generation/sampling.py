@@ -11,8 +11,6 @@ from torch import Tensor
 from musicgen_lite.errors import UserError
 from musicgen_lite.models.core.conditions import Conditions
 
-STEPS_PER_DRAW = 16  # random numbers are drawn for that many steps at once
-
 
 def item_seed(*parts: str | int) -> int:
     """The seed of the item that `parts` name; it does not depend on other items."""
@@ -62,19 +60,23 @@ class Sampling:
         return [(weight, given) for weight, given in branches if weight]
 
 
-class Uniforms:
-    """Numbers in [0, 1) for each item from a generator of its own, independent of the other items."""
+def uniforms(seeds: Sequence[int], steps: int, cells: int, device: torch.device | str = "cpu") -> Tensor:
+    """Numbers in [0, 1) for all steps of a decoding, float64 `[S, B, C]`, each item's from a generator of its own.
 
-    def __init__(self, seeds: Sequence[int], cells: int, device: torch.device) -> None:
-        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self._block = torch.empty(len(seeds), STEPS_PER_DRAW, cells, dtype=torch.float64, device=device)
+    Those of an item's first steps depend neither on how many follow, nor on the other items. They are drawn on the host, so
+    that a GPU uses the same numbers as a CPU.
+    """
+    numbers = torch.empty(len(seeds), steps, cells, dtype=torch.float64)
+    for row, seed in zip(numbers, seeds, strict=True):
+        row.uniform_(generator=torch.Generator().manual_seed(seed))
+    return numbers.transpose(0, 1).contiguous().to(device)
 
-    def __getitem__(self, step: int) -> Tensor:
-        """The numbers of one step, `[B, C]`; steps must be read in order."""
-        if step % STEPS_PER_DRAW == 0:
-            for row, generator in zip(self._block, self._generators, strict=True):
-                row.uniform_(generator=generator)
-        return self._block[:, step % STEPS_PER_DRAW]
+
+def draw_guided(logits: Tensor, uniforms: Tensor, scales: Sequence[float], sampling: Sampling) -> Tensor:
+    """Codes `[B, C]` from logits `[branches, B, C, K]`, of which each branch has a scale; see `draw`."""
+    mixed = sum(scale * branch.float() for scale, branch in zip(scales, logits, strict=True))
+    assert isinstance(mixed, Tensor), "there is at least one branch"
+    return draw(mixed, uniforms, sampling)
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:

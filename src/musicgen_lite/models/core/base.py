@@ -9,6 +9,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from musicgen_lite import patterns
 from musicgen_lite.models.core.beat import TEMPI, BeatCondition
@@ -89,6 +90,9 @@ class LanguageModel(nn.Module, ABC):
     """Predicts codes step by step, in the order of its pattern. Subclasses define what a model reads besides the codes."""
 
     position_scale = POSITION_SCALE
+    gradient_checkpointing = (
+        False  # whether a block's activations are computed again in the backward pass, and not kept
+    )
 
     def __init__(self, config: ModelConfig, blocks: Sequence[Block]) -> None:
         super().__init__()
@@ -170,46 +174,55 @@ class LanguageModel(nn.Module, ABC):
         """Hidden states `[N_q, B, T, d]` from which each cell is predicted, and the logits `[N_q, B, T, K]` of the heads."""
         layout = self._layout(codes.shape[2], codes.device)
         inputs = layout.inputs(codes, self.config.codebook_size)
-        x = self._embed(inputs, layout.input_codebook * self.entries)
+        x = self.embed(inputs, layout.input_codebook * self.entries)
         x = x + self._step_embeddings(layout, conditions).transpose(0, 1)
         context = self.context(conditions)
         positions = self._positions(context, layout)
         if context.prefix is not None:
             x = torch.cat([context.prefix.to(x.dtype), x], dim=1)
         x = self.dropout(x)
+        checkpointed = self.gradient_checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x, positions, context)
+            x = (
+                checkpoint(block, x, positions, context, use_reentrant=False)
+                if checkpointed
+                else block(x, positions, context)
+            )
         # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
         hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
         hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1)
         logits = torch.bmm(hidden.flatten(1, 2), self.head.transpose(1, 2)).unflatten(1, (len(codes), -1))
         return hidden, logits
 
-    def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor | None = None) -> DecodingState:
+    def start(
+        self, conditions: Conditions, frames: int, prompt_tokens: Tensor | None = None, *, room: bool = True
+    ) -> DecodingState:
         """Allocate caches for `frames` frames and fill them in one pass through all blocks.
 
         They are filled with the prefix, if any, and the given cells of the first steps, `prompt_tokens` `[B, S', C]`; the
-        next step is S'.
+        next step is S'. Without `room` caches end with what fills them, for a decoder that keeps the rest.
         """
         layout = self._layout(frames, conditions.text.device)
         context = self.context(conditions)
         positions = self._positions(context, layout)
         prefix_length = 0 if context.prefix is None else context.prefix.shape[1]
         blocks = cast(Sequence[Block], self.blocks)
+        given = 0 if prompt_tokens is None else prompt_tokens.shape[1]
+        capacity = prefix_length + (layout.steps if room else given)
         state = DecodingState(
             layout=layout,
             context=context,
             positions=positions,
-            caches=[block.new_cache(context, len(conditions), prefix_length + layout.steps) for block in blocks],
+            caches=[block.new_cache(context, len(conditions), capacity) for block in blocks],
             step_embeddings=self._step_embeddings(layout, conditions),
             codebook_offsets=layout.input_codebook * self.entries,
-            codebooks=layout.codebook[:, 0].tolist(),
+            codebooks=[cells[0][1] for cells in layout.cells_of],
             prefix_length=prefix_length,
             pointer=self.pointer.new_cache(len(conditions), frames) if self.pointer else None,
         )
         inputs = [] if context.prefix is None else [context.prefix]
-        if prompt_tokens is not None and prompt_tokens.shape[1]:
-            state.step = prompt_tokens.shape[1]
+        if prompt_tokens is not None and given:
+            state.step = given
             inputs.append(self._embed_prompt(prompt_tokens, state))
         if inputs:
             x = torch.cat(inputs, dim=1)
@@ -224,12 +237,12 @@ class LanguageModel(nn.Module, ABC):
         rows, steps, cells = prompt_tokens.shape
         special = prompt_tokens.new_full((rows, 1, cells), self.config.codebook_size)
         inputs = torch.cat([special, prompt_tokens[:, :-1]], dim=1)
-        return self._embed(inputs, state.codebook_offsets[:steps]) + state.step_embeddings[:steps].transpose(0, 1)
+        return self.embed(inputs, state.codebook_offsets[:steps]) + state.step_embeddings[:steps].transpose(0, 1)
 
     def step(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
         s = state.step
-        x = self._embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s][:, None]
+        x = self.embed(cells[:, None], state.codebook_offsets[s]) + state.step_embeddings[s][:, None]
         for block, cache in zip(self.blocks, state.caches, strict=True):
             x = block(x, state.positions, state.context, cache, state.prefix_length + s)
         state.step += 1
@@ -258,7 +271,7 @@ class LanguageModel(nn.Module, ABC):
         dim = self.config.d_model // self.config.heads
         return Positions(bias, rotations(prefix, layout.steps, dim, layout.step.device))
 
-    def _embed(self, cells: Tensor, codebook_offsets: Tensor) -> Tensor:
+    def embed(self, cells: Tensor, codebook_offsets: Tensor) -> Tensor:
         """Cells `[B, S, C]` as vectors `[B, S, d]`, summed over the cells of a step."""
         x = self.code_embedding(cells + codebook_offsets)
         return x[:, :, 0] if self.flattened else x.sum(dim=2)

@@ -62,6 +62,6 @@ class BeatCondition(nn.Module):
         logits = self.tempo_logits(conditions).float()
         if conditions.beat is None:
             return logits.sum(dim=1) * 0.0
-        bpm = conditions.beat[:, :1].masked_fill(~conditions.has_beat[:, None], float(TEMPI[0]))
+        bpm = conditions.beat[:, :1].masked_fill(~conditions.has_beat[:, None], MIDDLE_BPM)
         nearest = (bpm.log2() - TEMPI.to(bpm.device).log2()).abs().argmin(dim=1)
         return F.cross_entropy(logits, nearest, reduction="none") * conditions.has_beat

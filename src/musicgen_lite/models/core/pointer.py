@@ -38,6 +38,18 @@ class PointerCache:
             self.codes[:, codebook, frame] = cells[:, slot]
 
 
+@dataclass(frozen=True)
+class Slots:
+    """The cells of steps, by codebook and frame, `[S, C]` each. That of an empty slot has a frame which no clip reaches."""
+
+    codebook: Tensor
+    frame: Tensor
+
+    def of(self, step: Tensor) -> "Slots":
+        """Those of one step, `[C]` each; step: `[1]`, on the device."""
+        return Slots(self.codebook[step][0], self.frame[step][0])
+
+
 class PointerHead(nn.Module):
     """Mixes each cell's distribution over K codes with one over the earlier cells of the same codebook.
 
@@ -104,14 +116,16 @@ class PointerHead(nn.Module):
         """A cache for `rows` clips of `frames` frames."""
         count, _, dim = self.query.shape
         return PointerCache(
-            self.query.new_zeros(rows, count, frames, dim),
+            self.query.new_zeros(rows, count, frames, dim, dtype=torch.float32),
             torch.zeros(rows, count, frames, dtype=torch.int64, device=self.query.device),
         )
 
     def fill(self, cache: PointerCache, hidden: Tensor, sequence: Tensor, layout: Layout) -> None:
         """Put the first steps into the cache: hidden states `[B, S', d]` and cells `[B, S', C]`."""
-        for codebook, steps in enumerate(layout.step):
-            steps = steps[steps < sequence.shape[1]]
+        # As many of each codebook's cells as these steps hold, counted on the host: a mask on a GPU would be waited for.
+        counts = (layout.host_step < sequence.shape[1]).sum(axis=1).tolist()
+        for codebook, count in enumerate(counts):
+            steps = layout.step[codebook, :count]
             cache.codes[:, codebook, : len(steps)] = sequence[:, steps, codebook % layout.cells]
             keys = self._project(hidden[None, :, steps], self.key[codebook, None])
             cache.keys[:, codebook, : len(steps)] = keys[0]
@@ -137,11 +151,48 @@ class PointerHead(nn.Module):
             cache.keys[:, codebook, frame] = self._project(state, self.key[codebook, None])[0, :, 0]
         return out
 
+    def step_at(
+        self, logits: Tensor, hidden: Tensor, cells: Tensor, cache: PointerCache, before: Slots, now: Slots
+    ) -> Tensor:
+        """As `step`, of which nothing waits for the host: what the steps hold, the one before and this one, are tensors.
+
+        The cache has room for a frame more than the clip, where the codes of empty slots go.
+        """
+        count, frames = cache.codes.shape[1:]
+        cache.codes.flatten(1).index_copy_(1, before.codebook * frames + before.frame, cells)
+        state = hidden[None, :, None]  # [1, B, 1, d]
+        queries = self._project(state, self.query[now.codebook]).transpose(0, 1)  # [B, C, 1, p]
+        every = len(now.codebook) == count
+        keys = cache.keys if every else cache.keys[:, now.codebook]
+        codes = cache.codes if every else cache.codes[:, now.codebook]
+        scores = torch.matmul(queries, keys.mT)[:, :, 0] * self.temperature[now.codebook].float().exp()[:, None]
+        # At the first frame nothing is earlier: one cell is left, so that there is no NaN, and the result is not taken.
+        earlier = torch.arange(frames, device=hidden.device) < now.frame.clamp_min(1)[:, None]
+        weights = scores.masked_fill(~earlier, -torch.inf).softmax(-1)
+        gate = (hidden @ self.gate[now.codebook].T).float() + self.gate_bias[now.codebook].float()
+        mixed = mix(logits, summed(weights, codes, logits.shape[-1]), gate[:, :, None])
+        new = self._project(state, self.key[now.codebook])[:, :, 0].transpose(0, 1)
+        cache.keys.flatten(1, 2).index_copy_(1, now.codebook * frames + now.frame, new)
+        return torch.where((now.frame > 0)[:, None], mixed, F.log_softmax(logits.float(), -1))
+
 
 def mix(logits: Tensor, pointed: Tensor, gate: Tensor) -> Tensor:
     """Log-probabilities of a softmax over `[..., K]` and of `pointed` probabilities; gate: the logit of the latter's share."""
     softmax = F.log_softmax(logits.float(), -1) + F.logsigmoid(-gate)
     return torch.logaddexp(softmax, share(pointed, gate))
+
+
+def summed(weights: Tensor, codes: Tensor, size: int) -> Tensor:
+    """Sums `[..., K]` of the weights `[..., T]` of each code; codes of K and above count for none.
+
+    Equal to a product with one-hot vectors, which would take K times the memory. Accumulating `index_put_` adds in one order on
+    a GPU, `scatter_add_` does not.
+    """
+    rows = torch.arange(weights.shape[:-1].numel(), device=weights.device)[:, None] * (size + 1)
+    places = rows + codes.clamp_max(size).flatten(0, -2)
+    sums = weights.new_zeros(rows.numel() * (size + 1))
+    sums.index_put_((places.flatten(),), weights.flatten(), accumulate=True)
+    return sums.view(*weights.shape[:-1], size + 1)[..., :size]
 
 
 def share(pointed: Tensor, gate: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class LayerCache:
         end = at + keys.shape[2]
         self.keys[:, :, at:end] = keys
         self.values[:, :, at:end] = values
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        return (self.keys[:, :, :end], self.values[:, :, :end]) if at else (keys, values)
 
 
 def positions_last(keys: Tensor) -> Tensor:
@@ -152,10 +152,9 @@ class SelfAttention(nn.Module):
             turns = positions.rotations[at : at + x.shape[1]]
             q, k = rotate(q, turns), rotate(k, turns)
         if cache is not None:
-            filled = cache.extend(k, v, at)
-            k, v = filled if at else (k, v)
+            k, v = cache.extend(k, v, at)
         bias = None if positions.bias is None else positions.bias[..., : k.shape[2]].to(q.dtype)
-        if at:
+        if x.shape[1] == 1:
             return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
         return self.out(merge_heads(causal_attention(q, k, v, bias)))
 

@@ -13,10 +13,10 @@ import torch
 import musicgen_lite
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate_long, prepare
-from musicgen_lite.generation.decode import TorchDecoder
 from musicgen_lite.generator import Generator
 from musicgen_lite.streaming import Tap
 from tests.support.models_tiny import KINDS, conditions, random_codes, tiny
+from tests.support.plain_decoder import PlainDecoder
 from tests.test_generator import save
 
 PROMPT = "A fast techno beat with a synth lead."
@@ -32,7 +32,7 @@ def test_each_frame_is_handed_on_once_with_all_its_codes(
 ) -> None:
     """Over three windows, each of which is given half of the one before."""
     model, given = tiny(kind, pattern, scale=3.0), conditions(1, kind)
-    decoder = TorchDecoder(model) if torch_decoder else prepare(model)
+    decoder = PlainDecoder(model) if torch_decoder else prepare(model)
     prefix = random_codes(1, prefix_frames) if prefix_frames else None
     taken: list[torch.Tensor] = []
     tap = Tap(decoder, taken.append)

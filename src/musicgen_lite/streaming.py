@@ -82,7 +82,7 @@ class Cancellable:
 
     def __init__(self, decoder: Decoder, cancelled: Event) -> None:
         self._decoder, self._cancelled = decoder, cancelled
-        self.draw = decoder.draw
+        self.start, self.draw = decoder.start, decoder.draw
 
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
         if self._cancelled.is_set():
@@ -95,6 +95,7 @@ class Tap:
 
     def __init__(self, decoder: Decoder, hand_on: Callable[[Tensor], None]) -> None:
         self._decoder, self._hand_on = decoder, hand_on
+        self.start = decoder.start
         self._state: DecodingState | None = None
 
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from musicgen_lite import text
+from musicgen_lite.device import fitting
 from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.progress import track
@@ -43,7 +44,9 @@ def main(params: Params) -> None:
         remaining = [batch for batch in batches if any(texts[number].key not in writer for number in batch)]
         for numbers in track(remaining, "embed captions", unit="batch"):
             batch = [texts[number] for number in numbers]
-            for one, vectors in zip(batch, encoder.encode([one.text for one in batch], cfg.max_tokens), strict=True):
+            with fitting("text.batch_size", len(batch), "lower text.max_tokens"):
+                encoded = encoder.encode([one.text for one in batch], cfg.max_tokens)
+            for one, vectors in zip(batch, encoded, strict=True):
                 if one.key not in writer:
                     writer.add(one.key, vectors, digest=digest(one.text))
         writer.close(

@@ -10,6 +10,7 @@ import torch
 
 from musicgen_lite import codec
 from musicgen_lite.codec.base import Codec
+from musicgen_lite.device import fitting
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayWriter
@@ -98,7 +99,8 @@ def main(params: Params) -> None:
     with resumable_dir(TOKENS, work) as folder:
         shortest = params.data.min_seconds or params.data.seconds
         windows = Windows(model.rate, params.data.prompt_seconds, params.data.seconds)
-        tokenize(ClipStore(CLIPS), model, windows, shortest, cfg.batch_size, folder)
+        with fitting("codec.batch_size", cfg.batch_size, "use shorter clips (data.seconds)"):
+            tokenize(ClipStore(CLIPS), model, windows, shortest, cfg.batch_size, folder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_lite.device import check_weights, choose_device
+from musicgen_lite.device import check_weights, choose_device, fitting
 from musicgen_lite.errors import UserError
 
 
@@ -43,3 +43,22 @@ def test_weights_that_a_device_does_not_hold_are_named(weights: str, device: str
     with pytest.raises(UserError, match=rf"^sample.weights: found '{weights}'; on {device} float32, bfloat16, .* are"):
         check_weights(weights, device, "sample.weights")
     check_weights("bfloat16", device, "sample.weights")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (
+            64,
+            "rows: 64 at a time, which do not fit into the GPU's memory; set it to 32 or less, or use a smaller model",
+        ),
+        (3, "rows: 3 at a time, which do not fit into the GPU's memory; set it to 1 or less, or use a smaller model"),
+        (1, "rows: 1 at a time, which do not fit into the GPU's memory; use a smaller model"),
+    ],
+)
+def test_too_little_memory_is_named_with_the_smaller_value(size: int, words: str) -> None:
+    with pytest.raises(UserError) as caught, fitting("rows", size, "use a smaller model"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert str(caught.value) == words
+    with pytest.raises(RuntimeError, match="another"), fitting("rows", size, ""):
+        raise RuntimeError("another")

@@ -1,5 +1,8 @@
 """Which device torch computes on, and what it can hold: one rule for every parameter and argument that names either."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from musicgen_lite.errors import UserError
@@ -12,6 +15,19 @@ def check_weights(value: str, device: str, parameter: str) -> None:
     allowed = WEIGHTS[device.partition(":")[0]]
     if value not in allowed:
         raise UserError(f"{parameter}: found {value!r}; on {device} {', '.join(allowed)} are allowed")
+
+
+@contextmanager
+def fitting(parameter: str, value: int, otherwise: str) -> Iterator[None]:
+    """Turn running out of a GPU's memory into a UserError that names the smaller value of a parameter.
+
+    value: how many clips were computed together; otherwise: the remedy where it was one.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        remedy = f"set it to {value // 2} or less, or {otherwise}" if value > 1 else otherwise
+        raise UserError(f"{parameter}: {value} at a time, which do not fit into the GPU's memory; {remedy}") from error
 
 
 def choose_device(value: str, parameter: str) -> str:

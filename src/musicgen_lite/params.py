@@ -241,6 +241,8 @@ class TrainParams(Section):
     keep_best: int = Field(ge=1, le=1000)
     patience: int = Field(ge=0, le=10_000)
     preview_every: int = Field(ge=0, le=10_000)
+    compile: bool
+    gradient_checkpointing: bool
     devices: int = Machines
     num_nodes: int = Machines
     strategy: Strategy

@@ -1,4 +1,6 @@
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import Tensor
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate, prepare
+from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.sampling import draw, uniforms
 from musicgen_lite.models import Conditions, LanguageModel
 from tests.support.models_tiny import KINDS, VARIANTS, conditions, tiny
@@ -175,3 +178,19 @@ def test_what_a_model_cannot_do_is_said() -> None:
         generate(model, given, 4, Sampling(), [0])
     with pytest.raises(ValueError, match=r"prefix codes \(2, 4, 4\) are no beginning of \[2, 4, 4\]"):
         generate(model, given, 4, Sampling(), [0, 1], prefix_codes=torch.zeros(2, 4, 4, dtype=torch.int64))
+
+
+def test_too_little_memory_names_the_smaller_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the step at which a GPU would run out; what was decoded before it is another batch's."""
+    model = tiny("a", "delay")
+    decoder, steps = CpuDecoder(model, "float32"), itertools.count()
+
+    def full(logits: Tensor, *others: Any) -> Tensor:
+        if next(steps) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits[0].argmax(dim=-1)
+
+    monkeypatch.setattr(decoder, "draw", full)
+    words = r"^rows \(in a run sample.batch_size\): 4 at a time, which do not fit .*; set it to 2 or less, or generate a shor"
+    with pytest.raises(UserError, match=words):
+        generate(model, conditions(8, "a"), 12, Sampling(), range(8), rows=4, decoder=decoder)

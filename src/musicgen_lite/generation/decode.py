@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from musicgen_lite.device import check_weights
+from musicgen_lite.device import check_weights, fitting
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.sampling import Sampling, uniforms
@@ -60,7 +60,8 @@ def generate(
     with float32 weights.
 
     On a CPU a step runs on as many threads as torch has; an item's codes depend neither on the other items nor on the
-    threads. UserError if the model cannot generate that many frames, or `sampling` does not fit it.
+    threads. UserError if the rows do not fit into a GPU's memory, the model cannot generate that many frames, or `sampling`
+    does not fit it.
     """
     _check(model, conditions, frames, sampling, seeds, prefix_codes)
     config = model.config
@@ -78,9 +79,10 @@ def generate(
     try:
         layout = model.pattern.layout(frames, config.num_codebooks, device)
         total = len(batches) * (layout.steps - _first_step(layout, prefix_frames))
-        steps = chain.from_iterable(jobs)
-        for _ in track(steps, label, total=total, unit="step") if label else steps:
-            pass
+        steps, together = chain.from_iterable(jobs), min(rows, len(seeds))
+        with fitting("rows (in a run sample.batch_size)", together, "generate a shorter clip, or with 16-bit weights"):
+            for _ in track(steps, label, total=total, unit="step") if label else steps:
+                pass
     finally:
         model.train(was_training)
     return codes

@@ -2,7 +2,7 @@
 
 import lightning.pytorch as L
 
-from musicgen_lite.training.sampler import ClipLoader, EpochSampler, RankShard, StepLoader
+from musicgen_lite.training.sampler import ClipLoader, EpochSampler, RankShard, StepLoader, pinned
 from musicgen_lite.training.setup import TrainingSetup
 
 
@@ -16,6 +16,7 @@ class TokenData(L.LightningDataModule):
         super().__init__()
         self.parts = setup  # not `setup`, which is a hook of Lightning's
         self.sampler = EpochSampler(setup.train_clips, setup.params.seed)
+        self.make = pinned if setup.hardware.accelerator == "cuda" else map
 
     def _shard(self) -> RankShard:
         assert self.trainer is not None
@@ -36,8 +37,9 @@ class TokenData(L.LightningDataModule):
             start=self.trainer.global_step,
             stop=validations[interval],
             shard=self._shard(),
+            make=self.make,
         )
 
     def val_dataloader(self) -> ClipLoader:
         parts = self.parts
-        return ClipLoader(parts.dataset, parts.validation_clips, parts.batch_size, self._shard())
+        return ClipLoader(parts.dataset, parts.validation_clips, parts.batch_size, self._shard(), self.make)

@@ -34,10 +34,14 @@ class Batch:
     step_cells: int
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on another device."""
-        return dataclasses.replace(
-            self, codes=self.codes.to(device), mask=self.mask.to(device), conditions=self.conditions.to(device)
-        )
+        """The batch on another device; from pinned memory nothing waits for it."""
+        codes, mask = (x.to(device, non_blocking=True) for x in (self.codes, self.mask))
+        return dataclasses.replace(self, codes=codes, mask=mask, conditions=self.conditions.to(device))
+
+    def pin_memory(self) -> "Batch":
+        """The batch in memory that a GPU reads by itself."""
+        codes, mask = self.codes.pin_memory(), self.mask.pin_memory()
+        return dataclasses.replace(self, codes=codes, mask=mask, conditions=self.conditions.pin_memory())
 
 
 @dataclass(frozen=True)

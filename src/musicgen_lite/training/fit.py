@@ -8,6 +8,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import Logger
 
+from musicgen_lite.device import fitting
 from musicgen_lite.initial import Initial
 from musicgen_lite.io.files import write_json
 from musicgen_lite.models import LanguageModel
@@ -95,7 +96,8 @@ def _train(
         trainer = build_trainer(setup, [*_callbacks(setup, curves, preview), best, last], loggers, directory)
         if trainer.is_global_zero:
             print(f"train: on {setup.hardware}, {setup.batch_size} clips per micro-batch", flush=True)
-        with telling_where_it_goes_on(trainer, last), interruptible(trainer):
+        fits = fitting("train.batch_size", setup.batch_size, "set train.gradient_checkpointing to true")
+        with telling_where_it_goes_on(trainer, last), interruptible(trainer), fits:
             trainer.fit(module, datamodule=TokenData(setup), ckpt_path=resume_from, weights_only=True)
     if not trainer.is_global_zero:
         return None

@@ -5,12 +5,14 @@ The order depends on the seed and the clips' ids alone.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from musicgen_lite.io.prefetch import prefetched
 from musicgen_lite.training.dataset import Batch, SampleRef, TokenDataset
 from musicgen_lite.training.keyed_random import stable_hash
 
@@ -44,12 +46,21 @@ class RankShard:
     world: int = 1
 
 
+Make = Callable[[Callable[[Any], Batch], Iterable[Any]], Iterator[Batch]]
+
+
+def pinned(batch: Callable[[Any], Batch], items: Iterable[Any]) -> Iterator[Batch]:
+    """`map`, for a GPU: batches are made ahead by a thread, in memory from which they are copied while it computes."""
+    return prefetched(lambda item: batch(item).pin_memory(), items)
+
+
 @dataclass(frozen=True)
 class StepLoader:
     """The batches of the optimizer steps `first` to `stop`, entered at `start` when a run is resumed.
 
     Each step takes the next `effective_batch_size` samples, in micro-batches of `batch_size` that the processes take in
-    turn, so that a step sees the same clips with one process and with many. The length counts from `first`.
+    turn, so that a step sees the same clips with one process and with many. The length counts from `first`. `make`: `map`, or
+    `pinned` for a GPU.
     """
 
     dataset: TokenDataset
@@ -60,17 +71,22 @@ class StepLoader:
     start: int
     stop: int
     shard: RankShard = RankShard()
+    make: Make = map
 
     def __len__(self) -> int:
         return (self.stop - self.first) * self.effective_batch_size // (self.batch_size * self.shard.world)
 
     def __iter__(self) -> Iterator[Batch]:
+        return self.make(lambda part: self.dataset.batch(*part), self._parts())
+
+    def _parts(self) -> Iterator[tuple[list[SampleRef], int]]:
+        """The samples of each micro-batch, and the valid cells of its step."""
         for step in range(self.start, self.stop):
             samples = self.sampler.step(step, self.effective_batch_size)
             cells = self.dataset.cells(samples)
             stride = self.batch_size * self.shard.world
             for start in range(self.shard.rank * self.batch_size, len(samples), stride):
-                yield self.dataset.batch(samples[start : start + self.batch_size], cells)
+                yield samples[start : start + self.batch_size], cells
 
 
 @dataclass(frozen=True)
@@ -85,16 +101,18 @@ class ClipLoader:
     clips: Sequence[str]
     batch_size: int
     shard: RankShard = RankShard()
+    make: Make = map
 
     def __len__(self) -> int:
         return -(-len(self.clips) // (self.batch_size * self.shard.world))
 
     def __iter__(self) -> Iterator[Batch]:
-        for turn in range(len(self)):
-            start = (turn * self.shard.world + self.shard.rank) * self.batch_size
-            samples = [SampleRef(clip) for clip in self.clips[start : start + self.batch_size]]
-            if samples:
-                yield self.dataset.batch(samples)
-            else:
-                padding = self.dataset.batch([SampleRef(self.clips[0])])
-                yield dataclasses.replace(padding, mask=torch.zeros_like(padding.mask), cells=0)
+        return self.make(self._batch, range(len(self)))
+
+    def _batch(self, turn: int) -> Batch:
+        start = (turn * self.shard.world + self.shard.rank) * self.batch_size
+        samples = [SampleRef(clip) for clip in self.clips[start : start + self.batch_size]]
+        if samples:
+            return self.dataset.batch(samples)
+        padding = self.dataset.batch([SampleRef(self.clips[0])])
+        return dataclasses.replace(padding, mask=torch.zeros_like(padding.mask), cells=0)

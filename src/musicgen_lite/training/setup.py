@@ -79,6 +79,10 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
     dataset = TokenDataset(corpus, frames, params.seed, dropout_text, dropout_audio, dropout_beat)
     torch.manual_seed(params.seed)
     model = starting_model(params, model_config(params, inputs), initial)
+    model.gradient_checkpointing = train.gradient_checkpointing
+    if train.compile:
+        for block in model.blocks:  # one compilation serves all of them, and no name in the state changes
+            block.compile()
     batch_size = resolve(train, model, dataset, hardware.accelerator, hardware.autocast)
     return TrainingSetup(
         params=params,

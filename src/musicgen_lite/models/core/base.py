@@ -9,6 +9,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from musicgen_lite import patterns
 from musicgen_lite.models.core.beat import TEMPI, BeatCondition
@@ -89,6 +90,9 @@ class LanguageModel(nn.Module, ABC):
     """Predicts codes step by step, in the order of its pattern. Subclasses define what a model reads besides the codes."""
 
     position_scale = POSITION_SCALE
+    gradient_checkpointing = (
+        False  # whether a block's activations are computed again in the backward pass, and not kept
+    )
 
     def __init__(self, config: ModelConfig, blocks: Sequence[Block]) -> None:
         super().__init__()
@@ -177,8 +181,13 @@ class LanguageModel(nn.Module, ABC):
         if context.prefix is not None:
             x = torch.cat([context.prefix.to(x.dtype), x], dim=1)
         x = self.dropout(x)
+        checkpointed = self.gradient_checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x, positions, context)
+            x = (
+                checkpoint(block, x, positions, context, use_reentrant=False)
+                if checkpointed
+                else block(x, positions, context)
+            )
         # A cell's logits come from its own codebook's head alone: hidden states are put in the order of the cells first.
         hidden = self.norm(x[:, -layout.steps :]).index_select(1, layout.step.flatten())
         hidden = hidden.unflatten(1, layout.step.shape).transpose(0, 1)

@@ -35,6 +35,10 @@ class Conditions:
     def to(self, device: torch.device | str) -> "Conditions":
         return Conditions(*(x if x is None else x.to(device, non_blocking=True) for x in self._fields()))  # type: ignore[arg-type]
 
+    def pin_memory(self) -> "Conditions":
+        """The conditions in memory that a GPU reads by itself."""
+        return Conditions(*(x if x is None else x.pin_memory() for x in self._fields()))  # type: ignore[arg-type]
+
     def __getitem__(self, rows: slice | Tensor) -> "Conditions":
         """Some of the rows."""
         return Conditions(*(x if x is None else x[rows] for x in self._fields()))  # type: ignore[arg-type]

@@ -1,150 +1,53 @@
-"""The whole pipeline once on a GPU, on the tests' tiny setting: does it run there, and are its metrics numbers?
+"""Everything that wants a GPU, in one command: checks, speed beside transformers, and the whole pipeline.
 
-`python -m benchmarks.gpu --smoke` runs `dvc repro` in a clone of its own with compute.device cuda, train.precision
-16-mixed and train.batch_size auto, and says per stage what it saw and how long it took. It exits with 1 where something
-is wrong and with 2 where there is no GPU. `--device cpu` walks the same path without one, with train.precision auto.
+`python -m benchmarks.gpu` checks that the GPU computes in float32 what a CPU does, runs `dvc repro` on the tests' tiny
+setting (16-mixed, batch_size auto; no metric is NaN), measures generation and training at MusicGen-small's size beside
+transformers, and writes the table to --table. --smoke: the pipeline alone. It exits with 1 where something is wrong and with 2
+where there is no GPU. `--device cpu` walks the same path without one, with sizes whose speed says nothing.
 """
 
 import argparse
-import csv
-import json
-import math
-import re
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+import torch
 
-from musicgen_lite.io.samples import SampleStore
-from tests.support.project import ENVIRONMENT, Project, create
+from benchmarks import gpu_checks, gpu_pipeline, gpu_speed
 
-PRECISION = {"cuda": "16-mixed", "cpu": "auto"}
-TRAINS_ON = re.compile(
-    r"train: on (?P<device>cpu|cuda)(?P<name> \(.*\))?, precision (?P<precision>\S+), (?P<size>\d+) clips"
-)
+NOT_MEASURED = "Tiny sizes on a CPU: this tries the command, and says nothing of a GPU."
 
 
-@dataclass
-class Step:
-    """One stage as `dvc repro` ran it; `lines`: what it printed."""
-
-    stage: str
-    seconds: float = 0.0
-    lines: list[str] = field(default_factory=list)
-
-
-def prepare(project: Project, device: str) -> None:
-    """Set the parameters of a smoke run."""
-    project.set(compute__device=device, train__precision=PRECISION[device], train__batch_size="auto")
+def table(device: str, lines: list[str], rows: list[gpu_speed.Row]) -> str:
+    """The results as Markdown."""
+    where = torch.cuda.get_device_name() if device == "cuda" else NOT_MEASURED
+    results = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    checks = "\n".join(f"- {line}" for line in lines)
+    return f"{where}\ntorch {torch.__version__}\n\n{checks}\n\n| measured | result |\n|---|---|\n{results}\n"
 
 
-def repro(project: Project, environment: Mapping[str, str] = ENVIRONMENT) -> tuple[int, list[Step]]:
-    """Run `dvc repro` and time its stages; also its exit code. What comes before the first stage is a step "dvc"."""
-    process = subprocess.Popen(
-        ["dvc", "repro"], cwd=project.folder, env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    steps, since = [Step("dvc")], time.monotonic()
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        if found := re.match(r"Running stage '(\w+)'", line):
-            steps.append(Step(found[1]))
-            since = time.monotonic()
-        steps[-1].lines.append(line.rstrip("\n"))
-        steps[-1].seconds = time.monotonic() - since
-    return process.wait(), steps
-
-
-def text(steps: list[Step]) -> str:
-    """All that was printed."""
-    return "\n".join(line for step in steps for line in step.lines)
-
-
-def faults(project: Project, device: str, output: str) -> list[str]:
-    """What is wrong with a finished run that printed `output`; nothing if all is well."""
-    found = _training(output, device)
-    timings = json.loads((project.folder / "data/run/timings.json").read_text())
-    if any(("peak_gpu_memory_mb" in row) != (device == "cuda") for row in timings):
-        found.append(f"the training did not take place on {device}, by what its timings say of a GPU's memory")
-    with (project.folder / "metrics/curves.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            measured = {name: value for name, value in row.items() if value}
-            found += [
-                f"curves.csv, step {row['step']}: {name} is {value}"
-                for name, value in measured.items()
-                if not _finite(value)
-            ]
-    for path in sorted(project.folder.glob("metrics/*.json")):
-        scores = json.loads(path.read_text())
-        found += [f"{path.name}: {name} is {value}" for name, value in scores.items() if not _finite(value)]
-    samples = SampleStore(project.folder / "data/samples")
-    for one in samples.samples:
-        wave = samples.wave(one.kind, one.prompt_id, one.candidate)[0]
-        if not (np.isfinite(wave).all() and np.any(wave)):
-            found.append(f"sample {one.candidate} of {one.prompt_id} ({one.kind}) is silent or not finite")
-    if [status for _, status in project.runs()] != ["FINISHED"]:
-        found.append(f"runs in MLflow: {project.runs()}, where one FINISHED was expected")
-    return found
-
-
-def _training(output: str, device: str) -> list[str]:
-    """What is wrong with the line in which a training says what it runs on."""
-    said = next(filter(None, map(TRAINS_ON.match, output.splitlines())), None)
-    if said is None:
-        return ["the training did not say what it runs on"]
-    wrong = said["device"] != device or (device == "cuda" and said["precision"] != PRECISION[device])
-    return [f"the training ran otherwise than asked for: {said[0]}"] if wrong else []
-
-
-def _finite(value: str | float) -> bool:
-    return math.isfinite(float(value))
-
-
-def summary(steps: list[Step]) -> str:
-    """A line a stage: its seconds, and the last thing that it said of itself."""
-    lines = [f"{'stage':12} {'seconds':>8}"]
-    for step in steps[1:]:
-        told = [line for line in step.lines if TRAINS_ON.match(line)]
-        lines.append(f"{step.stage:12} {step.seconds:8.1f}  {' '.join(told).removeprefix('train: ')}".rstrip())
-    return "\n".join(lines)
-
-
-def smoke(device: str) -> int:
-    """Run the pipeline in a clone and report; 0 if all is well, else 1."""
-    with tempfile.TemporaryDirectory() as place:
-        project = create(Path(place))
-        prepare(project, device)
-        code, steps = repro(project)
-        found = [f"dvc repro ended with {code}"] if code else faults(project, device, text(steps))
-        scores = {path.name: json.loads(path.read_text()) for path in sorted(project.folder.glob("metrics/*.json"))}
-    print(f"\n{summary(steps)}")
-    for name, values in scores.items():
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
-    for fault in found:
-        print(f"wrong: {fault}", file=sys.stderr)
-    print("smoke: " + (f"{len(found)} faults" if found else f"all well on {device}"))
-    return int(bool(found))
-
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", required=True, help="run the tiny pipeline once")
-    parser.add_argument("--device", choices=list(PRECISION), default="cuda", help="cpu: the same path without a GPU")
-    device = parser.parse_args().device
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            print("error: torch sees no GPU here; --device cpu walks the same path without one", file=sys.stderr)
-            raise SystemExit(2)
-    raise SystemExit(smoke(device))
+    parser.add_argument("--smoke", action="store_true", help="run the tiny pipeline alone")
+    parser.add_argument(
+        "--device", choices=list(gpu_speed.SIZES), default="cuda", help="cpu: the same path without a GPU"
+    )
+    parser.add_argument("--table", type=Path, default=Path("gpu.md"), help="where to write the results")
+    parser.add_argument("--no-pipeline", action="store_true", help="checks and speed alone")
+    given = parser.parse_args(arguments)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        print("error: torch sees no GPU here; --device cpu walks the same path without one", file=sys.stderr)
+        return 2
+    if given.smoke:
+        return gpu_pipeline.smoke(given.device)
+    faults, lines = gpu_checks.equality(given.device)
+    found = table(given.device, lines, gpu_speed.measure(given.device))
+    given.table.write_text(found, encoding="utf-8")
+    print(found)
+    for fault in faults:
+        print(f"wrong: {fault}", file=sys.stderr)
+    failed = 0 if given.no_pipeline else gpu_pipeline.smoke(given.device)
+    return int(bool(faults) or failed)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

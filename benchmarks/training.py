@@ -35,12 +35,14 @@ from musicgen_lite.training.setup import choose_hardware, model_config
 CLIPS, FRAMES = 4, 250
 
 
-def stepper(model: Any, loss: Callable[[], Tensor], dtype: torch.dtype | None) -> Callable[[], float]:
+def stepper(
+    model: Any, loss: Callable[[], Tensor], dtype: torch.dtype | None, device: str = "cpu"
+) -> Callable[[], float]:
     """One optimizer step; returns the loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step() -> float:
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
             value = loss()
         value.backward()
         optimizer.step()
@@ -50,13 +52,20 @@ def stepper(model: Any, loss: Callable[[], Tensor], dtype: torch.dtype | None) -
     return step
 
 
-def side_by_side(dtype: torch.dtype | None, repeats: int) -> None:
-    ours = build("delay", FRAMES).train()
-    theirs = peer.decoder(ours).train()
+Pair = tuple[Callable[[], float], Callable[[], float]]
+
+
+def pair(
+    dtype: torch.dtype | None, device: str = "cpu", clips: int = CLIPS, frames: int = FRAMES, **sizes: int
+) -> tuple[Pair, Tensor]:
+    """A step of ours and one of theirs, on the same codes `[B, N_q, T]`, which are returned as well."""
+    ours = build("delay", frames, **sizes).train()
+    theirs = peer.decoder(ours).train().to(device)
+    ours.to(device)
     text = torch.randn(TOKENS, 64)
-    conditions = Conditions.from_texts([text] * CLIPS)
-    codes = torch.randint(0, 2048, (CLIPS, 4, FRAMES))
-    layout = ours.pattern.layout(FRAMES, 4)
+    conditions = Conditions.from_texts([text] * clips).to(device)
+    codes = torch.randint(0, 2048, (clips, 4, frames)).to(device)
+    layout = ours.pattern.layout(frames, 4, device)
     inputs = layout.inputs(codes, 2048).transpose(1, 2).flatten(0, 1)  # [B * N_q, S], as theirs are
     labels = layout.build(codes, -100)  # [B, S, N_q]; empty slots are ignored
     with torch.no_grad():
@@ -69,7 +78,11 @@ def side_by_side(dtype: torch.dtype | None, repeats: int) -> None:
     def other() -> Tensor:
         return theirs(input_ids=inputs, encoder_hidden_states=memory, labels=labels).loss
 
-    steps = stepper(ours, mine, dtype), stepper(theirs, other, dtype)
+    return (stepper(ours, mine, dtype, device), stepper(theirs, other, dtype, device)), codes
+
+
+def side_by_side(dtype: torch.dtype | None, repeats: int) -> None:
+    steps, codes = pair(dtype)
     losses = [step() for step in steps]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):

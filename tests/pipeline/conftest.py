@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from benchmarks import gpu
+from benchmarks import gpu_pipeline as gpu
 from tests.support.project import ENVIRONMENT, Project, create
 
 RECORDING = Path(__file__).parent / "recording"

@@ -98,7 +98,7 @@ class Counted:
     """A decoder that counts its steps, and can be held until it may go on."""
 
     def __init__(self, decoder: Any) -> None:
-        self.decoder, self.steps, self.draw = decoder, 0, decoder.draw
+        self.decoder, self.steps, self.start, self.draw = decoder, 0, decoder.start, decoder.draw
         self.stops_at, self.goes_on = 10**9, threading.Event()
 
     def logits(self, cells: torch.Tensor, state: Any) -> torch.Tensor:

@@ -9,6 +9,8 @@ from musicgen_lite.generation.kernels.arithmetic import exp
 from musicgen_lite.generation.kernels.compiled import exact_kernel, inline_kernel, kernel
 from musicgen_lite.generation.kernels.layers import normalise
 
+LEAST = np.float32(1e-30)  # guidance subtracts logarithms, which must be finite
+
 
 @inline_kernel
 def _unit(x: Any, matrix: Any, out: Any) -> None:
@@ -66,7 +68,8 @@ def point(logits: Any, x: Any, norm: Any, head: Any, keys: Any, codes: Any, cell
             out = logits[r, slot]
             _softmax(out)
             for k in range(size):
-                out[k] = np.float32(math.log((np.float32(1) - share) * out[k] + share * pointed[k] + tiny))
+                mixed = (np.float32(1) - share) * out[k] + share * (pointed[k] + tiny)
+                out[k] = np.float32(math.log(max(mixed, LEAST)))
             _unit(hidden[r], key[q], keys[r, q, frame])
 
 

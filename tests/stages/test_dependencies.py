@@ -106,7 +106,7 @@ LAYERS: dict[str, set[str]] = {
     "patterns": set(), "models": {"patterns"},
     "generation": {"models", "patterns", "rhythm"},
     "generator": {"clap", "codec", "generation", "models", "pretrained", "published", "request", "rhythm", "streaming", "text"},
-    "request": set(), "batch": {"request"}, "streaming": {"codec", "generation", "models"},
+    "request": {"generation"}, "batch": {"generation", "request"}, "streaming": {"codec", "generation", "models"},
     "published": {"codec", "models", "pretrained", "text"}, "initial": {"models", "pretrained"},
     "training": {"initial", "models", "patterns", "published"},
     "scoring": {"models", "patterns", "codec", "clap", "pretrained", "rhythm"},

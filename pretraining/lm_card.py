@@ -1,7 +1,7 @@
 """The cards of the shipped language models: `python -m pretraining.lm_card a` after the pipeline has scored the model.
 
-That is a run of `params.yaml` with `model.type=a`, `train.init=shipped` and `train.steps=0`; its scores lie in
-`data/scores`. Figures go into `src/musicgen_lite/weights/models/a.md`.
+That is a run of `params.yaml` with `model.type=a`, `train.init=shipped`, `train.steps=0` and the shipped model's size; its
+scores lie in `data/scores`. Figures go into `src/musicgen_lite/weights/models/a.md`.
 """
 
 import argparse
@@ -32,7 +32,8 @@ pointer head and a beat condition (docs/architecture.md). It reads captions thro
 - Code commit: unknown
 
 On held-out clips (test split of the default `params.yaml`, seeds below 10,000,000; best of 4 candidates by CLAP; 95 % intervals; n is the
-number of clips or prompts). Command: `dvc exp run -S model.type={kind} -S train.init=shipped -S train.steps=0`.
+number of clips or prompts). Command: `dvc exp run -S model.type={kind}
+-S train.init=shipped -S train.steps=0 -S model.{kind}.d_model={d_model}`.
 
 | figure | this model | real clips | through the codec |
 |---|---|---|---|

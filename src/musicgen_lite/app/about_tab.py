@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicgen_lite.app.context import Context, gr
 from musicgen_lite.app.models import NONE
-from musicgen_lite.app.page import Context, gr
 from musicgen_lite.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_lite.app import blind
+from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.app.form import Form
-from musicgen_lite.app.page import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio

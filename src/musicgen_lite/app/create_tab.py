@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from musicgen_lite import wav
+from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.app.form import EXAMPLES, Form
 from musicgen_lite.app.models import NONE
-from musicgen_lite.app.page import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio
 from musicgen_lite.report.plots import spectrogram

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from musicgen_lite import tracking
-from musicgen_lite.app.page import Context, gr, told
+from musicgen_lite.app.context import Context, gr, told
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.metrics import BY_KEY
 

@@ -76,8 +76,9 @@ def start(
     models: Sequence[str], options: Options, tracking: Any, root: Path, folder: Path, trusted: Sequence[str] = ()
 ) -> Any:
     """The started page, a `gradio.Blocks` that serves from threads of its own."""
+    from musicgen_lite.app.context import Context, gr
     from musicgen_lite.app.models import Shelf
-    from musicgen_lite.app.page import CSS, Context, build, gr
+    from musicgen_lite.app.page import CSS, build
     from musicgen_lite.app.studio import Studio
 
     shelf = Shelf(models, root, trusted)

@@ -1,0 +1,48 @@
+"""What the tabs share: the context that they work in, and how errors are told."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musicgen_lite.app.models import Shelf
+from musicgen_lite.app.studio import Studio
+from musicgen_lite.errors import UserError, require
+from musicgen_lite.params import TrackingParams
+
+if TYPE_CHECKING:
+    import gradio as gr
+else:
+    gr = require("gradio", extra="app", purpose="the web page")
+
+CORE = "core"  # what computes waits for its turn under this name: one at a time
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all tabs work with. folder: of the files that the page shows; root: of the repository, whose runs are shown."""
+
+    shelf: Shelf
+    studio: Studio
+    tracking: TrackingParams
+    root: Path
+    folder: Path
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """An error that a user can fix is shown on the page, and the page goes on."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(str(error), title="This cannot be made", duration=None, print_exception=False) from error
+
+
+def session_of(request: "gr.Request") -> str:
+    return str(request.session_hash)
+
+
+def model_choice(context: Context, label: str = "Model", **options: Any) -> "gr.Dropdown":
+    names = context.shelf.names
+    return gr.Dropdown(names, value=names[0] if names else None, label=label, **options)

@@ -1,0 +1,133 @@
+"""What a shipped model is worth on a folder of recordings: tuned on them, beside a training from random weights.
+
+`python -m benchmarks.fine_tuning FOLDER --skip PATTERN ...` divides the tracks of a folder with a metadata table into folds.
+For each, both trainings take the same steps on the same clips of the other folds; their NLL on the tracks left out is
+compared track by track. The interval is that of Student's t over the tracks, which are few.
+"""
+
+import argparse
+import fnmatch
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from scipy import stats
+
+from musicgen_lite import codec, text
+from musicgen_lite.initial import Initial
+from musicgen_lite.io.arrays import ArrayWriter
+from musicgen_lite.io.clips import Clip
+from musicgen_lite.io.hashing import file_sha256
+from musicgen_lite.models import load
+from musicgen_lite.params import Params, parse
+from musicgen_lite.pretrained import shipped
+from musicgen_lite.rhythm import Onsets
+from musicgen_lite.sources import folder
+from musicgen_lite.text.variants import digest
+from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.dataset import SampleRef
+from musicgen_lite.training.fit import TrainingPaths, fit
+from musicgen_lite.training.setup import set_up
+
+ROOT = Path(__file__).parent.parent
+SECONDS, PROMPT_S, RATE, MAX_TOKENS = 8.0, 3.0, 16000, 64
+SIZE = {"d_model": 256, "layers": 4, "heads": 4}  # that of the shipped models
+
+
+def clips_by_track(place: Path, skip: Sequence[str]) -> dict[str, list[Clip]]:
+    """The clips of each file of the folder but those whose names match a pattern."""
+    found = defaultdict(list)
+    for clip in folder.clips(place, RATE, SECONDS, 0.1, 0.1, lambda where, why: print(f"rejected: {where}: {why}")):
+        name = str(clip.extra["file"])
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in skip):
+            found[name].append(clip)
+    return dict(found)
+
+
+def write(tracks: dict[str, list[Clip]], held_out: Sequence[str], place: Path) -> Corpus:
+    """Tokens, beats and embeddings of all clips; those of the tracks `held_out` are the validation split."""
+    coder, encoder = codec.load("embedded", num_codebooks=4), text.load("embedded")
+    stores = {name: ArrayWriter(place / "tokens" / name, "uint16") for name in ("prompt", "target")}
+    captions = ArrayWriter(place / "text", "float16")
+    cut = round(PROMPT_S * RATE)
+    for name, clips in tracks.items():
+        for clip in clips:
+            wave = torch.from_numpy(clip.samples)[None]
+            beat = Onsets.of(clip.samples[cut:], RATE).clear_beat(None)
+            for kind, part in (("prompt", wave[:, :cut]), ("target", wave[:, cut:])):
+                facts = beat._asdict() if kind == "target" else {}
+                grid = coder.encode(part)[0].numpy().T.astype(np.uint16)
+                split = "validation" if name in held_out else "train"
+                stores[kind].add(clip.id, grid, split=split, track_id=name, **facts)
+            captions.add(clip.id, encoder.encode([clip.caption], MAX_TOKENS)[0], digest=digest(clip.caption))
+    for store in stores.values():
+        store.close(codec.describe(coder))
+    about = {"name": encoder.name, "fingerprint": encoder.fingerprint, "dim": encoder.dim, "max_tokens": MAX_TOKENS}
+    captions.close({**about, "variants": {"caption": [""]}})
+    return Corpus(place / "tokens", place / "text")
+
+
+def parameters(kind: str, steps: int, batch: int, learning_rate: float) -> Params:
+    """Those of the repository, with the size of the shipped models."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree["model"]["type"] = kind
+    tree["model"][kind] |= SIZE
+    tree["train"] |= {
+        "steps": steps, "effective_batch_size": batch, "batch_size": batch, "learning_rate": learning_rate,
+        "validations": 1, "preview_every": 0,
+    }  # fmt: skip
+    return parse(tree)
+
+
+def trained(params: Params, corpus: Corpus, place: Path, initial: Initial | None) -> dict[str, float]:
+    """Train, and the NLL in nats per token of each held-out track, given the captions and the beats."""
+    paths = TrainingPaths(place, place / "model.safetensors", place / "curves.json", place / "timings.json")
+    fit(params, corpus, paths, initial=initial)
+    model, setup = load(paths.model)[0].eval(), set_up(params, corpus)
+    track_of = dict(zip(corpus.targets.index["key"], corpus.targets.index["track_id"], strict=True))
+    nll = defaultdict(list)
+    for clip in setup.validation_clips:
+        batch = setup.dataset.batch([SampleRef(clip)])
+        with torch.no_grad():
+            nll[track_of[clip]].append(float(model.nll(batch.codes, batch.conditions.without_prompt()).mean()))
+    return {track: float(np.mean(values)) for track, values in nll.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--skip", nargs="*", default=[], help="patterns of file names to leave out")
+    parser.add_argument("--type", choices=("a", "b"), default="a")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=3e-4, help="of the tuning; random weights take 1e-3")
+    given = parser.parse_args()
+    tracks = clips_by_track(given.folder, given.skip)
+    names = sorted(tracks)
+    print(f"{len(names)} tracks, {sum(map(len, tracks.values()))} clips of {SECONDS:g} s", flush=True)
+    model = shipped.model_file(given.type)
+    initial = Initial("shipped", model, file_sha256(model))
+    rows: dict[str, list[float]] = defaultdict(list)
+    for fold in range(given.folds):
+        with tempfile.TemporaryDirectory() as place:
+            corpus = write(tracks, names[fold :: given.folds], Path(place))
+            for name, start, rate in (("tuned", initial, given.learning_rate), ("scratch", None, 1e-3)):
+                params = parameters(given.type, given.steps, given.batch, rate)
+                for track, nll in trained(params, corpus, Path(place) / name, start).items():
+                    rows[track].append(nll)
+    for track in names:
+        print(f"{track[:50]:50} tuned {rows[track][0]:.3f}, from random weights {rows[track][1]:.3f}")
+    gains = np.array([scratch - tuned for tuned, scratch in rows.values()])
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    print(
+        f"gain {gains.mean():.3f} ({gains.mean() - half:.3f} to {gains.mean() + half:.3f}) nats per token, {len(gains)} tracks"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -184,11 +184,18 @@ def test_a_model_that_is_not_there_not_whole_or_the_stages_own_is_refused(place:
         "half.safetensors": r"half\.safetensors: not a whole safetensors file",
         str(MODEL): r"the train stage writes this file itself; copy it out of data/model",
         "gone-run": r"mlflow\.db: no mlflow\.db here; .*; allowed are nothing",
-        "shipped": r"ships no model of type b; allowed are nothing",
     }.items():
         with pytest.raises(UserError, match=rf"train\.init '{name}': .*{message}"):
-            check.main(starting_from(name, "b" if name == "shipped" else "a"))
+            check.main(starting_from(name))
     assert not EXTERNAL.exists()
+
+
+@pytest.mark.parametrize("type", ["a", "b"])
+def test_what_differs_from_the_shipped_model_is_named(place: Path, type: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"model\.{type}\.d_model: the model has 256, here it is \d+; set model\.{type}"
+    ):
+        check.main(starting_from("shipped", type))
 
 
 def test_a_shipped_model_is_found_by_its_type_and_a_damaged_one_refused(

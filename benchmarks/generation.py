@@ -43,7 +43,7 @@ def build(pattern: str, frames: int, d_model: int = 512, layers: int = 8) -> Lan
     torch.manual_seed(0)
     config = ModelConfig(
         type="b", pattern=pattern, codebook_size=2048, num_codebooks=4, text_dim=64, d_model=d_model, layers=layers,
-        heads=d_model // 64, max_frames=frames + 4, max_text=TOKENS, max_prompt_frames=1, frame_rate=50.0, rate=16000, codec="-",
+        heads=max(1, d_model // 64), max_frames=frames + 4, max_text=TOKENS, max_prompt_frames=1, frame_rate=50.0, rate=16000, codec="-",
         text="-",
     )  # fmt: skip
     return models.build(config).eval()

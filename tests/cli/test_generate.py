@@ -42,7 +42,8 @@ def test_a_pipe_gets_a_wav_and_nothing_else(model: Path) -> None:
     samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
     whole = musicgen_lite.load(model, clap="").generate(PROMPT, seconds=1.51, seed=3, candidates=1)
     assert rate == whole.rate
-    assert np.abs(samples - whole.samples).max() < 2 / 32768  # half a step of 16 bits, and rounding
+    # Half a step of 16 bits, and rounding.
+    assert np.abs(samples - whole.samples.clip(-1, 1)).max() < 2 / 32768
     assert b"x real time" in done.stderr
 
 

@@ -60,9 +60,8 @@ def test_without_steps_a_run_is_scored_again_as_a_run_of_its_own(base: Base, pro
 
 
 def test_a_shipped_model_is_trained_on_and_another_one_makes_the_training_stale(base: Base, project: Project) -> None:
-    """Dropping the file in and recording it is all that ships a model."""
+    """Putting the file in place and recording it is all that ships a model."""
     shipped = project.folder / SHIPPED
-    shipped.parent.mkdir()
     model, extra = models.load(base.project.folder / MODEL)
     models.save(shipped, model.half(), extra)
     project.run("python", "-m", "pretraining.manifest")

@@ -83,7 +83,6 @@ def start(
 
     shelf = Shelf(models, root, trusted)
     studio = Studio(shelf, options.threads or os.cpu_count() or 1)
-    threading.Thread(target=shelf.warm, name="warm", daemon=True).start()
     page = build(Context(shelf, studio, tracking, root, folder))
     page.queue(max_size=options.waiting, default_concurrency_limit=4, api_open=False)
     sans, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
@@ -99,6 +98,8 @@ def start(
         raise UserError(
             f"port {options.port} of {options.host}: no server can be started there ({error}); name another with --port"
         ) from error
+    # Once the page stands: a process that ends while torch is being imported aborts.
+    threading.Thread(target=shelf.warm, name="warm", daemon=True).start()
     return page
 
 

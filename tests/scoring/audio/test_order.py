@@ -51,7 +51,7 @@ def test_noise_raises_the_distance_in_the_order_of_its_level(
     # At 40 dB the noise is hardly audible, and so few clips cannot show it; at 20 dB they do.
     clean = fad.distance(reference.moments(), given["clean"].moments())
     assert fads[1] > 1.2 * clean
-    assert fads[0] == pytest.approx(clean, rel=0.15)
+    assert fads[0] == pytest.approx(clean, rel=0.25)
 
 
 @pytest.mark.slow

@@ -52,6 +52,9 @@ class Uneven(torch.nn.Module):
         logits[..., 0] = math.log(3) * self.scale
         return logits
 
+    def nll(self, codes: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        return cell_nll(self(codes, conditions), codes)
+
 
 def test_three_frames_by_hand() -> None:
     codes = np.array([[0, 1, 0], [2, 2, 0]])

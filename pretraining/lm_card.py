@@ -81,10 +81,8 @@ def card(kind: str, model: Path, record: Path, scores: Path) -> str:
     """The text of a model's card."""
     config, rounds = models.load(model)[0].config, read_json(record)
     nll, audio = ScoreFolders(scores / "nll", scores / "reference", scores / "audio").details()
-    digest, initial = (
-        file_sha256(model),
-        read_json(scores.parent / "run" / "run.json")["training"].get("initial", "none"),
-    )
+    digest = file_sha256(model)
+    initial = read_json(scores.parent / "run" / "run.json")["training"].get("initial", "none")
     if digest[:SHORT] not in initial:
         raise SystemExit(f"{scores}: the scored model started from {initial}, not from {model} ({digest[:SHORT]})")
     first_to_last = [f"{first} to {last}" for first, last in (one["seeds"] for one in rounds)]

@@ -4,6 +4,7 @@ A piece's file is named by its prompt (or its `id`) and a digest of all that dec
 stands in another file, is known again, and a changed one is another piece.
 """
 
+import contextlib
 import csv
 import itertools
 import re
@@ -164,37 +165,34 @@ def make_all(
     settings: all that decides the audio besides the requests. `make` gives a Music for each of several requests of one
     length. Rows of earlier runs stay in the index behind those of this one. UserError where another process fills the folder.
     """
+    with _alone_in(folder):
+        known = {name: entry for name, entry in _read_index(folder).items() if (folder / name).is_file()}
+        names = {file_name(row, settings): row for row in rows}
+        missing = [name for name in names if name not in known]
+        report(f"{folder}: {len(names)} prompts, {len(names) - len(missing)} of them finished before")
+        done = 0
+        for batch in _batches(missing, names, candidates):
+            for name, music in zip(batch, make([names[name].request for name in batch]), strict=True):
+                music.write(folder / name)
+                known[name] = _entry(name, names[name], music)
+            ordered = [*(name for name in names if name in known), *(name for name in known if name not in names)]
+            _write_index(folder, [known[name] for name in ordered])
+            done += len(batch)
+            report(f"{folder}: {done} of {len(missing)} made")
+        if not missing:
+            report(f"{folder}: all is there already")
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other processes out of it; UserError where one is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", blocking=False):
-            _make_all(rows, folder, settings, candidates, make, report)
+        lock = FileLock(folder / ".lock", blocking=False).acquire()
     except Timeout:
         raise UserError(f"{folder}: another process is filling this folder; wait for it, or name another") from None
-
-
-def _make_all(
-    rows: Sequence[Row],
-    folder: Path,
-    settings: Mapping[str, Any],
-    candidates: int,
-    make: Callable[[Sequence[Request]], Sequence[Any]],
-    report: Callable[[str], None],
-) -> None:
-    known = {name: entry for name, entry in _read_index(folder).items() if (folder / name).is_file()}
-    names = {file_name(row, settings): row for row in rows}
-    missing = [name for name in names if name not in known]
-    report(f"{folder}: {len(names)} prompts, {len(names) - len(missing)} of them finished before")
-    done = 0
-    for batch in _batches(missing, names, candidates):
-        for name, music in zip(batch, make([names[name].request for name in batch]), strict=True):
-            music.write(folder / name)
-            known[name] = _entry(name, names[name], music)
-        ordered = [*(name for name in names if name in known), *(name for name in known if name not in names)]
-        _write_index(folder, [known[name] for name in ordered])
-        done += len(batch)
-        report(f"{folder}: {done} of {len(missing)} made")
-    if not missing:
-        report(f"{folder}: all is there already")
+    with lock:
+        yield
 
 
 def _batches(missing: Sequence[str], names: Mapping[str, Row], candidates: int) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from musicgen_lite import load
 from musicgen_lite.app import blind
 from musicgen_lite.app.form import Form
 from musicgen_lite.app.models import Shelf
@@ -140,3 +141,14 @@ def test_a_server_that_cannot_be_is_named(options: dict[str, object], message: s
     with pytest.raises(UserError, match=message):
         Options(**options).check()  # type: ignore[arg-type]
     assert "GRADIO_TEMP_DIR" not in os.environ
+
+
+@pytest.mark.parametrize("kind", ["a", "b"])
+def test_the_card_of_a_shipped_model_is_shown(kind: str) -> None:
+    pytest.importorskip("gradio")
+    from musicgen_lite.app.about_tab import describe
+
+    name = f"shipped-{kind}"
+    shown = describe(name, name, load(name, clap=""))
+    assert f"# The shipped model {kind.upper()}" in shown
+    assert "What it cannot do" in shown

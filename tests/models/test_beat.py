@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from musicgen_lite.generation import Sampling, generate, generate_long, prepare
+from musicgen_lite.generation import Sampling, generate, generate_long
 from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig
 from musicgen_lite.models.core.beat import TEMPI, BeatCondition, features
-from tests.support.models_tiny import CONFIG, TRAINED, VARIANTS, conditions, random_codes, tiny, with_beats
+from tests.support.models_tiny import (
+    CONFIG,
+    TRAINED,
+    VARIANTS,
+    cells_in_steps_and_in_one_pass,
+    conditions,
+    random_codes,
+    tiny,
+    with_beats,
+)
 
 every_kind = pytest.mark.parametrize(("kind", "pattern"), TRAINED)
 every_variant = pytest.mark.parametrize(
@@ -122,17 +131,9 @@ def test_steps_give_what_one_pass_gives_in_torch_and_in_the_kernels(
 ) -> None:
     model = told(kind, pattern, positions=positions, pointer_dim=pointer_dim)
     codes, given = random_codes(3, FRAMES), with_beats(conditions(3, kind))
-    full, layout = model(codes, given), model.pattern.layout(FRAMES, 4)
-    sequence = layout.build(codes, CONFIG["codebook_size"])
-    states = [model.start(given, FRAMES, sequence[:, :begun] if begun else None) for _ in range(2)]
-    cells = sequence[:, begun - 1] if begun else sequence.new_full((3, layout.cells), CONFIG["codebook_size"])
-    decoder = prepare(model)
-    for step in range(begun, layout.steps):
-        slow, fast = model.step(cells, states[0]), decoder.logits(cells, states[1])
-        cells = sequence[:, step]
-        for slot, codebook, frame in layout.cells_of[step]:
-            torch.testing.assert_close(slow[:, slot], full[:, codebook, frame], atol=1e-4, rtol=0)
-            torch.testing.assert_close(fast[:, slot], full[:, codebook, frame], atol=1e-4, rtol=0)
+    for slow, fast, expected in cells_in_steps_and_in_one_pass(model, given, codes, begun):
+        torch.testing.assert_close(slow, expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(fast, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["a", "b"])

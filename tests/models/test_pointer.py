@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musicgen_lite.generation import Sampling, generate, prepare
+from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.models.core.loss import cell_nll
 from musicgen_lite.models.core.pointer import PointerHead
-from tests.support.models_tiny import CONFIG, VARIANTS, conditions, random_codes, tiny
+from tests.support.models_tiny import CONFIG, VARIANTS, cells_in_steps_and_in_one_pass, conditions, random_codes, tiny
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")]
 FRAMES = 12
@@ -92,18 +92,9 @@ def test_steps_give_what_one_pass_gives_in_torch_and_in_the_kernels(
     kind: str, pattern: str, positions: str, begun: int
 ) -> None:
     model, codes, given = pointing(kind, pattern, positions=positions), returning(), conditions(3, kind)
-    full, layout = model(codes, given), model.pattern.layout(FRAMES, 4)
-    sequence = layout.build(codes, CONFIG["codebook_size"])
-    states = [model.start(given, FRAMES, sequence[:, :begun] if begun else None) for _ in range(2)]
-    cells = sequence[:, begun - 1] if begun else sequence.new_full((3, layout.cells), CONFIG["codebook_size"])
-    decoder = prepare(model)
-    for step in range(begun, layout.steps):
-        slow, fast = model.step(cells, states[0]), decoder.logits(cells, states[1])
-        cells = sequence[:, step]
-        for slot, codebook, frame in layout.cells_of[step]:
-            expected = full[:, codebook, frame].exp()
-            torch.testing.assert_close(slow[:, slot].exp(), expected, atol=1e-5, rtol=0)
-            torch.testing.assert_close(fast[:, slot].exp(), expected, atol=1e-5, rtol=0)
+    for slow, fast, expected in cells_in_steps_and_in_one_pass(model, given, codes, begun):
+        torch.testing.assert_close(slow.exp(), expected.exp(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(fast.exp(), expected.exp(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("pattern", ["interleaved", "delay"])

@@ -1,10 +1,12 @@
 """Small models and conditions for tests of models, generation, and whatever needs one."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from musicgen_lite.generation import prepare
 from musicgen_lite.models import Conditions, LanguageModel, ModelConfig, build
 
 KINDS = [(kind, pattern) for kind in "ab" for pattern in ("interleaved", "delay", "parallel")] + [("musicgen", "delay")]
@@ -60,3 +62,23 @@ def with_beats(given: Conditions, first: float = -0.13) -> Conditions:
 def random_codes(rows: int, frames: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, CONFIG["codebook_size"], (rows, CONFIG["num_codebooks"], frames), generator=generator)
+
+
+def cells_in_steps_and_in_one_pass(
+    model: LanguageModel, given: Conditions, codes: torch.Tensor, begun: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The logits `[B, K]` of each cell by the model's own steps, by the decoder's, and by one pass over all codes.
+
+    begun: the number of steps that are given.
+    """
+    frames = codes.shape[2]
+    full, layout = model(codes, given), model.pattern.layout(frames, codes.shape[1])
+    sequence = layout.build(codes, CONFIG["codebook_size"])
+    states = [model.start(given, frames, sequence[:, :begun] if begun else None) for _ in range(2)]
+    cells = sequence[:, begun - 1] if begun else sequence.new_full((len(codes), layout.cells), CONFIG["codebook_size"])
+    decoder = prepare(model)
+    for step in range(begun, layout.steps):
+        slow, fast = model.step(cells, states[0]), decoder.logits(cells, states[1])
+        cells = sequence[:, step]
+        for slot, codebook, frame in layout.cells_of[step]:
+            yield slow[:, slot], fast[:, slot], full[:, codebook, frame]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from musicgen_lite.app.context import Context, gr
 from musicgen_lite.app.models import NONE
 from musicgen_lite.errors import UserError
+from musicgen_lite.pretrained import shipped
 
 if TYPE_CHECKING:
     from musicgen_lite.generator import Generator
@@ -47,6 +48,7 @@ def describe(name: str, place: str, generator: "Generator") -> str:
         "style clip": f"{config.max_prompt_frames / config.frame_rate:g} s" if config.type == "b" else "takes none",
     }  # fmt: skip
     rows = "\n".join(f"| {label} | {value} |" for label, value in facts.items())
-    card = Path(place).with_name("README.md")
-    own = card.read_text(encoding="utf-8") if Path(place).suffix == ".safetensors" and card.is_file() else ""
+    file = shipped.model_file(shipped.NAMES[place]) if place in shipped.NAMES else Path(place)
+    cards = [file.with_suffix(".md"), file.with_name("README.md")] if file.suffix == ".safetensors" else []
+    own = next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), "")
     return f"## {name}\n\n| | of this model |\n|---|---|\n{rows}\n\n{own}\n{LIMITS}\nMusicGen-Lite's code is under the MIT licence."

@@ -85,6 +85,7 @@ def train(
     rounds.append(
         {
             "seeds": [train_seeds.start, train_seeds.stop - 1], "steps": params["params"]["train"]["steps"],
+            "effective_batch_size": params["params"]["train"]["effective_batch_size"],
             "val_loss": result.val_loss, "parameters": result.parameters,
             "hours": (time.monotonic() - begun) / 3600, "cpu_hours": (time.process_time() - spent) / 3600,
         }

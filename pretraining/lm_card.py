@@ -26,7 +26,7 @@ pointer head and a beat condition (docs/architecture.md). It reads captions thro
 
 - Training data: composed and rendered by the project itself (`musicgen_lite.sources.synthetic`), from seeds; nothing recorded, nobody's
   music. {clips} clips of 13 s in {rounds}: {seeds}
-- Training: {steps} steps of 16 clips of 10 s, {hours:.1f} h on one CPU thread; `python -m pretraining.lm {kind} ROUND`
+- Training: {steps} of 10 s, {hours:.1f} h on one CPU thread; `python -m pretraining.lm {kind} ROUND`
 - Licence: that of the project
 - sha256: `{digest}`
 - Code commit: unknown
@@ -91,7 +91,8 @@ def card(kind: str, model: Path, record: Path, scores: Path) -> str:
         megabytes=model.stat().st_size / 1e6, seconds=config.max_frames / config.frame_rate, digest=digest,
         clips=sum(last - first + 1 for first, last in (one["seeds"] for one in rounds)),
         rounds=f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}", seeds=", ".join(first_to_last),
-        steps=sum(one["steps"] for one in rounds), hours=sum(one["cpu_hours"] for one in rounds),
+        steps=" and ".join(f"{one['steps']} steps of {one['effective_batch_size']} clips" for one in rounds),
+        hours=sum(one["cpu_hours"] for one in rounds),
         figures=figures({**nll["estimates"], **audio["estimates"]}),
         **{key: getattr(config, key) for key in ("d_model", "layers", "heads", "pattern", "text", "codec")},
     )  # fmt: skip

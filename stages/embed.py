@@ -21,7 +21,7 @@ def texts_of(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[TextVariant]
     """
     texts: list[TextVariant] = []
     without_aspects = 0
-    for row in clips.index[["id", "split", "caption", "aspects"]].to_dict("records"):
+    for row in clips.rows():
         aspects = [aspect for aspect in row["aspects"] if aspect]
         variants = {"caption", *chosen} if row["split"] == "train" else {"caption"}
         texts += text_variants(row["id"], row["caption"], aspects, [name for name in SUFFIXES if name in variants])

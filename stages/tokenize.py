@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from musicgen_lite import codec
@@ -34,17 +35,15 @@ def tokenize(clips: ClipStore, model: Codec, windows: Windows, shortest: float, 
     Windows of equal length form a batch, so that none is padded; the next batches are read in the background. An earlier
     call's whole shards in `folder` are kept; batches are the same each time, so that the result is.
     """
-    lengths = windows.lengths(clips)
     writers = {kind: ArrayWriter(folder / kind, "uint16") for kind in KINDS}
-    rows = clips.index.to_dict("records")
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    remaining = [batch for batch in batches if any(row["id"] not in one for row in batch for one in writers.values())]
+    batches = [clips.index[start : start + batch_size] for start in range(0, len(clips), batch_size)]
+    remaining = [batch for batch in batches if any(id not in one for id in batch["id"] for one in writers.values())]
 
-    def read(batch: Sequence[Row]) -> tuple[Sequence[Row], dict[str, list[np.ndarray]], list[Beat]]:
+    def read(rows: pd.DataFrame) -> tuple[Sequence[Row], dict[str, list[np.ndarray]], list[Beat]]:
         waves: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
-        beats = []
+        batch, beats = rows.to_dict("records"), []
         for row in batch:
-            prompt, end = lengths[row["id"]]
+            prompt, end = windows.of(row["seconds"])
             samples = _samples(clips, row["id"], model.rate, end, shortest)
             waves["prompt"].append(samples[:prompt])
             waves["target"].append(samples[prompt:end])

@@ -1,7 +1,10 @@
 """The beat of a clip, and that of each clip in the index of a token store."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
@@ -30,26 +33,37 @@ class Beat(NamedTuple):
 NO_BEAT = Beat(math.nan, math.nan)
 
 
-def read_beats(store: ArrayStore) -> dict[str, Beat]:
-    """The clips whose beat is known, by key: both columns are there and hold no NaN.
+class Beats:
+    """The beats of the clips in a token store.
 
-    UserError for a store with one of the columns, and for a beat of which one number is missing or impossible.
+    UserError for a store with one of the two columns, and for a beat of which one number is missing or impossible.
     """
-    index = store.index
-    present = [name for name in COLUMNS if name in index.columns]
-    if len(present) == 1:
-        raise UserError(
-            f"{store.directory}: its index has a column {present[0]!r}, but not both of {' and '.join(COLUMNS)}; run "
-            "`dvc repro tokenize`"
-        )
-    if not present:
-        return {}
-    known = index.loc[index[BPM].notna() | index[FIRST].notna(), ["key", *COLUMNS]]
-    beats = {str(key): Beat(float(bpm), float(first)) for key, bpm, first in known.itertuples(index=False)}
-    for key, (bpm, first) in beats.items():
-        if not (math.isfinite(bpm) and bpm > 0 and math.isfinite(first)):
+
+    def __init__(self, store: ArrayStore) -> None:
+        self._store = store
+        present = [name for name in COLUMNS if name in store.index.columns]
+        if len(present) == 1:
             raise UserError(
-                f"{store.directory}: clip {key!r} has bpm {bpm:g} and beat_s {first:g}; a tempo above 0 and a finite time are "
-                "allowed, or neither: run `dvc repro tokenize`"
+                f"{store.directory}: its index has a column {present[0]!r}, but not both of {' and '.join(COLUMNS)}; run "
+                "`dvc repro tokenize`"
             )
-    return beats
+        nothing = np.full(len(store), math.nan)
+        self._bpm, self._first = (store.index[name].to_numpy(float) if present else nothing for name in COLUMNS)
+        self.known = ~(np.isnan(self._bpm) & np.isnan(self._first))
+        possible = np.isfinite(self._bpm) & (self._bpm > 0) & np.isfinite(self._first)
+        for row in np.flatnonzero(self.known & ~possible)[:1]:
+            raise UserError(
+                f"{store.directory}: clip {store.index['key'].iloc[row]!r} has bpm {self._bpm[row]:g} and beat_s "
+                f"{self._first[row]:g}; a tempo above 0 and a finite time are allowed, or neither: run `dvc repro tokenize`"
+            )
+
+    def __getitem__(self, clip: str) -> Beat:
+        """The beat of a clip, NO_BEAT where it is not known."""
+        row = self._store.row(clip)
+        return Beat(float(self._bpm[row]), float(self._first[row])) if self.known[row] else NO_BEAT
+
+    def in_order(self) -> Iterator[tuple[str, Beat]]:
+        """The known beats with their clips, sorted by clip."""
+        known = self._store.index["key"][self.known].sort_values()
+        for row, clip in known.items():
+            yield str(clip), Beat(float(self._bpm[row]), float(self._first[row]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pyarrow.parquet as pq
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.files import read_json, write_json
+from musicgen_lite.io.keys import Keys
 
 SPLITS = ("train", "validation", "test")
 CLIPS_PER_SHARD = 256
 # Few clips to a row group: reading one clip reads little more than its own bytes.
 CLIPS_PER_GROUP = 16
+OPEN_FILES = 16
+LISTS = pa.list_(pa.string())  # kept as Arrow has them: a million clips' lists in Python would take a gigabyte
 
 
 @dataclass(frozen=True)
@@ -83,31 +87,38 @@ def _open(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run `dvc repro`") from error
 
 
+def _facts(path: Path) -> pa.Table:
+    """All columns of a shard but the audio."""
+    with _open(path) as file:
+        return file.read(columns=[name for name in file.schema_arrow.names if name != "audio"])
+
+
 class ClipStore:
-    """Reads the shards that `ClipWriter` wrote; the audio stays on disk until it is asked for.
+    """Reads the shards that `ClipWriter` wrote; the audio stays on disk until it is asked for, and few files are open.
 
     Raises UserError naming an unreadable shard, a duplicate id, or an unknown id.
     """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
-        self._files = [_open(path) for path in sorted(self.directory.glob("clips-*.parquet"))]
-        parts = []
-        for number, file in enumerate(self._files):
-            columns = [name for name in file.schema_arrow.names if name != "audio"]
-            part = file.read(columns=columns).to_pandas()
-            part["_file"], part["_row"] = number, np.arange(len(part))
-            parts.append(part)
-        self.index: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"id": []})
-        self._place: dict[str, tuple[int, int]] = {}
-        if parts:
-            places = zip(self.index["_file"], self.index["_row"], strict=True)
-            self._place = dict(zip(self.index["id"], places, strict=True))
-        twice = self.index["id"][self.index["id"].duplicated()]
-        if len(twice):
+        self._paths = sorted(self.directory.glob("clips-*.parquet"))
+        parts = [_facts(path) for path in self._paths]
+        self._starts = np.cumsum([0, *map(len, parts)])  # the first row of each shard
+        table = (
+            pa.concat_tables(parts, promote_options="permissive")
+            if parts
+            else pa.table({"id": pa.array([], pa.string())})
+        )
+        self.index: pd.DataFrame = table.to_pandas(
+            types_mapper={LISTS: pd.ArrowDtype(LISTS)}.get, split_blocks=True, self_destruct=True
+        )
+        self._keys = Keys(pa.chunked_array(self.index["id"].array.__arrow_array__()))
+        if self._keys.duplicates:
+            twice = self.index["id"][self.index["id"].duplicated()]
             raise UserError(
                 f"{self.directory}: the id {twice.iloc[0]!r} occurs twice; run `dvc repro` to make it again"
             )
+        self._open = lru_cache(maxsize=OPEN_FILES)(_open)
         self._group: tuple[int, int, list[bytes]] | None = None
 
     @property
@@ -118,22 +129,35 @@ class ClipStore:
     def __len__(self) -> int:
         return len(self.index)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of the index in stored order, a few of which are in memory at a time."""
+        for start in range(0, len(self), CLIPS_PER_SHARD):
+            yield from self.index[start : start + CLIPS_PER_SHARD].to_dict("records")
+
     def split(self, name: str) -> pd.DataFrame:
         """The index rows of one split, in stored order."""
         return self.index[self.index["split"] == name]
 
-    def audio_bytes(self, clip_id: str) -> bytes:
-        """The stored FLAC bytes of one clip."""
-        if clip_id not in self._place:
+    def _row(self, clip_id: str) -> int:
+        if (row := self._keys.row(clip_id)) < 0:
             raise UserError(
                 f"{self.directory}: no clip {clip_id!r} among its {len(self)}; run `dvc repro` to make it again"
             )
-        number, row = self._place[clip_id]
-        group, within = divmod(int(row), CLIPS_PER_GROUP)
+        return row
+
+    def seconds(self, clip_id: str) -> float:
+        """The length of one clip."""
+        return float(self.index["seconds"].iloc[self._row(clip_id)])
+
+    def audio_bytes(self, clip_id: str) -> bytes:
+        """The stored FLAC bytes of one clip."""
+        row = self._row(clip_id)
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        group, within = divmod(row - int(self._starts[number]), CLIPS_PER_GROUP)
         # Reading in stored order touches each row group once.
         if self._group is None or self._group[:2] != (number, group):
-            column = self._files[number].read_row_group(group, columns=["audio"]).column("audio").to_pylist()
-            self._group = (number, group, column)
+            file = self._open(self._paths[number])
+            self._group = (number, group, file.read_row_group(group, columns=["audio"]).column("audio").to_pylist())
         return self._group[2][within]
 
     def samples(self, clip_id: str) -> tuple[np.ndarray, int]:
@@ -141,7 +165,7 @@ class ClipStore:
         return audio.decode(self.audio_bytes(clip_id), name=clip_id)
 
     def __iter__(self) -> Iterator[Clip]:
-        for row in self.index.to_dict("records"):
+        for row in self.rows():
             samples, rate = self.samples(row["id"])
             extra = {key[2:]: value for key, value in row.items() if key.startswith("x_")}
             yield Clip(

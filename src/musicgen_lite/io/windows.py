@@ -37,29 +37,28 @@ class Windows:
             longest = min(longest, round(self.target_seconds * self.rate))
         return prompt, min(end, prompt + longest)
 
-    def lengths(self, clips: ClipStore) -> dict[str, tuple[int, int]]:
-        """`of` for every clip, by its id."""
-        return {clip: self.of(seconds) for clip, seconds in zip(clips.index["id"], clips.index["seconds"], strict=True)}
-
 
 class ClipWindows:
     """The audio prompt and the target of any clip, as samples at the rate of `windows`."""
 
     def __init__(self, clips: ClipStore, windows: Windows) -> None:
-        self._clips, self._rate, self._lengths = clips, windows.rate, windows.lengths(clips)
+        self._clips, self._windows, self._rate = clips, windows, windows.rate
         self._whole = windows.of(windows.seconds)
+
+    def _of(self, clip: str) -> tuple[int, int]:
+        return self._windows.of(self._clips.seconds(clip))
 
     def prompt(self, clip: str) -> tuple[np.ndarray, int]:
         """Samples `[T]` of its prompt, and their rate."""
-        return self._read(clip, 0, self._lengths[clip][0])
+        return self._read(clip, 0, self._of(clip)[0])
 
     def target(self, clip: str) -> tuple[np.ndarray, int]:
         """Samples `[T]` of its target, and their rate."""
-        return self._read(clip, *self._lengths[clip])
+        return self._read(clip, *self._of(clip))
 
     def target_length(self, clip: str) -> int:
         """Samples of its target."""
-        prompt, end = self._lengths[clip]
+        prompt, end = self._of(clip)
         return end - prompt
 
     def short(self, ids: Iterable[str]) -> set[str]:
@@ -69,7 +68,7 @@ class ClipWindows:
 
     def short_prompts(self, ids: Iterable[str]) -> set[str]:
         """The clips whose prompts are shorter than that of a full clip."""
-        return {clip for clip in ids if self._lengths[clip][0] < self._whole[0]}
+        return {clip for clip in ids if self._of(clip)[0] < self._whole[0]}
 
     def _read(self, clip: str, start: int, end: int) -> tuple[np.ndarray, int]:
         samples, rate_in = self._clips.samples(clip)

@@ -58,8 +58,8 @@ def optimizer_step(
 ) -> None:
     """The peak memory of a training: one step on `size` of the longest clips with the longest text, with averaged weights."""
     trained, average = (copy.deepcopy(model).to(device) for _ in range(2))
-    index = dataset.corpus.targets.index
-    longest = SampleRef(str(index["key"].iloc[index["length"].argmax()]))
+    targets = dataset.corpus.targets
+    longest = SampleRef(targets.key(int(targets.lengths.argmax())))
     batch = dataset.batch([longest] * size)
     batch = dataclasses.replace(batch, conditions=batch.conditions.pad_text(model.config.max_text)).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(trained, 0.1))

@@ -1,13 +1,17 @@
 """The stores that a training reads, opened and checked against each other."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
-from musicgen_lite.io.beats import read_beats
+from musicgen_lite.io.beats import Beats
 
 
 def _meta(store: ArrayStore, *names: str) -> list[Any]:
@@ -17,6 +21,16 @@ def _meta(store: ArrayStore, *names: str) -> list[Any]:
             f"{store.directory}: meta.json lacks {', '.join(missing)}; run `dvc repro` to rebuild the store"
         )
     return [store.meta[name] for name in names]
+
+
+def _digest(rows: Iterable[Any]) -> str:
+    """16 hex digits over the `repr` of a list of these rows, of which one at a time is in memory."""
+    digest, separator = hashlib.sha256(b"["), b""
+    for row in rows:
+        digest.update(separator + repr(row).encode())
+        separator = b", "
+    digest.update(b"]")
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,8 @@ class Corpus:
 
     `tokens_dir` holds the stores `target` and `prompt` (uint16 `[T, N_q]`), `text_dir` is a store of float16 `[L, D]`.
     `variants`: the kinds of text that training samples from, each with the suffixes of a clip's id in the text store;
-    `names`: of the codec and the text encoder; `beats`: of the clips whose beat is known. UserError where clips lack a prompt or a text, and where two codecs or a
-    code outside the codebook show up.
+    `names`: of the codec and the text encoder; `beats`: of the clips. UserError where clips lack a prompt or a text, and
+    where two codecs, a shard of another size or a code outside the codebook show up.
     """
 
     def __init__(self, tokens_dir: str | Path, text_dir: str | Path) -> None:
@@ -65,9 +79,9 @@ class Corpus:
         [variants] = _meta(self.text, "variants")
         self.variants = dict(sorted(variants.items()))
         self.names = {"codec": str(found[5]), "text": str(_meta(self.text, "name")[0])}
-        self.beats = read_beats(self.targets)
+        self.beats = Beats(self.targets)
         self._check_clips()
-        self.prompt_frames = int(self.prompts.index["length"].max())  # those of short clips are shorter and padded
+        self.prompt_frames = int(self.prompts.lengths.max())  # those of short clips are shorter and padded
 
     @property
     def inputs(self) -> Inputs:
@@ -85,30 +99,40 @@ class Corpus:
         )
 
     def _check_clips(self) -> None:
-        clips, index = self.targets.keys, self.targets.index
+        index = self.targets.index
+        clips, train = index["key"], index.loc[index["split"] == "train", "key"]
         suffixes = [suffix for variant in self.variants.values() for suffix in variant if suffix]
-        variants = [key + suffix for key in index.loc[index["split"] == "train", "key"] for suffix in suffixes]
-        for store, keys in ((self.prompts, clips), (self.text, clips + variants)):
-            missing = [key for key in keys if key not in store]
-            if missing:
+        for store, wanted in (
+            (self.prompts, [clips]),
+            (self.text, [clips, *(train + suffix for suffix in suffixes)]),
+        ):
+            missing = [keys[store.rows(pa.chunked_array(keys.array.__arrow_array__())) < 0] for keys in wanted]
+            if count := sum(map(len, missing)):
+                first = next(keys.iloc[0] for keys in missing if len(keys))
                 raise UserError(
-                    f"{store.directory}: {len(missing)} of the {len(keys)} entries for the {len(clips)} clips of "
-                    f"{self.targets.directory} are missing, {missing[0]!r} first; both must come from the same clips: "
+                    f"{store.directory}: {count} of the {sum(map(len, wanted))} entries for the {len(clips)} clips of "
+                    f"{self.targets.directory} are missing, {first!r} first; both must come from the same clips: "
                     "run `dvc repro`"
                 )
         for store in (self.targets, self.prompts):
-            for key in self.targets.keys:
-                codes = store[key]
-                if not len(codes) or codes.shape[1] != self.num_codebooks:
-                    raise UserError(
-                        f"{store.directory}: clip {key!r} has codes of shape {codes.shape}, expected "
-                        f"[frames, {self.num_codebooks}] with a frame at least; run `dvc repro tokenize`"
-                    )
-                if int(codes.max()) >= self.codebook_size:
-                    raise UserError(
-                        f"{store.directory}: clip {key!r} has the code {int(codes.max())}, but the codec's codes are "
-                        f"0 to {self.codebook_size - 1}; run `dvc repro tokenize`"
-                    )
+            self._check_codes(store)
+
+    def _check_codes(self, store: ArrayStore) -> None:
+        """Raise UserError for a clip without a frame, with another number of codebooks or a code outside the codebook."""
+        for codes, rows in store.shards():
+            if not store.lengths[rows].all() or codes.shape[1] != self.num_codebooks:
+                row = rows[np.argmin(store.lengths[rows])]
+                raise UserError(
+                    f"{store.directory}: clip {store.key(row)!r} has codes of shape {(int(store.lengths[row]), codes.shape[1])}, "
+                    f"expected [frames, {self.num_codebooks}] with a frame at least; run `dvc repro tokenize`"
+                )
+            if codes.max() >= self.codebook_size:
+                frame = int((codes >= self.codebook_size).any(axis=1).argmax())
+                key = store.key(rows[np.searchsorted(store.starts[rows], frame, side="right") - 1])
+                raise UserError(
+                    f"{store.directory}: clip {key!r} has the code {int(codes.max())}, but the codec's codes are "
+                    f"0 to {self.codebook_size - 1}; run `dvc repro tokenize`"
+                )
 
     def clips(self, split: str) -> list[str]:
         """The ids of a split, sorted; UserError if there are none."""
@@ -123,15 +147,15 @@ class Corpus:
 
     def facts(self) -> dict[str, Any]:
         """What identifies the corpus, for provenance and for the identity of a training."""
-        index = self.targets.index.sort_values("key")
-        rows = repr(index[["key", "split", "length"]].values.tolist())
-        beats = repr(sorted(self.beats.items()))
+        index = self.targets.index[["key", "split", "length"]].sort_values("key")
+        clips = _digest([key, split, int(length)] for key, split, length in index.itertuples(index=False))
+        beats = _digest(self.beats.in_order())
         return {
             "codec": self.codec,
             "text": self.encoder,
             "variants": list(self.variants),
             "codebook_size": self.codebook_size,
             "num_codebooks": self.num_codebooks,
-            "clips": hashlib.sha256(rows.encode()).hexdigest()[:16],
-            **({"beats": hashlib.sha256(beats.encode()).hexdigest()[:16]} if self.beats else {}),
+            "clips": clips,
+            **({"beats": beats} if self.beats.known.any() else {}),
         }

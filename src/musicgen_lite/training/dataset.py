@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_lite.io.beats import NO_BEAT, Beat
+from musicgen_lite.io.beats import Beat
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.keyed_random import keyed_choice, keyed_uniform
@@ -75,16 +75,16 @@ class TokenDataset:
         self.dropout_text = dropout_text
         self.dropout_audio = dropout_audio
         self.dropout_beat = dropout_beat
-        index = corpus.targets.index
-        self._lengths = dict(zip(index["key"].tolist(), index["length"].tolist(), strict=True))
+        self._lengths = corpus.targets.lengths
 
     def cells(self, samples: Sequence[SampleRef]) -> int:
         """Number of valid cells of the clips, without reading them."""
-        return sum(min(self._lengths[sample.clip], self.frames) for sample in samples) * self.corpus.num_codebooks
+        rows = self.corpus.targets.rows([sample.clip for sample in samples])
+        return int(self._lengths[rows].clip(max=self.frames).sum()) * self.corpus.num_codebooks
 
     def _start(self, sample: SampleRef) -> int:
         """The frame of the clip at which its crop starts."""
-        latest = self._lengths[sample.clip] - self.frames
+        latest = int(self._lengths[self.corpus.targets.row(sample.clip)]) - self.frames
         if sample.epoch is None or latest <= 0:
             return 0
         return int(keyed_uniform(self.seed, sample.epoch, sample.clip, "crop") * (latest + 1))
@@ -95,7 +95,7 @@ class TokenDataset:
 
     def _beat(self, sample: SampleRef) -> Beat:
         """The beat as the crop has it, whose first frame is another."""
-        bpm, first = self.corpus.beats.get(sample.clip, NO_BEAT)
+        bpm, first = self.corpus.beats[sample.clip]
         return Beat(bpm, first - self._start(sample) / self.corpus.frame_rate)
 
     def _text(self, sample: SampleRef) -> np.ndarray:

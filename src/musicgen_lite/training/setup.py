@@ -104,7 +104,7 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
 
 def _check_beats(type: str, corpus: Corpus, clips: list[str]) -> None:
     """Raise UserError unless the beat of some clip is known."""
-    if corpus.beats.keys().isdisjoint(clips):
+    if not corpus.beats.known[corpus.targets.rows(clips)].any():
         raise UserError(
             f"model.{type}.beat: found true, but of none of the {len(clips)} training clips the beat is known (columns bpm and "
             f"beat_s of {corpus.targets.directory}); set it to false, or use music with a beat"

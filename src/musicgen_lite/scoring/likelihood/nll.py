@@ -21,7 +21,7 @@ import torch
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayStore
-from musicgen_lite.io.beats import NO_BEAT, Beat, read_beats
+from musicgen_lite.io.beats import NO_BEAT, Beat, Beats
 from musicgen_lite.io.progress import track
 from musicgen_lite.models.core.base import LanguageModel
 from musicgen_lite.models.core.conditions import Conditions
@@ -118,15 +118,11 @@ class ClipNll:
 
 def read_examples(split: str, tokens: ArrayStore, text: ArrayStore, prompts: ArrayStore | None = None) -> list[Example]:
     """The clips of one split, in stored order, as views into the stores; UserError where a store lacks one."""
-    rows, words = (
-        tokens.index[tokens.index["split"] == split],
-        dict(zip(text.index["key"], text.index["digest"], strict=True)),
-    )
-    beats = read_beats(tokens)
+    rows, beats = tokens.index[tokens.index["split"] == split], Beats(tokens)
     return [
         Example(
-            i, words.get(i, ""), str(track), tokens[i].T, text[i], None if prompts is None else prompts[i].T,
-            beats.get(i, NO_BEAT),
+            i, text.index["digest"].iloc[text.row(i)], str(track), tokens[i].T, text[i],
+            None if prompts is None else prompts[i].T, beats[i],
         )
         for i, track in zip(rows["key"].tolist(), rows["track_id"].tolist(), strict=True)
     ]  # fmt: skip

@@ -39,6 +39,7 @@ class ArrayWriter:
         self.arrays_per_shard, self.bytes_per_shard = arrays_per_shard, bytes_per_shard
         self._rows: list[dict[str, Any]] = []
         self._pending: list[np.ndarray] = []
+        self._frames = 0  # of the pending arrays
         self._keys: set[str] = set()
         self._shards = 0
         while (rows := self._rows_of(self._shards)).is_file():
@@ -58,11 +59,11 @@ class ArrayWriter:
             raise ValueError(f"{key}: expected [T, D], found shape {array.shape}")
         if key in self:
             raise ValueError(f"duplicate key: {key}")
-        offset = sum(map(len, self._pending))
         self._keys.add(key)
-        self._rows.append({"key": key, "shard": self._shards, "offset": offset, "length": len(array), **columns})
+        self._rows.append({"key": key, "shard": self._shards, "offset": self._frames, "length": len(array), **columns})
         self._pending.append(array.astype(self.dtype, copy=False))
-        held = sum(one.nbytes for one in self._pending)
+        self._frames += len(array)
+        held = self._frames * array.shape[1] * self.dtype.itemsize
         if (
             len(self._pending) >= self.arrays_per_shard << self._shards // SHARDS_OF_A_SIZE
             or held >= self.bytes_per_shard
@@ -76,7 +77,7 @@ class ArrayWriter:
             np.save(part, np.concatenate(self._pending))
         write_table(self._rows_of(self._shards), pd.DataFrame(self._rows))
         self._shards += 1
-        self._pending, self._rows = [], []
+        self._pending, self._rows, self._frames = [], [], 0
 
     def close(self, meta: Mapping[str, Any]) -> None:
         """Write the last shard, the index and `meta`."""

@@ -65,5 +65,6 @@ class Beats:
     def in_order(self) -> Iterator[tuple[str, Beat]]:
         """The known beats with their clips, sorted by clip."""
         known = self._store.index["key"][self.known].sort_values()
-        for row, clip in known.items():
-            yield str(clip), Beat(float(self._bpm[row]), float(self._first[row]))
+        rows = known.index.to_numpy()
+        for clip, bpm, first in zip(known, self._bpm[rows], self._first[rows], strict=True):
+            yield str(clip), Beat(float(bpm), float(first))

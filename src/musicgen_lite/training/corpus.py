@@ -24,7 +24,7 @@ def _meta(store: ArrayStore, *names: str) -> list[Any]:
     return [store.meta[name] for name in names]
 
 
-ROWS = 1 << 14  # of an index that are Python objects at the same time
+ROWS = 1 << 10  # of an index that are Python objects at the same time
 
 
 def _digest(rows: Iterator[Any]) -> str:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help env repository repro ui test test-all test-quick test-oldest lint lock wheel weights
+.PHONY: help env repository repro ui test test-all test-quick test-oldest lint lock wheel weights docs
 
 help:
 	@echo "make repro       set up, then run every stage that is not up to date (dvc repro)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-quick  the tests that take under a minute together"
 	@echo "make test-oldest quick tests with the lowest dependencies that pyproject.toml allows, numpy 1.26 among them"
 	@echo "make weights     rebuild the shipped codec, text encoder and CLAP (hours)"
+	@echo "make docs        build the documentation as a site: site/index.html, which needs no network"
 	@echo "make wheel       build dist/musicgen_lite-….whl"
 	@echo "make lock        resolve the dependencies of pyproject.toml into requirements/lock.txt"
 
@@ -56,6 +57,11 @@ weights: env
 lock: env
 	@uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q \
 		--all-extras --override requirements/overrides.txt pyproject.toml -o requirements/lock.txt
+
+# The warning is of mkdocs-material, about the next version of MkDocs.
+docs: env
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "open $(CURDIR)/site/index.html"
 
 wheel: env
 	@rm -rf build  # what an earlier build left there would come along

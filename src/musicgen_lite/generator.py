@@ -1,7 +1,9 @@
 """From a trained model to music: what `musicgen-lite generate` does, in two lines of Python.
 
+```python
 generator = musicgen_lite.load()
 generator.generate("A fast techno beat with a synth lead.", seconds=5).write("techno.wav")
+```
 """
 
 import time

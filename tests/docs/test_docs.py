@@ -16,14 +16,20 @@ from musicgen_lite.cli import app
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
-    for pattern in ("*.md", "docs/*.md", "pretraining/*.md", ".github/**/*.md", "src/musicgen_lite/weights/*/README.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "pretraining/*.md",
+        ".github/**/*.md",
+        "src/musicgen_lite/weights/*/README.md",
+    )
     for page in sorted(ROOT.glob(pattern))
 }
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 OWN_FOLDERS = (
-    ".ci/", ".github/", "benchmarks/", "docs/", "presets/", "pretraining/", "requirements/", "src/", "stages/", "tests/",
+    ".ci/", ".github/", "benchmarks/", "docs/", "notebooks/", "presets/", "pretraining/", "requirements/", "src/", "stages/", "tests/",
 )  # fmt: skip
 # What a command line may begin with before the program itself.
 PREFIX = re.compile(r"^(\$ |nice -n \d+ |[A-Z_]+=\S+ )+")

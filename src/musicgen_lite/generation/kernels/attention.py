@@ -1,7 +1,7 @@
 """Attention of one new position: its key and value go into the caches, and its query over all that they hold.
 
-A unit is a head of a row. Keys are `[units * d_head, capacity]` and values `[units * capacity, d_head]`, in float32 or
-rounded to the nearest bfloat16; queries, scores and sums are float32.
+All arrays are those of one head of one row: query, key and value are `[1, d_head]` and float32, the caches are keys
+`[d_head, capacity]` and values `[capacity, d_head]`, in float32 or rounded to the nearest bfloat16. Sums are float32.
 """
 
 import math
@@ -17,49 +17,37 @@ ZERO, ONE, HIDDEN = np.float32(0), np.float32(1), np.float32(-np.inf)
 
 
 @inline_kernel
-def rotate(projected: Any, r: int, first: int, head: int, turns: Any, at: int) -> None:
-    """Turn the query or key at `projected[r, first]` in place; turns: `[L, d_head]`, cosine and sine for each pair."""
-    for i in range(0, head, 2):
+def rotate(vector: Any, turns: Any, at: int) -> None:
+    """Turn a query or key in place; turns: `[L, d_head]`, cosine and sine for each pair of neighbours."""
+    for i in range(0, vector.shape[1], 2):
         cos, sin = turns[at, i], turns[at, i + 1]
-        a, b = projected[r, first + i], projected[r, first + i + 1]
-        projected[r, first + i] = a * cos - b * sin
-        projected[r, first + i + 1] = a * sin + b * cos
+        a, b = vector[0, i], vector[0, i + 1]
+        vector[0, i] = a * cos - b * sin
+        vector[0, i + 1] = a * sin + b * cos
 
 
 @inline_kernel
-def append(projected: Any, r: int, first: int, keys: Any, values: Any, unit: int, at: int) -> None:
-    """Put the key at `projected[r, dim + first]` and the value at `projected[r, 2 * dim + first]` into the caches."""
-    dim, head, capacity = projected.shape[1] // 3, values.shape[1], keys.shape[1]
-    for i in range(head):
-        keys[unit * head + i, at] = narrowed(projected[r, dim + first + i], keys)
-        values[unit * capacity + at, i] = narrowed(projected[r, 2 * dim + first + i], values)
+def append(key: Any, value: Any, keys: Any, values: Any, at: int) -> None:
+    """Put a key and a value into the caches at a position."""
+    for i in range(len(keys)):
+        keys[i, at] = narrowed(key[0, i], keys)
+        values[at, i] = narrowed(value[0, i], values)
 
 
 @inline_kernel
-def attend(
-    projected: Any,
-    r: int,
-    first: int,
-    keys: Any,
-    values: Any,
-    unit: int,
-    length: int,
-    bias: Any,
-    weights: Any,
-    mixed: Any,
-) -> None:
-    """The query at `projected[r, first]` over the first `length` positions of a unit, into `mixed[r, first]` and after.
+def attend(query: Any, keys: Any, values: Any, length: int, bias: Any, weights: Any, out: Any) -> None:
+    """The query over the first `length` positions, into out `[1, d_head]`.
 
-    bias: `[R, capacity]`, added to the scores: 0, or -inf where hidden; weights: room for `length` numbers.
+    bias: `[1, capacity]`, added to the scores: 0, or -inf where hidden; weights: room for `length` numbers.
     """
-    head, start = values.shape[1], unit * keys.shape[1]
+    head = len(keys)
     scale = np.float32(1 / math.sqrt(head))
     for t in range(length):
-        weights[t] = bias[r, t]
+        weights[t] = bias[0, t]
     for i in range(head):
-        scaled = projected[r, first + i] * scale
+        scaled = query[0, i] * scale
         for t in range(length):
-            weights[t] += scaled * widened(keys[unit * head + i, t])
+            weights[t] += scaled * widened(keys[i, t])
     highest = HIDDEN
     for t in range(length):
         highest = max(highest, weights[t])
@@ -68,8 +56,8 @@ def attend(
         weights[t] = exp(weights[t] - highest)
         total += weights[t]
     for i in range(head):
-        mixed[r, first + i] = ZERO
+        out[0, i] = ZERO
     for t in range(length):
         share = weights[t] / total
         for i in range(head):
-            mixed[r, first + i] += share * widened(values[start + t, i])
+            out[0, i] += share * widened(values[t, i])

@@ -47,6 +47,7 @@ class _Checked(caching.IndexDataCacheFile):
         stored = Path(self._data_path(name)).read_bytes()
         if hashlib.sha256(stored[DIGEST:]).digest() != stored[:DIGEST]:
             raise ValueError(f"{name} is damaged")
+        caching._cache_log("[cache] data loaded from %r", self._data_path(name))
         return pickle.loads(stored[DIGEST:])
 
 

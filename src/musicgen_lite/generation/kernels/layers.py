@@ -53,10 +53,11 @@ def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, st
                 for j in range(min(OUTPUTS, stop - n)):
                     value = sums[i * OUTPUTS + j] * scale[0, n + j]
                     if then == ADD:
-                        value += out[r + i, n + j]
+                        out[r + i, n + j] += value
                     elif then == GELU:
-                        value = gelu(value)
-                    out[r + i, n + j] = value
+                        out[r + i, n + j] = gelu(value)
+                    else:
+                        out[r + i, n + j] = value
             r += height
 
 
@@ -121,21 +122,25 @@ def run(
             )
         else:
             capacity, heads, is_own = operation[LENGTH], operation[HEADS], operation[OWN]
-            head, units = dim // heads, rows * heads
-            projected = array_at(operation[QUERY], rows, 3 * dim if is_own else dim, scratch)
-            mixed = array_at(operation[MIXED], rows, dim, scratch)
-            keys = array_at(operation[KEYS], units * head, capacity, caches)
-            values = array_at(operation[VALUES], units * capacity, head, caches)
-            bias = array_at(operation[BIAS], rows, capacity, scratch)
-            turns = array_at(operation[ROTATIONS], capacity, head, scratch)
+            head, units, stride = dim // heads, rows * heads, 3 * dim if is_own else dim
+            cached = head * capacity * caches.itemsize  # bytes of a head's keys or values
             for unit in range(units * thread // threads, units * (thread + 1) // threads):
                 r, first = unit // heads, unit % heads * head
-                if is_own and operation[ROTATIONS]:
-                    rotate(projected, r, first, head, turns, at)
-                    rotate(projected, r, dim + first, head, turns, at)
+                place = operation[QUERY] + 4 * (r * stride + first)
+                query = array_at(place, 1, head, scratch)
+                keys = array_at(operation[KEYS] + unit * cached, head, capacity, caches)
+                values = array_at(operation[VALUES] + unit * cached, capacity, head, caches)
                 if is_own:
-                    append(projected, r, first, keys, values, unit, at)
-                attend(projected, r, first, keys, values, unit, at + 1 if is_own else capacity, bias, own, mixed)
+                    key = array_at(place + 4 * dim, 1, head, scratch)
+                    value = array_at(place + 8 * dim, 1, head, scratch)
+                    if operation[ROTATIONS]:
+                        turns = array_at(operation[ROTATIONS], capacity, head, scratch)
+                        rotate(query, turns, at)
+                        rotate(key, turns, at)
+                    append(key, value, keys, values, at)
+                bias = array_at(operation[BIAS] + 4 * r * capacity, 1, capacity, scratch)
+                out = array_at(operation[MIXED] + 4 * (r * dim + first), 1, head, scratch)
+                attend(query, keys, values, at + 1 if is_own else capacity, bias, own, out)
         threads = wait(barrier, threads)
         if thread >= threads:
             return

@@ -20,7 +20,9 @@ from musicgen_lite.generation.kernels.compiled import inline_kernel, intrinsic
 
 SPINS = 20_000  # before a waiting thread lets others run: some tens of microseconds
 LONG_NS = 500_000  # no wait is so long where each thread has a core
-PATIENCE = 20  # times what a step lost is how long one thread then works alone, so that at most 5 % are lost
+# One thread then works alone for a multiple of what was lost. The multiple doubles with each such step, which bounds the loss
+# to 3 %, and falls with the others, so that a rare wait costs little.
+MOST, FALL = 32.0, 0.9
 BARRIER = 24  # numbers of 8 bytes: how many threads wait, how often all have passed, what long waits took, and whether
 ARRIVED, PASSED, LOST, ALONE = 0, 8, 16, 17  # one thread goes on alone; the first two in cache lines of their own
 CLOCK = time.CLOCK_MONOTONIC
@@ -115,6 +117,7 @@ class Team:
         self._barrier = np.zeros(BARRIER, np.int64)
         self._others = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._together_from = 0.0  # the time before which one thread works alone
+        self._multiple = 1.0
 
     def run(self, kernel: Callable[..., None], *args: Any) -> None:
         """Call `kernel(thread, threads, barrier, *args)` on each thread, and wait for all."""
@@ -129,9 +132,12 @@ class Team:
         done = time.perf_counter()
         for other in others:
             other.result()
-        if self._barrier[LOST]:
-            now = time.perf_counter()
-            self._together_from = now + PATIENCE * (now - done + self._barrier[LOST] / 1e9)
+        if not self._barrier[LOST]:
+            self._multiple = max(FALL * self._multiple, 1.0)
+            return
+        now = time.perf_counter()
+        self._together_from = now + self._multiple * (now - done + self._barrier[LOST] / 1e9)
+        self._multiple = min(2 * self._multiple, MOST)
 
 
 def team_size(threads: int) -> int:

@@ -3,7 +3,7 @@
 `python -m benchmarks.generation` takes about 10 minutes; `--threads 2 --size musicgen-small --frames 50` is MusicGen-small's
 size on two threads. Both sample 250 frames of the delay pattern with guidance and top-k;
 a measurement of one follows one of the other, and the median of each is shown. Ours holds its weights as float32, bfloat16 or
-int8 and computes in float32; theirs is float32 or bfloat16 throughout. The read limit is what the threads can read from
+int8, its keys and values as float32 beside float32 weights and else as bfloat16, and computes in float32; theirs is float32 or bfloat16 throughout. The read limit is what the threads can read from
 memory a second, over the bytes of weights and caches that a frame needs. Memory is the most that a process of its own
 held while generating, beyond what it held with the model loaded.
 """
@@ -69,12 +69,12 @@ def read_gb_a_second(threads: int) -> float:
 
 
 def megabytes_a_frame(model: LanguageModel, frames: int, rows: int, bytes_a_weight: int) -> float:
-    """Weights read in a frame of the delay pattern, and float32 caches at their mean length."""
+    """Weights read in a frame of the delay pattern, and caches at their mean length, float32 beside float32 weights, else 16 bits."""
     tables = model.code_embedding.weight.numel() + sum(p.numel() for p in model.get_submodule("text").parameters())
     weights = sum(p.numel() for p in model.parameters()) - tables
     config = model.config
     cache = 2 * config.layers * config.d_model * (frames / 2 + TOKENS) * rows
-    return (weights * bytes_a_weight + cache * 4) / 1e6
+    return (weights * bytes_a_weight + cache * (4 if bytes_a_weight == 4 else 2)) / 1e6
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -155,14 +155,15 @@ def show_patterns(frames: int) -> None:
         print(f"interleaved, {weights}, 1 item: {frames // 4 / timed(run):.1f} frames a second", flush=True)
 
 
-def show_length(last: int) -> None:
+def show_length(size: tuple[int, int], last: int) -> None:
     """Time of a step with few and with many frames behind it."""
-    model = build("delay", last + 10)
+    model = build("delay", last + 10, *size)
     conditions = Conditions.from_texts([torch.randn(TOKENS, 64)]).repeat_interleave(2)
-    for weights in ("float32", "int8"):
-        decoder = CpuDecoder(model, weights)
+    nothing_given = torch.empty(2, 0, 4, dtype=torch.int64)
+    for weights, kv_cache in (("float32", "float32"), ("int8", "float32"), ("int8", "bfloat16")):
+        decoder = CpuDecoder(model, weights, kv_cache)
         with torch.no_grad():
-            state = model.start(conditions, last + 10)
+            state = decoder.start(conditions, last + 10, nothing_given)
         for cache in state.caches:
             cache.keys.normal_(), cache.values.normal_()
         cells, median = torch.zeros(2, 4, dtype=torch.int64), {}
@@ -174,7 +175,7 @@ def show_length(last: int) -> None:
             median[frame] = statistics.median(times)
         ratio = median[last] / median[100]
         steps = ", ".join(f"{1000 * s:.2f} ms at frame {frame}" for frame, s in median.items())
-        print(f"a step of 2 rows, {weights}: {steps}: ratio {ratio:.2f}", flush=True)
+        print(f"a step of 2 rows, {decoder.path}: {steps}: ratio {ratio:.2f}", flush=True)
 
 
 def show_memory(frames: int) -> None:
@@ -200,11 +201,13 @@ def main() -> None:
     flags = [name for name, there in torch.cpu.get_capabilities().items() if there is True and "512" in name]
     print(f"{processor()}; {' '.join(sorted(flags))}")
     print(f"{given.threads} threads read {limit:.1f} GB/s, one alone {alone:.1f}")
+    for weights in ("float32", "bfloat16", "int8"):
+        print(f"ours, {weights}: {prepare(build('delay', 1, 64, 1), weights).path}")
     show_speed(SIZES[given.size], given.frames, given.repeats, limit)
+    show_length(SIZES[given.size], 1400)
     if given.size != "small":
         return
     show_patterns(given.frames)
-    show_length(1400)
     show_memory(given.frames)
 
 

@@ -1,40 +1,42 @@
-"""What holding the weights as bfloat16 or int8 costs in likelihood: NLL of the test clips by the rounded model.
+"""What small formats cost in likelihood: NLL of the test clips by the steps that generate, for each format of weights and caches.
 
-`python -m benchmarks.small_weights` takes a minute on a trained model and its tokens. The kernels compute in float32, so a
-model whose weights are rounded in the same way gives their likelihoods.
+`python -m benchmarks.small_weights` takes minutes on a trained model and its tokens: the decoder is given each clip's own
+codes, step by step, and its logits score the next ones.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
 
 from musicgen_lite import models
-from musicgen_lite.device import WEIGHTS
-from musicgen_lite.generation.cpu import pack
+from musicgen_lite.generation import prepare
+from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.corpus import Corpus
-from musicgen_lite.training.dataset import TokenDataset
-from musicgen_lite.training.module import evaluate
+from musicgen_lite.training.dataset import Batch, TokenDataset
 from musicgen_lite.training.sampler import ClipLoader
 
-
-def rounded(weight: Tensor, stored: str) -> Tensor:
-    """The matrix `[N, K]` that its packed form stands for."""
-    packed, scale = (torch.from_numpy(part) for part in pack(weight, stored))
-    values = packed.view(torch.bfloat16) if stored == "bfloat16" else packed
-    return values.float() * scale[:, None]
+FORMATS = tuple(
+    (weights, kv_cache) for weights in ("float32", "bfloat16", "int8") for kv_cache in ("float32", "bfloat16")
+)
 
 
 @torch.no_grad()
-def round_model(model: LanguageModel, stored: str) -> None:
-    """Round what the decoder packs: the linear layers of the blocks, but those that run once, and the heads."""
-    for name, module in model.blocks.named_modules():
-        if isinstance(module, nn.Linear) and not name.endswith("cross.kv"):
-            module.weight.copy_(rounded(module.weight, stored))
-    for head in model.head:
-        head.copy_(rounded(head, stored))
+def nll(model: LanguageModel, decoder: Decoder, batch: Batch) -> tuple[float, int]:
+    """The sum of NLL over the batch's cells, in nats, and their number."""
+    codes, special = batch.codes, model.config.codebook_size
+    layout = model.pattern.layout(codes.shape[2], codes.shape[1], codes.device)
+    sequence = layout.build(codes, special)
+    state = decoder.start(batch.conditions.pad_text(model.config.max_text), codes.shape[2], sequence[:, :0])
+    cells, total, number = sequence.new_full((len(codes), layout.cells), special), 0.0, 0
+    for step in range(layout.steps):
+        logits, cells = decoder.logits(cells, state), sequence[:, step]
+        known = cells < special
+        total += F.cross_entropy(logits[known].double(), cells[known], reduction="sum").item()
+        number += int(known.sum())
+    return total, number
 
 
 def main() -> None:
@@ -42,15 +44,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("data/model/model.safetensors"))
     parser.add_argument("--tokens", type=Path, default=Path("data/tokens"))
     parser.add_argument("--text", type=Path, default=Path("data/text"))
+    parser.add_argument("--clips", type=int, default=128)
     given = parser.parse_args()
     corpus = Corpus(given.tokens, given.text)
-    for stored in WEIGHTS["cpu"]:
-        model, _ = models.load(given.model)
-        round_model(model, stored)
-        prompted = 0.0 if model.config.type == "b" else None
-        data = TokenDataset(corpus, model.config.max_frames, 0, 0.0, prompted)
-        scores = evaluate(model, ClipLoader(data, corpus.clips("test"), 8), corpus.frame_rate, torch.device("cpu"))
-        print(f"{stored}: NLL {scores['val_loss']:.4f} nats per token", flush=True)
+    model, _ = models.load(given.model)
+    data = TokenDataset(corpus, model.config.max_frames, 0, 0.0, 0.0 if model.config.type == "b" else None)
+    batches = list(ClipLoader(data, corpus.clips("test")[: given.clips], 32))
+    for weights, kv_cache in FORMATS:
+        decoder = prepare(model, weights, kv_cache)
+        totals, numbers = zip(*(nll(model, decoder, batch) for batch in batches), strict=True)
+        print(f"{weights}, keys and values {kv_cache}: NLL {sum(totals) / sum(numbers):.4f} nats a code", flush=True)
 
 
 if __name__ == "__main__":

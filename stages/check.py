@@ -1,7 +1,7 @@
 """Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
 from musicgen_lite import text, tracking
-from musicgen_lite.device import check_weights, choose_device
+from musicgen_lite.device import check_weights, choose_device, choose_kv_cache
 from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits, locate
 from musicgen_lite.io.audio import num_frames
@@ -98,7 +98,9 @@ def warn_of_unknown_characters(params: Params) -> None:
 
 
 def main(params: Params) -> None:
-    check_weights(params.sample.weights, choose_device(params.compute.device, "compute.device"), "sample.weights")
+    device, sample = choose_device(params.compute.device, "compute.device"), params.sample
+    check_weights(sample.weights, device, "sample.weights")
+    choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -98,7 +98,7 @@ def main(params: Params) -> None:
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
     frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)
-    decoder = prepare(model, cfg.weights)
+    decoder = prepare(model, cfg.weights, cfg.kv_cache)
     with atomic_dir(SAMPLES) as part:
         writer = SampleWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):

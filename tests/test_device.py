@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_lite.device import check_weights, choose_device, fitting
+from musicgen_lite.device import check_weights, choose_device, choose_kv_cache, fitting
 from musicgen_lite.errors import UserError
 
 
@@ -43,6 +43,37 @@ def test_weights_that_a_device_does_not_hold_are_named(weights: str, device: str
     with pytest.raises(UserError, match=rf"^sample.weights: found '{weights}'; on {device} float32, bfloat16, .* are"):
         check_weights(weights, device, "sample.weights")
     check_weights("bfloat16", device, "sample.weights")
+
+
+@pytest.mark.parametrize(
+    ("value", "weights", "device", "chosen"),
+    [
+        ("auto", "float32", "cpu", "float32"),
+        ("auto", "int8", "cpu", "bfloat16"),
+        ("auto", "bfloat16", "cpu", "bfloat16"),
+        ("bfloat16", "float32", "cpu", "bfloat16"),
+        ("float32", "int8", "cpu", "float32"),
+        ("auto", "float16", "cuda:1", "float16"),
+        ("bfloat16", "bfloat16", "cuda", "bfloat16"),
+    ],
+)
+def test_keys_and_values_have_the_format_that_is_asked_or_fits_the_weights(
+    value: str, weights: str, device: str, chosen: str
+) -> None:
+    assert choose_kv_cache(value, weights, device, "sample.kv_cache") == chosen
+
+
+@pytest.mark.parametrize(
+    ("value", "device", "words"),
+    [
+        ("int8", "cpu", "on cpu auto, float32, bfloat16 are allowed"),
+        ("float16", "cpu", "on cpu auto, float32, bfloat16 are allowed"),
+        ("float32", "cuda", "on cuda auto, the format of the weights, is allowed"),
+    ],
+)
+def test_a_format_of_keys_and_values_that_is_not_possible_is_named(value: str, device: str, words: str) -> None:
+    with pytest.raises(UserError, match=f"^sample.kv_cache: found '{value}'; {words}"):
+        choose_kv_cache(value, "bfloat16", device, "sample.kv_cache")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,22 @@ def check_weights(value: str, device: str, parameter: str) -> None:
         raise UserError(f"{parameter}: found {value!r}; on {device} {', '.join(allowed)} are allowed")
 
 
+def choose_kv_cache(value: str, weights: str, device: str, parameter: str) -> str:
+    """The format of keys and values that `value` stands for: `auto` is float32 with float32 weights, else 16 bits.
+
+    device, weights: as for `check_weights`. On a GPU it is that of the weights. UserError for a format that is not possible.
+    """
+    if not device.startswith("cpu"):
+        if value not in ("auto", weights):
+            raise UserError(f"{parameter}: found {value!r}; on {device} auto, the format of the weights, is allowed")
+        return weights
+    if value not in ("auto", "float32", "bfloat16"):
+        raise UserError(f"{parameter}: found {value!r}; on {device} auto, float32, bfloat16 are allowed")
+    if value != "auto":
+        return value
+    return "float32" if weights == "float32" else "bfloat16"
+
+
 @contextmanager
 def fitting(parameter: str, value: int, otherwise: str) -> Iterator[None]:
     """Turn running out of a GPU's memory into a UserError that names the smaller value of a parameter.

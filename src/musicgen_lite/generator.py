@@ -19,7 +19,7 @@ from musicgen_lite import codec, models, published, text
 from musicgen_lite.clap import Clap
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
-from musicgen_lite.device import check_weights, choose_device
+from musicgen_lite.device import check_weights, choose_device, choose_kv_cache
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
@@ -29,6 +29,7 @@ from musicgen_lite.generation import (
     takes_beat,
     with_beats,
 )
+from musicgen_lite.generation.kernels import compile_early
 from musicgen_lite.io import audio
 from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.io.hashing import fingerprint
@@ -79,6 +80,7 @@ def load(
     clap: str = "embedded",
     device: str = "auto",
     weights: str = "float32",
+    kv_cache: str = "auto",
     trusted_pickles: Collection[str] = (),
 ) -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
@@ -86,11 +88,15 @@ def load(
     path: `shipped-a`, `shipped-b`, or `shipped` for the better of the two; a file that the train stage wrote; or a MusicGen,
     the directory or the name of the hub of a published one.
     clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format,
-    float32, bfloat16, on a CPU int8, on a GPU float16: smaller is faster, and rounds. trusted_pickles: as the parameter of
+    float32, bfloat16, on a CPU int8, on a GPU float16: smaller is faster, and rounds. kv_cache: that of attention's keys and
+    values: auto (float32 with float32 weights, else 16 bits), on a CPU float32 or bfloat16. trusted_pickles: as the parameter of
     that name. UserError for a file that is no whole model of this project, or whose codec or encoder is not the one found under its name.
     """
     device = choose_device(device, "device")
     check_weights(weights, device, "weights")
+    kv_cache = choose_kv_cache(kv_cache, weights, device, "kv_cache")
+    if device == "cpu":
+        compile_early(weights, kv_cache)
     if path in shipped.NAMES:
         path = shipped.model_file(shipped.NAMES[str(path)])
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
@@ -99,7 +105,7 @@ def load(
         found = published.load(str(path), device=device, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
     scorer = load_clap(clap, device=device, trusted=trusted_pickles, parameter="clap") if clap else None
-    return Generator(*parts, scorer, weights)
+    return Generator(*parts, scorer, weights, kv_cache)
 
 
 def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[LanguageModel, Codec, TextEncoder]:
@@ -133,16 +139,19 @@ class Generator:
         encoder: TextEncoder,
         clap: Clap | None,
         weights: str = "float32",
+        kv_cache: str = "auto",
     ) -> None:
         self.model, self.codec, self.text, self.clap = model, coder, encoder, clap
-        self.decoder, self.weights = prepare(model, weights), weights
         self.device = next(model.parameters()).device
+        self.weights, self.kv_cache = weights, choose_kv_cache(kv_cache, weights, str(self.device), "kv_cache")
+        self.decoder = prepare(model, weights, self.kv_cache)
 
     def identity(self) -> dict[str, str]:
-        """What decides the audio besides requests and sampling: digests of the model and of CLAP, and the weights' format."""
+        """What decides the audio besides requests and sampling: digests of the model and of CLAP, and the formats of weights, keys and values."""
         config = self.model.config.to_dict()  # with the fingerprints of codec and text encoder
         model = fingerprint(self.model.state_dict(), config)
-        return {"model": model, "clap": self.clap.fingerprint if self.clap else "", "weights": self.weights}
+        clap = self.clap.fingerprint if self.clap else ""
+        return {"model": model, "clap": clap, "weights": self.weights, "kv_cache": self.kv_cache}
 
     def generate(
         self,

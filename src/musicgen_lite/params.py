@@ -288,6 +288,7 @@ class SampleParams(Section):
     top_p: float = Fraction
     batch_size: int = BatchSize
     weights: Literal["float32", "bfloat16", "float16", "int8"]
+    kv_cache: Literal["auto", "float32", "bfloat16", "float16"]
     fixed_prompts: tuple[NonEmpty, ...] = Field(strict=False, max_length=1000)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,7 +36,9 @@ def command(*arguments: object) -> list[str]:
 
 def test_a_pipe_gets_a_wav_and_nothing_else(model: Path) -> None:
     done = subprocess.run(
-        command(PROMPT, "--model", model, "--seconds", 1.51, "--seed", 3, "-o", "-"), capture_output=True, check=False
+        command(PROMPT, "--model", model, "--seconds", 1.51, "--seed", 3, "-o", "-", "--verbose"),
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout) == 44 + 2 * 24160
@@ -45,6 +48,13 @@ def test_a_pipe_gets_a_wav_and_nothing_else(model: Path) -> None:
     # Half a step of 16 bits, and rounding.
     assert np.abs(samples - whole.samples.clip(-1, 1)).max() < 2 / 32768
     assert b"x real time" in done.stderr
+    assert re.search(rb"kernels for .* on 1 thread, weights float32, keys and values float32\n", done.stderr)
+
+
+def test_a_format_of_keys_and_values_that_is_not_there_is_named(model: Path) -> None:
+    asked = CliRunner().invoke(app, ["generate", PROMPT, "--model", str(model), "--kv-cache", "int8"])
+    assert asked.exit_code == 2
+    assert "kv_cache: found 'int8'; on cpu auto, float32, bfloat16 are allowed" in asked.output
 
 
 def test_a_player_hears_the_beginning_before_the_end_is_made_and_may_leave(model: Path) -> None:

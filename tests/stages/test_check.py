@@ -216,3 +216,8 @@ def test_weights_that_the_device_does_not_hold_stop_before_anything_runs(place: 
     compute = params.compute.model_copy(update={"device": "cpu"})
     with pytest.raises(UserError, match=r"sample.weights: found 'float16'; on cpu float32, bfloat16, int8"):
         check.main(params.model_copy(update={"sample": sample, "compute": compute}))
+    sample = params.sample.model_copy(update={"kv_cache": "float16"})
+    with pytest.raises(
+        UserError, match=r"sample.kv_cache: found 'float16'; on cpu auto, float32, bfloat16 are allowed"
+    ):
+        check.main(params.model_copy(update={"sample": sample, "compute": compute}))

@@ -70,6 +70,14 @@ def generate(
             help="How the weights are held: float32, bfloat16, on a CPU int8, on a GPU float16; smaller is faster, and rounds."
         ),
     ] = "float32",
+    kv_cache: Annotated[
+        str,
+        typer.Option(
+            help="How attention's keys and values are held: auto (float32 with float32 weights, else 16 bits), on a CPU "
+            "float32 or bfloat16."
+        ),
+    ] = "auto",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say on what and in which formats it runs.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
     trusted_pickles: Annotated[
         list[str] | None,
@@ -93,7 +101,11 @@ def generate(
     if audio and model == MODEL:
         model = f"{MODEL}-b"
     heard = output == outputs.STDOUT
-    generator = load(model, "" if heard else "embedded", weights=weights, trusted_pickles=trusted_pickles or [])
+    generator = load(
+        model, "" if heard else "embedded", weights=weights, kv_cache=kv_cache, trusted_pickles=trusted_pickles or []
+    )
+    if verbose:
+        typer.echo(generator.decoder.path, err=True)
     given: dict[str, Any] = {"style": audio, "continued": continued, "sampling": sampling}
     if prompts is not None:
         outputs.to_folder(generator, rows, prompts, output, number, given)

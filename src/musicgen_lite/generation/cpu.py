@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,11 +13,12 @@ from musicgen_lite.generation.kernels import layers
 from musicgen_lite.generation.prefill import prefill
 from musicgen_lite.generation.sampling import Sampling
 from musicgen_lite.models.core.base import DecodingState, LanguageModel
+from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.models.core.pointer import TINY, PointerHead
 from musicgen_lite.models.core.transformer import Block, CrossBlock
 
 Linear = tuple[np.ndarray, np.ndarray]  # weight [N, K] as stored, scale [N]
-Norm = tuple[np.ndarray, np.ndarray]  # weight [d], bias [d]
+Norm = tuple[np.ndarray, np.ndarray]  # weight [1, d], bias [1, d]
 
 
 def pack(weight: Tensor, stored: str) -> Linear:
@@ -48,27 +48,44 @@ class Steps:
     x: np.ndarray
     logits: np.ndarray
     scratch: np.ndarray
+    cache: np.ndarray
     kept: list[np.ndarray]
 
 
 class CpuDecoder:
-    """A model's steps with packed weights, on the float32 states that `start` makes.
+    """A model's steps with packed weights, on the states that `start` makes, with keys and values in float32 or bfloat16.
 
-    A step runs on as many threads as torch has where its state takes its first one.
+    A step runs on as many threads as torch has where its state takes its first one, and there are cores.
     """
 
-    def __init__(self, model: LanguageModel, stored: str) -> None:
+    def __init__(self, model: LanguageModel, stored: str, kv_cache: str = "float32") -> None:
         if model.head.dtype != torch.float32:
             raise ValueError(
                 f"a model in {model.head.dtype}; on a CPU it must be float32; `weights` sets the format that it is packed into"
             )
-        self.config = model.config
-        self.start = partial(prefill, model)
+        self.config, self.stored = model.config, stored
+        self._model, self._kv_cache = model, getattr(torch, kv_cache)
         self.layers = [_layer(block, stored) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)
         self.table = model.code_embedding.weight.detach().numpy()
         self.pointer = None if model.pointer is None else _pointer(model.pointer)
         self.heads = [pack(head, stored) for head in (model.head if model.flattened else [model.head.flatten(0, 1)])]
+
+    @property
+    def path(self) -> str:
+        """On what and in which formats it computes, for people."""
+        threads, kv_cache = kernels.team_size(torch.get_num_threads()), str(self._kv_cache).removeprefix("torch.")
+        return (
+            f"kernels for {kernels.instruction_set()} on {threads} thread{'s' if threads > 1 else ''}, "
+            f"weights {self.stored}, keys and values {kv_cache}"
+        )
+
+    def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor) -> DecodingState:
+        """The prefill in float32, whose keys and values are then rounded to nearest, of two equally near to the even one."""
+        state = prefill(self._model, conditions, frames, prompt_tokens)
+        for number, cache in enumerate(state.caches):
+            state.caches[number] = cache.to(self._kv_cache)
+        return state
 
     def logits(self, cells: Tensor, state: DecodingState) -> Tensor:
         """Logits `[B, C, K]` of the state's next step, given the cells `[B, C]` of the step before it."""
@@ -88,6 +105,7 @@ class CpuDecoder:
             dim,
             state.prefix_length + s,
             self.heads[0][0],
+            steps.cache,
             steps.scratch,
         )
         state.step += 1
@@ -122,7 +140,7 @@ class CpuDecoder:
             ]  # fmt: skip
 
         def attend(keys: Tensor, values: Tensor, hiding: np.ndarray, own: bool) -> list[int]:
-            stored = keys.mT.numpy(), values.numpy()
+            stored = [_bits(keys.mT), _bits(values)]
             assert all(array.flags.c_contiguous for array in (*stored, hiding))
             turns = address(rotated) if own else 0
             return [
@@ -144,10 +162,11 @@ class CpuDecoder:
             operations.append(linear(x, norm, up, hidden, layers.GELU))
             operations.append(linear(hidden, None, down, x, layers.ADD))
         last = [linear(x, self.norm, head, logits, layers.STORE) for head in self.heads]
-        scratch = np.empty((team.threads, max(capacity, memory_bias.shape[1], 4 * dim * rows)), np.float32)
+        numbers = kernels.SUMS + max(capacity, memory_bias.shape[1], 4 * dim * rows)
         return Steps(
-            team, np.array([*operations, last[0]], np.int64), np.array(last, np.int64), x, logits, scratch, kept
-        )
+            team, np.array([*operations, last[0]], np.int64), np.array(last, np.int64), x, logits,
+            np.empty((team.threads, numbers), np.float32), _bits(state.caches[0].keys.new_empty(0, 0)), kept,
+        )  # fmt: skip
 
     def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
         """Codes `[B, C]` from logits `[branches, B, C, K]`; see `sampling.draw`."""
@@ -182,7 +201,13 @@ def _pointer(head: PointerHead) -> tuple[np.ndarray, ...]:
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
-    return norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
+    """Weight and bias, each `[1, d]`."""
+    return norm.weight.detach().float()[None].numpy(), norm.bias.detach().float()[None].numpy()
+
+
+def _bits(cache: Tensor) -> np.ndarray:
+    """Keys or values as the kernels read them: float32, or the bits of bfloat16."""
+    return cache.numpy() if cache.dtype == torch.float32 else cache.view(torch.uint16).numpy()
 
 
 def _bias(bias: Tensor | None, rows: int, length: int) -> np.ndarray:

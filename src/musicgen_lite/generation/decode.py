@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from musicgen_lite.device import check_weights, fitting
+from musicgen_lite.device import check_weights, choose_kv_cache, fitting
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation.cpu import CpuDecoder
 from musicgen_lite.generation.sampling import Sampling, uniforms
@@ -31,15 +31,16 @@ class Decoder(Protocol):
         """Codes `[B, C]` from logits `[branches, B, C, K]` of which each branch has a scale; see `sampling.draw`."""
 
 
-def prepare(model: LanguageModel, weights: str = "float32") -> Decoder:
+def prepare(model: LanguageModel, weights: str = "float32", kv_cache: str = "auto") -> CpuDecoder | StaticDecoder:
     """The decoder for a model on its device, with its `weights` as float32 or bfloat16, on a CPU also int8, on a GPU float16.
 
-    Packing takes seconds for large models, and so does recording on a GPU: to generate more than once, prepare once and pass
-    the decoder to `generate`. UserError for another format of weights.
+    kv_cache: the format of keys and values, see `device.choose_kv_cache`. Packing takes seconds for large models, and so does recording on a GPU: to generate more than once, prepare once and pass
+    the decoder to `generate`. UserError for another format.
     """
     device = model.head.device.type
     check_weights(weights, device, "weights")
-    return CpuDecoder(model, weights) if device == "cpu" else StaticDecoder(model, weights)
+    kv_cache = choose_kv_cache(kv_cache, weights, device, "kv_cache")
+    return CpuDecoder(model, weights, kv_cache) if device == "cpu" else StaticDecoder(model, weights)
 
 
 def generate(

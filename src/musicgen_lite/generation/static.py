@@ -57,6 +57,12 @@ class StaticDecoder:
         self._size: tuple[int, ...] = ()
         self._free: list[Place] = []
 
+    @property
+    def path(self) -> str:
+        """On what and in which formats it computes, for people."""
+        dtype, graphs = str(self.model.head.dtype).removeprefix("torch."), " in CUDA graphs" * (self._new_run is Graphs)
+        return f"torch on {self.model.head.device}{graphs}, weights, keys and values {dtype}"
+
     def start(self, conditions: Conditions, frames: int, prompt_tokens: Tensor) -> DecodingState:
         """The prefill, not recorded, in memory that is used again once the state is forgotten and the next has its size."""
         state = self.model.start(conditions, frames, prompt_tokens, room=False)

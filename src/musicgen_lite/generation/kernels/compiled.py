@@ -1,15 +1,15 @@
 """How kernels are compiled: the decorators, their floating-point rules, and where the results are kept."""
 
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, cast
 
 from numba import extending, njit
+from numba.core.registry import cpu_target
 
-from musicgen_lite.generation.kernels.cache import share_by_content
+from musicgen_lite.generation.kernels.cache import KernelCache
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-share_by_content(Path(__file__).parent)
 
 
 def _compiled(**options: Any) -> Decorator:
@@ -19,21 +19,28 @@ def _compiled(**options: Any) -> Decorator:
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return cast(Callable[..., Any], njit(cache=True, **options)(function))
-        except RuntimeError:  # numba finds no place for its cache
-            return cast(Callable[..., Any], njit(**options)(function))
+        dispatcher = njit(**options)(function)
+        with suppress(RuntimeError):  # numba finds no place for its cache
+            dispatcher._cache = KernelCache(function)
+        return cast(Callable[..., Any], dispatcher)
 
     return decorate
 
 
-# Sums may be vectorised, and a product and a sum share one rounding. Infinite values stay allowed.
-FAST = {"reassoc", "contract", "nsz"}
-# numpy's error model: a check for division by zero would prevent vectorisation, and no divisor is 0.
-kernel: Decorator = _compiled(nogil=True, error_model="numpy", fastmath=FAST)
-# Parts of kernels are inlined. As calls they would be compiled twice, alone and within the caller, differently; which of the two
-# ran, and so the last bits, would depend on whether the caller came from the cache.
-inline_kernel: Decorator = _compiled(nogil=True, inline="always", error_model="numpy", fastmath=FAST)
-inline_scalar: Decorator = _compiled(inline="always", error_model="numpy", fastmath={"contract"})
-exact_kernel: Decorator = _compiled(nogil=True)
+# Sums may be vectorised, and a product and a sum share one rounding. Infinite values stay allowed. numpy's error model: a check
+# for division by zero would prevent vectorisation, and no divisor is 0.
+FAST = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+# Parts of kernels are always inlined, by LLVM, and no other code may call them, which saves wrappers that take long to compile.
+PART = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+kernel: Decorator = _compiled(nogil=True, no_cfunc_wrapper=True, **FAST)
+inline_kernel: Decorator = _compiled(**FAST, **PART)
+inline_scalar: Decorator = _compiled(error_model="numpy", fastmath={"contract"}, **PART)
+exact_kernel: Decorator = _compiled(**PART)
 intrinsic = cast(Decorator, extending.intrinsic)
+
+
+def instruction_set() -> str:
+    """The processor that kernels are compiled for, and its widest vectors; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES set others."""
+    _, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    there = [name for name in ("avx512f", "avx2", "avx", "sse4.2", "neon") if f"+{name}" in features.split(",")]
+    return f"{processor}, {there[0]}" if there else str(processor)

@@ -3,19 +3,21 @@
 Each operation is a row of numbers: what it does, its sizes, and the addresses of what it reads and writes. So one kernel
 serves every model, and a step is one call. Threads divide the outputs of a product and the heads of an attention among
 themselves, never a sum: the bits of a result do not depend on their number.
+
+Kernels are written as loops over single numbers, since numba takes seconds to compile slices, reshapes and sums of arrays.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
 
-from musicgen_lite.generation.kernels.arithmetic import exp, gelu
-from musicgen_lite.generation.kernels.compiled import inline_kernel, intrinsic, kernel
+from musicgen_lite.generation.kernels.arithmetic import gelu
+from musicgen_lite.generation.kernels.attention import ONE, ZERO, append, attend, rotate
+from musicgen_lite.generation.kernels.compiled import inline_kernel, kernel
+from musicgen_lite.generation.kernels.memory import address_of, array_at
 from musicgen_lite.generation.kernels.team import wait
-from musicgen_lite.generation.kernels.tiles import OUTPUTS, tile_of_1, tile_of_2, tile_of_4
+from musicgen_lite.generation.kernels.tiles import OUTPUTS, SUMS, tile_of_1, tile_of_2, tile_of_4
 
 LINEAR, ATTEND = 0, 1  # what an operation does
 STORE, GELU, ADD = 0, 1, 2  # what becomes of a product
@@ -25,31 +27,16 @@ KIND, SOURCE, NORM, NORM_BIAS, WEIGHT, SCALE, DEPTH, WIDTH, TARGET, THEN = range
 _, QUERY, KEYS, VALUES, BIAS, MIXED, LENGTH, HEADS, ROTATIONS, OWN = range(10)
 FIELDS = 10
 AHEAD = 8 * OUTPUTS  # rows of weights between those in use and those that are prefetched
-
-
-@intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:
-    """An address as a pointer that `carray` takes."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), generate
+EPSILON = np.float32(1e-5)
 
 
 @inline_kernel
-def _floats(address: int, rows: int, columns: int) -> Any:
-    return carray(_pointer(address), (rows, columns), np.float32)
+def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, stop: int, sums: Any) -> None:
+    """Outputs `start` to `stop` of x `[R, K]` times the transpose of weight `[N, K]`, each times its scale `[1, N]`.
 
-
-@inline_kernel
-def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, stop: int) -> None:
-    """Outputs `start` to `stop` of x `[R, K]` times the transpose of weight `[N, K]`, each times its scale.
-
-    Into out `[R, N]`: stored, stored after a GELU, or added.
+    Into out `[R, N]`: stored, stored after a GELU, or added. sums: room for `SUMS` numbers.
     """
     rows = len(x)
-    sums = np.empty(4 * OUTPUTS, np.float32)
     for n in range(start, stop, OUTPUTS):
         r = 0
         while r < rows:
@@ -64,7 +51,7 @@ def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, st
                 height = 1
             for i in range(height):
                 for j in range(min(OUTPUTS, stop - n)):
-                    value = sums[i * OUTPUTS + j] * scale[n + j]
+                    value = sums[i * OUTPUTS + j] * scale[0, n + j]
                     if then == ADD:
                         out[r + i, n + j] += value
                     elif then == GELU:
@@ -76,56 +63,20 @@ def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, st
 
 @inline_kernel
 def normalise(x: Any, weight: Any, bias: Any, out: Any) -> None:
-    """LayerNorm of x `[R, d]` into out, epsilon 1e-5."""
+    """LayerNorm of x `[R, d]` with weight and bias `[1, d]` into out, epsilon 1e-5."""
     rows, dim = x.shape
+    width = np.float32(dim)
     for r in range(rows):
-        total = np.float32(0)
+        total = ZERO
         for i in range(dim):
             total += x[r, i]
-        mean = total / np.float32(dim)
-        squares = np.float32(0)
+        mean = total / width
+        squares = ZERO
         for i in range(dim):
             squares += (x[r, i] - mean) * (x[r, i] - mean)
-        factor = np.float32(1) / np.float32(math.sqrt(squares / np.float32(dim) + np.float32(1e-5)))
+        factor = ONE / np.float32(math.sqrt(squares / width + EPSILON))
         for i in range(dim):
-            out[r, i] = (x[r, i] - mean) * factor * weight[i] + bias[i]
-
-
-@inline_kernel
-def _attend(q: Any, keys: Any, values: Any, bias: Any, length: int, weights: Any, out: Any) -> None:
-    """One query `[d_head]` over the first `length` of keys `[d_head, capacity]` and values `[capacity, d_head]`, into out `[d_head]`.
-
-    bias: `[capacity]`, added to the scores: 0, or -inf where hidden.
-    """
-    dim = len(q)
-    scale = np.float32(1 / math.sqrt(dim))
-    weights[:length] = bias[:length]
-    for i in range(dim):
-        scaled = q[i] * scale
-        for t in range(length):
-            weights[t] += scaled * keys[i, t]
-    highest = np.float32(-np.inf)
-    for t in range(length):
-        highest = max(highest, weights[t])
-    total = np.float32(0)
-    for t in range(length):
-        weights[t] = exp(weights[t] - highest)
-        total += weights[t]
-    out[:] = 0
-    for t in range(length):
-        share = weights[t] / total
-        for i in range(dim):
-            out[i] += share * values[t, i]
-
-
-@inline_kernel
-def _rotate(vector: Any, turns: Any) -> None:
-    """Turn a query or key `[d_head]` in place; turns: `[d_head / 2, 2]`, cosine and sine for each pair of neighbours."""
-    for i in range(len(turns)):
-        cos, sin = turns[i, 0], turns[i, 1]
-        a, b = vector[2 * i], vector[2 * i + 1]
-        vector[2 * i] = a * cos - b * sin
-        vector[2 * i + 1] = a * sin + b * cos
+            out[r, i] = (x[r, i] - mean) * factor * weight[0, i] + bias[0, i]
 
 
 @kernel
@@ -137,14 +88,16 @@ def run(
     rows: int,
     dim: int,
     at: int,
-    like: Any,
+    weights: Any,
+    caches: Any,
     scratch: Any,
 ) -> None:
     """Work through operations `[n, FIELDS]` for rows of width `dim` at position `at`; see `Team.run`.
 
-    like: an array of the weights' dtype; scratch: `[threads, >= R * K and >= positions]`.
+    weights, caches: arrays of their dtypes; scratch: `[threads, SUMS + m]`, where m is at least R * K and the positions.
     """
     own = scratch[thread]
+    normalised = array_at(address_of(own) + 4 * SUMS, rows, dim, scratch)
     for number in range(len(operations)):
         operation = operations[number]
         if operation[KIND] == LINEAR:
@@ -152,38 +105,45 @@ def run(
             # Whole tiles for each thread, as equal as that allows.
             tiles = (width + OUTPUTS - 1) // OUTPUTS
             start, stop = tiles * thread // threads * OUTPUTS, min(tiles * (thread + 1) // threads * OUTPUTS, width)
-            x = _floats(operation[SOURCE], rows, depth)
+            x = array_at(operation[SOURCE], rows, depth, scratch)
             if operation[NORM]:
-                normalised = own[: rows * depth].reshape(rows, depth)
-                gain, bias = _floats(operation[NORM], 1, depth)[0], _floats(operation[NORM_BIAS], 1, depth)[0]
+                gain, bias = (
+                    array_at(operation[NORM], 1, depth, scratch),
+                    array_at(operation[NORM_BIAS], 1, depth, scratch),
+                )
                 normalise(x, gain, bias, normalised)
                 x = normalised
-            weight = carray(_pointer(operation[WEIGHT]), (width, depth), like.dtype)
-            scale, out = _floats(operation[SCALE], 1, width)[0], _floats(operation[TARGET], rows, width)
-            product(x, weight, scale, out, operation[THEN], start, stop)
+            weight, scale = (
+                array_at(operation[WEIGHT], width, depth, weights),
+                array_at(operation[SCALE], 1, width, scratch),
+            )
+            product(
+                x, weight, scale, array_at(operation[TARGET], rows, width, scratch), operation[THEN], start, stop, own
+            )
         else:
-            capacity, heads = operation[LENGTH], operation[HEADS]
-            head = dim // heads
-            length = at + 1 if operation[OWN] else capacity
-            stride = 3 * dim if operation[OWN] else dim
-            projected, mixed = _floats(operation[QUERY], rows, stride), _floats(operation[MIXED], rows, dim)
-            keys = carray(_pointer(operation[KEYS]), (rows * heads, head, capacity), np.float32)
-            values = carray(_pointer(operation[VALUES]), (rows * heads, capacity, head), np.float32)
-            bias = _floats(operation[BIAS], rows, capacity)
-            units = rows * heads
+            capacity, heads, is_own = operation[LENGTH], operation[HEADS], operation[OWN]
+            head, units, stride = dim // heads, rows * heads, 3 * dim if is_own else dim
+            cached = head * capacity * caches.itemsize  # bytes of a head's keys or values
             for unit in range(units * thread // threads, units * (thread + 1) // threads):
-                r, h = unit // heads, unit % heads
-                query = projected[r, h * head : (h + 1) * head]
-                if operation[OWN]:
-                    key = projected[r, dim + h * head : dim + (h + 1) * head]
+                r, first = unit // heads, unit % heads * head
+                place = operation[QUERY] + 4 * (r * stride + first)
+                query = array_at(place, 1, head, scratch)
+                keys = array_at(operation[KEYS] + unit * cached, head, capacity, caches)
+                values = array_at(operation[VALUES] + unit * cached, capacity, head, caches)
+                if is_own:
+                    key = array_at(place + 4 * dim, 1, head, scratch)
+                    value = array_at(place + 8 * dim, 1, head, scratch)
                     if operation[ROTATIONS]:
-                        turns = carray(_pointer(operation[ROTATIONS]), (capacity, head // 2, 2), np.float32)[at]
-                        _rotate(query, turns)
-                        _rotate(key, turns)
-                    keys[unit, :, at] = key
-                    values[unit, at] = projected[r, 2 * dim + h * head : 2 * dim + (h + 1) * head]
-                _attend(query, keys[unit], values[unit], bias[r], length, own, mixed[r, h * head : (h + 1) * head])
-        wait(barrier, threads)
+                        turns = array_at(operation[ROTATIONS], capacity, head, scratch)
+                        rotate(query, turns, at)
+                        rotate(key, turns, at)
+                    append(key, value, keys, values, at)
+                bias = array_at(operation[BIAS] + 4 * r * capacity, 1, capacity, scratch)
+                out = array_at(operation[MIXED] + 4 * (r * dim + first), 1, head, scratch)
+                attend(query, keys, values, at + 1 if is_own else capacity, bias, own, out)
+        threads = wait(barrier, threads)
+        if thread >= threads:
+            return
 
 
 @kernel
@@ -192,7 +152,12 @@ def embed(cells: Any, codebook_offsets: Any, table: Any, step_embeddings: Any, o
 
     codebook_offsets: `[C]`, where each cell's codebook starts in the table; step_embeddings: `[R, d]`, or `[1, d]` for all.
     """
-    for r in range(len(cells)):
-        out[r] = step_embeddings[min(r, len(step_embeddings) - 1)]
+    rows, dim = out.shape
+    for r in range(rows):
+        own = min(r, len(step_embeddings) - 1)
+        for i in range(dim):
+            out[r, i] = step_embeddings[own, i]
         for c in range(len(codebook_offsets)):
-            out[r] += table[codebook_offsets[c] + cells[r, c]]
+            row = codebook_offsets[c] + cells[r, c]
+            for i in range(dim):
+                out[r, i] += table[row, i]

@@ -17,36 +17,21 @@ from numba import types
 from numba.core import cgutils
 
 from musicgen_lite.generation.kernels.compiled import intrinsic
+from musicgen_lite.generation.kernels.memory import FLOAT, I32, I64, element, widen
 
 LANES = 16
 OUTPUTS = 4
-I32, I64, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+SUMS = 4 * OUTPUTS  # of the largest tile
 VECTOR = ir.VectorType(FLOAT, LANES)
 
 
-def _element(weight: Any) -> ir.Type:
-    return {types.float32: FLOAT, types.uint16: ir.IntType(16), types.int8: ir.IntType(8)}[weight]
-
-
-def _widened(builder: Any, weight: Any, value: Any) -> Any:
-    """Stored weights as float32, a vector of them or one; bfloat16 are the upper half of a float32's bits."""
-    lanes = value.type.count if isinstance(value.type, ir.VectorType) else 0
-    float_, int_ = (ir.VectorType(kind, lanes) if lanes else kind for kind in (FLOAT, I32))
-    if weight == types.float32:
-        return value
-    if weight == types.int8:
-        return builder.sitofp(value, float_)
-    shift = ir.Constant(int_, [16] * lanes if lanes else 16)
-    return builder.bitcast(builder.shl(builder.zext(value, int_), shift), float_)
-
-
-def _load(builder: Any, pointer: Any, index: Any, element: ir.Type, lanes: int) -> Any:
+def _load(builder: Any, pointer: Any, index: Any, kind: ir.Type, lanes: int) -> Any:
     """`lanes` elements from an index on as a vector, or one element for 0."""
     place = builder.gep(pointer, [index])
     if not lanes:
         return builder.load(place)
-    loaded = builder.load(builder.bitcast(place, ir.VectorType(element, lanes).as_pointer()))
-    loaded.align = {FLOAT: 4}.get(element, getattr(element, "width", 32) // 8)
+    loaded = builder.load(builder.bitcast(place, ir.VectorType(kind, lanes).as_pointer()))
+    loaded.align = getattr(kind, "width", 32) // 8
     return loaded
 
 
@@ -93,7 +78,7 @@ def _tile(rows: int) -> Callable[..., Any]:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             xs, ws, out = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 5))
             depth = cgutils.unpack_tuple(builder, xs.shape)[1]
-            element = _element(weight.dtype)
+            kind = element(weight.dtype)
 
             def places(array: Any, first: Any, count: int) -> list[Any]:
                 last = builder.sub(cgutils.unpack_tuple(builder, array.shape)[0], I64(1))
@@ -111,8 +96,8 @@ def _tile(rows: int) -> Callable[..., Any]:
             vectors = [cgutils.alloca_once_value(builder, zero) for _ in range(rows * OUTPUTS)]
 
             def add(k: Any, lanes: int, totals: list[Any]) -> None:
-                stored = [_load(builder, place, k, element, lanes) for place in weights]
-                columns = [_widened(builder, weight.dtype, one) for one in stored]
+                stored = [_load(builder, place, k, kind, lanes) for place in weights]
+                columns = [widen(builder, weight.dtype, one) for one in stored]
                 for i, place in enumerate(inputs):
                     value = _load(builder, place, k, FLOAT, lanes)
                     for j, column in enumerate(columns):

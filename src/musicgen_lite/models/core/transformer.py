@@ -62,6 +62,11 @@ class LayerCache:
         memory = (None if x is None else x[:rows] for x in (self.memory_keys, self.memory_values))
         return LayerCache(self.keys[:rows], self.values[:rows], *memory)
 
+    def to(self, dtype: torch.dtype) -> "LayerCache":
+        """The cache in another format, with the same strides."""
+        memory = (None if x is None else x.to(dtype) for x in (self.memory_keys, self.memory_values))
+        return LayerCache(self.keys.to(dtype), self.values.to(dtype), *memory)
+
     def extend(self, keys: Tensor, values: Tensor, at: int) -> tuple[Tensor, Tensor]:
         """Write new positions from `at` on; returns everything filled so far."""
         end = at + keys.shape[2]

@@ -1,6 +1,6 @@
 """All scores of audio: what the stages call. The parts are in `clap`, `distances`, `memorisation`, `chroma` and `signals`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +10,12 @@ from musicgen_lite.io.progress import track
 from musicgen_lite.scoring.audio import clap, signals
 from musicgen_lite.scoring.audio.chroma import chroma_likeness
 from musicgen_lite.scoring.audio.contrast import likeness_to_prompts
-from musicgen_lite.scoring.audio.distances import audio_distances
+from musicgen_lite.scoring.audio.distances import audio_distances, distance_to_statistics
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, Embedders
-from musicgen_lite.scoring.audio.embeddings import Embeddings, embed
+from musicgen_lite.scoring.audio.embeddings import Compute, Embedder, Embeddings, compute, embed
 from musicgen_lite.scoring.audio.memorisation import memorisation
 from musicgen_lite.scoring.audio.sets import ClipSet, GeneratedSet, ReferenceClips, ReferenceSets
+from musicgen_lite.scoring.audio.statistics_file import Statistics
 from musicgen_lite.scoring.metrics import PROMPTED, columns
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
@@ -66,6 +67,45 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
     scores.update(signals.signal_scores(generated.chosen(), generated.captions, bootstrap))
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     scores = scores if generated.prompts is None else scores.renamed(PROMPTED)
+    scores.columns = columns("audio", scores.estimates)
+    return scores
+
+
+def score_clips(
+    clips: ClipSet,
+    captions: Mapping[str, str],
+    reference: ClipSet | Statistics,
+    embedders: Embedders,
+    spaces: Sequence[Embedder],
+    bootstrap: Bootstrap,
+    compute: Compute = compute,
+) -> Scores:
+    """Score any clips against a reference, by what the stages score generated samples by; the ids of both differ.
+
+    captions: of those clips that have one; none or two and more. CLAP, tempo and key are scored of these alone.
+    spaces: those in which distances are measured, out of `embedders.spaces`. Raises UserError by name for what is not
+    alike, for fewer than two clips, and for statistics of another dimension.
+    """
+    if isinstance(reference, Statistics):
+        for space in spaces:
+            reference.check(space)
+    models = {name: ClapEmbedder(model, name) for name, model in embedders.claps.items()} if captions else {}
+    needed = {one.name: one for one in (*models.values(), *spaces)}
+    own = embed(track(clips, "embed clips", len(clips), "clip"), list(needed.values()), "clips", clips.short, compute)
+    scores = Scores()
+    if isinstance(reference, Statistics):
+        for space in spaces:
+            scores.update(distance_to_statistics(reference, own[space.name], "generated", bootstrap))
+    else:
+        given = track(reference, "embed reference", len(reference), "clip")
+        base = embed(given, spaces, "reference", reference.short, compute)
+        for space in spaces:
+            scores.update(audio_distances(base[space.name], {"generated": own[space.name]}, bootstrap))
+    for name, model in models.items():
+        text = clap.embed_captions(captions, model.scorer)
+        scores.update(clap.text_audio(text, own[name].select(text.ids), name, bootstrap))
+    told = {clip: captions.get(clip, "") for clip in clips.ids}
+    scores.update(signals.signal_scores(track(clips, "measure clips", len(clips), "clip"), told, bootstrap))
     scores.columns = columns("audio", scores.estimates)
     return scores
 

@@ -54,7 +54,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("model.typ", "b", "did you mean model.type?"),
         ("train.learning_rat", 0.1, "did you mean train.learning_rate?"),
         ("zzz", 1, "allowed here: seed, compute, data"),
-        ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b' or 'musicgen'"),
+        ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b', 'musicgen' or 'external'"),
         ("train.steps", "many", "train.steps: found 'many'"),
         ("train.steps", -1, "train.steps: found -1; input should be greater than or equal to 0"),
         (
@@ -252,7 +252,7 @@ def test_missing_file() -> None:
 
 def test_a_published_model_has_its_own_pattern_and_no_sizes() -> None:
     published = change("model.type", "musicgen")
-    with pytest.raises(ValueError, match="musicgen is a published model"):
+    with pytest.raises(ValueError, match="musicgen is a model of others"):
         _ = params.parse(published).model.decoder
     published["data"]["seconds"] = 40.0
     published["train"]["crop_seconds"] = 31.0

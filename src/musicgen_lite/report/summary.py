@@ -75,6 +75,9 @@ def print_fitting(console: Console, grids: Iterable[Table]) -> None:
 
 def print_table(scores: ScoreTable, console: Console) -> None:
     """Print one table; a narrow terminal loses the intervals of the baselines first, then those of the run, never values."""
+    if not scores.rows:
+        console.print(Text.assemble((scores.title, "bold"), f": {scores.note}"))
+        return
     print_fitting(console, [_grid(scores, intervals) for intervals in (len(scores.columns), 1, 0)])
 
 

@@ -17,6 +17,7 @@ Stage = Literal["nll", "reference", "audio"]
 # Two results compare where these notes agree: name → stage whose details hold the note, and the path to it.
 ComparabilityKey = dict[str, tuple[Stage, tuple[str, ...]]]
 
+NOT_APPLICABLE = "not_applicable"  # the note of a stage whose metrics a run cannot have, with the reason
 PROMPTED = "_prompted"  # ends the names of samples that were generated with an audio prompt
 CODEBOOK = re.compile(r"^nll_q(\d+)$")
 

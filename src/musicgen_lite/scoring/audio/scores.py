@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from musicgen_lite.clap import Clap
+from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.io.progress import track
 from musicgen_lite.scoring.audio import clap, signals
 from musicgen_lite.scoring.audio.chroma import chroma_likeness
@@ -48,7 +49,8 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
     nearness to training clips, and, for samples with audio prompts, likeness to these.
 
     `sets` are made with the same embedders. All names of samples with audio prompts end in `_prompted`. Raises UserError by
-    name for whatever is missing, occurs twice, is not finite or not alike.
+    name for whatever is missing, occurs twice, is not finite or not alike. Another system's samples for some of the prompts
+    are held against the real clips of these alone, those for prompts of its own against the reference alone.
     """
     generated.check()
     scores = Scores()
@@ -57,13 +59,10 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
         scores.update(_by_clap(generated, candidates[name], name, model, bootstrap))
     picked = track(generated.chosen(), "embed picked samples", len(generated), "clip")
     own = embed(picked, embedders.spaces, "picked samples", generated.short)
-    for name, space in sets.spaces.items():
-        scores.update(audio_distances(space.reference, space.ordered(own[name]), bootstrap))
+    scores.update(_to_reference(own, sets, generated, bootstrap))
     if generated.prompts is not None:
         clips, prompts = generated.chosen(), generated.prompts
         scores.update(_like_prompts(clips, own["clap"], prompts, sets.prompts, generated.tracks, bootstrap))
-    if sets.training is not None:
-        scores.update(memorisation(own["clap"], sets.clap.real, sets.training, bootstrap))
     scores.update(signals.signal_scores(generated.chosen(), generated.captions, bootstrap))
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     scores = scores if generated.prompts is None else scores.renamed(PROMPTED)
@@ -107,6 +106,27 @@ def score_clips(
     told = {clip: captions.get(clip, "") for clip in clips.ids}
     scores.update(signals.signal_scores(track(clips, "measure clips", len(clips), "clip"), told, bootstrap))
     scores.columns = columns("audio", scores.estimates)
+    return scores
+
+
+def _to_reference(
+    own: Mapping[str, Embeddings], sets: ReferenceSets, generated: GeneratedSet, bootstrap: Bootstrap
+) -> Scores:
+    """Distances in every space and nearness to training clips, beside the real clips of the same prompts, if there are any."""
+    scores = Scores()
+    if generated.external and not sets.pair(generated.captions):
+        for name, space in sets.spaces.items():
+            scores.update(audio_distances(space.reference, {"generated": own[name]}, bootstrap))
+            # What two results have to share before they are compared.
+            scores.notes[name]["sets"]["real"] = {
+                "digest": f"none, prompts of its own ({short_digest(generated.captions)})"
+            }
+        return scores
+    sets = sets.only(generated.captions) if generated.external else sets
+    for name, space in sets.spaces.items():
+        scores.update(audio_distances(space.reference, space.ordered(own[name]), bootstrap))
+    if sets.training is not None:
+        scores.update(memorisation(own["clap"], sets.clap.real, sets.training, bootstrap))
     return scores
 
 

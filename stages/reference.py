@@ -66,7 +66,10 @@ def main(params: Params) -> None:
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
-    sets, bootstrap = embed_reference(sets_of_clips, Embedders(clap, encodec)), Bootstrap(params.score.bootstrap)
+    sets, bootstrap = (
+        embed_reference(sets_of_clips, Embedders(clap, encodec, None, params.score.protocols)),
+        Bootstrap(params.score.bootstrap),
+    )
     scores = score_reference(sets_of_clips, sets, clap, bootstrap)
     scores.update(token_consistency(real, encodec, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}

@@ -43,7 +43,7 @@ def main(params: Params) -> None:
             trusted=params.trusted_pickles,
             parameter="score.judge",
         )
-    embedders, bootstrap = Embedders(clap, encodec, judge), Bootstrap(params.score.bootstrap)
+    embedders, bootstrap = Embedders(clap, encodec, judge, params.score.protocols), Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
     external = params.model.type == "external"
     windows = ClipWindows(

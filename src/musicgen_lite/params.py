@@ -20,6 +20,7 @@ from musicgen_lite.params_base import (
     Label,
     Machines,
     NonEmpty,
+    Protocols,
     Scale,
     Seconds,
     Section,
@@ -28,8 +29,7 @@ from musicgen_lite.params_base import (
 )
 from musicgen_lite.params_errors import describe_all
 
-# Parameters that were renamed or moved: an error about the old name gives the new one.
-RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}
+RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
@@ -292,6 +292,7 @@ class SampleParams(Section):
 class ScoreParams(Section):
     clap: NonEmpty
     judge: str
+    protocols: Protocols
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
 

@@ -31,6 +31,13 @@ def _takes_an_id(url: str) -> str:
     return url
 
 
+def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "ours" not in names or len(set(names)) < len(names):
+        raise ValueError(f"found {', '.join(names)}; ours, which other scores need, and each of the others once")
+    return names
+
+
+Protocols = Annotated[tuple[Literal["ours", "fadtk"], ...], Field(strict=False), AfterValidator(_ours_and_others)]
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 Label = Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
 VideoUrl = Annotated[str, AfterValidator(_takes_an_id)]

@@ -1,6 +1,7 @@
 """`musicgen-lite score`: the pipeline's numbers for the same audio, each clip embedded once, all bad input named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def wave(clip: str, generated: bool) -> np.ndarray:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `made` with captions.csv, and `real` to measure it by; models without weights embed them."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(folder_scores.Models, "load", lambda self: EMBEDDERS)
+    monkeypatch.setattr(
+        folder_scores.Models, "load", lambda self: replace(EMBEDDERS, protocols=folder_scores.PROTOCOLS)
+    )
     for name, clips in (("made", OTHER), ("real", REFERENCE)):
         Path(name).mkdir()
         for clip in clips:
@@ -89,7 +92,7 @@ def test_the_numbers_are_those_of_the_pipeline_with_their_intervals(folder: Path
     assert done.exit_code == 0, done.output
     own, pipeline = written()["estimates"], of_the_pipeline()
     # What needs candidates or training clips is the pipeline's alone.
-    assert set(pipeline) - set(own) == {"clap_first", "memorised", "judge_picked_over_random"}
+    assert set(pipeline) - set(own) == {"clap_first", "memorised"}
     shared = set(pipeline) & set(own)
     assert {"clap", "judge", "clap_fad_generated", "codec_kad_generated", "mel_fad_generated", "pulse"} <= shared
     assert {name: own[name] for name in shared} == {name: pipeline[name] for name in shared}
@@ -166,6 +169,14 @@ def test_lengths_and_rates_that_differ_are_said_and_can_be_brought_to_one(folder
     assert alike.exit_code == 0
 
 
+def test_another_tools_protocol_is_a_space_of_its_own(folder: Path) -> None:
+    assert score("--space", "clap", "--space", "clap_fadtk").exit_code == 0
+    own = written()
+    assert set(own["metrics"]) >= {"fad", "fad_fadtk"}
+    assert own["estimates"]["clap_fad_generated"] == of_the_pipeline()["clap_fad_generated"]
+    assert own["notes"]["clap_fadtk"]["fingerprint"] != own["notes"]["clap"]["fingerprint"]
+
+
 def statistics(**arrays: Any) -> None:
     np.savez("stats.npz", **arrays)
 
@@ -223,7 +234,7 @@ def test_statistics_that_do_not_fit_are_named(folder: Path, arrays: dict[str, np
         (("--seconds", "9"), "made: 0 clip(s) of 8 files can be used, 2 are needed: too short: 2.00 s, at least 9 s"),
         (("--seconds", "0"), "seconds: found 0; 0.1 to 3600"),
         (("--rate", "5"), "rate: found 5; 8000 to 192000"),
-        (("--space", "vggish"), "space: found 'vggish'; clap, codec, mel are allowed"),
+        (("--space", "vggish"), "space: found 'vggish'; clap, codec, mel, clap_fadtk are allowed"),
         (("--reference", "text.npz", "--space", "clap", "--space", "mel"), "the statistics of one space"),
         (("--out", "scores.csv"), "scores.csv: the scores are written as .json"),
         (("--bootstrap", "1"), "bootstrap: found 1; 100 or more"),

@@ -9,6 +9,7 @@ import typer
 from musicgen_lite.errors import UserError
 
 SPACES = ("clap", "codec", "mel")
+PROTOCOLS = ("clap_fadtk",)  # the same CLAP as other tools use it
 STATISTICS = ".npz"
 
 
@@ -44,7 +45,9 @@ def score(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="clap, codec or mel; may be repeated. By default all, with a .npz clap alone.", show_default=False
+            help="clap, codec, mel, or clap_fadtk (CLAP by fadtk's protocol); may be repeated. By default the first three, with a "
+            ".npz clap alone.",
+            show_default=False,
         ),
     ] = None,
     clap: Annotated[str, typer.Option(help="The CLAP, as score.clap of params.yaml takes it.")] = "embedded",
@@ -80,10 +83,10 @@ def score(
 def _spaces(wanted: list[str] | None, reference: Path) -> tuple[str, ...]:
     """The spaces in which distances are measured; a file of statistics is of one."""
     for one in wanted or ():
-        if one not in SPACES:
-            raise UserError(f"space: found {one!r}; {', '.join(SPACES)} are allowed")
+        if one not in SPACES + PROTOCOLS:
+            raise UserError(f"space: found {one!r}; {', '.join(SPACES + PROTOCOLS)} are allowed")
     if reference.suffix.lower() != STATISTICS:
-        return tuple(one for one in SPACES if one in (wanted or SPACES))
+        return tuple(one for one in SPACES + PROTOCOLS if one in (wanted or SPACES))
     if len(wanted or ()) > 1:
         raise UserError(f"{reference}: the statistics of one space; name that one with --space, not several")
     return tuple(wanted or ("clap",))

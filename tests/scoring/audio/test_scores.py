@@ -284,3 +284,18 @@ def test_prompts_of_its_own_are_held_against_the_reference_alone(sets: Reference
     assert own.notes["clap"]["sets"]["real"]["digest"].startswith("none, prompts of its own (")
     with pytest.raises(UserError, match="set generated, compared with set real"):
         score_generated(replace(samples, external=False), sets, EMBEDDERS, FEW)
+
+
+def test_another_protocol_is_another_metric_beside_ours(sets: ReferenceSets, tmp_path: Path) -> None:
+    embedders = Embedders(PICKER, CODEC, None, ("ours", "fadtk"))
+    both = embed_reference(CLIPS, embedders)
+    both.save(tmp_path / "both")
+    scores = score_generated(generated(), load_reference(tmp_path / "both", embedders, read), embedders, FEW)
+    ours = score_generated(generated(), sets, WITHOUT_JUDGE, FEW)
+    assert set(scores.metrics) - set(ours.metrics) == {"fad_fadtk"}
+    assert {name: scores.metrics[name] for name in ours.metrics} == ours.metrics
+    estimate = scores.estimates["clap_fadtk_fad_generated"]
+    assert estimate.low <= estimate.value <= estimate.high
+    assert scores.notes["clap_fadtk"]["fingerprint"] != scores.notes["clap"]["fingerprint"]
+    reference = score_reference(CLIPS, both, PICKER, FEW)
+    assert {"fad_fadtk_real", "fad_fadtk_recon", "fad_fadtk_noise"} <= set(reference.metrics)

@@ -28,6 +28,9 @@ from musicgen_lite.sources.rejected import lines
 REFERENCE = "reference/"  # begins the names of the reference's clips, so that they differ from those that are scored
 
 
+PROTOCOLS = ("ours", "fadtk")  # which are used, the spaces say
+
+
 @dataclass(frozen=True)
 class Request:
     """What to score, against what, and how files become clips."""
@@ -69,9 +72,8 @@ class Models:
         common: dict[str, Any] = {"device": choose_device(self.device, "--device"), "trusted": self.trusted}
         clap = load_clap(self.clap, parameter="--clap", **common)
         judge = load_clap(self.judge, parameter="--judge", **common) if self.judge else None
-        return Embedders(
-            clap, codec.load(self.codec, num_codebooks=self.codebooks, parameter="--codec", **common), judge
-        )
+        coder = codec.load(self.codec, num_codebooks=self.codebooks, parameter="--codec", **common)
+        return Embedders(clap, coder, judge, PROTOCOLS)
 
 
 class Rejected(list[dict[str, str]]):

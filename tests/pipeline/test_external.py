@@ -74,7 +74,8 @@ def test_another_systems_audio_stands_beside_a_model(
     page = (project.folder / "data/report/index.html").read_text()
     assert "Not applicable: the audio of another system has no likelihood." in page
 
-    compared = project.run("musicgen-lite", "compare", model.name, "other").stdout
+    compared = " ".join(project.run("musicgen-lite", "compare", model.name, "other").stdout.split())
+    assert "withheld for other: nll, ppl, bps, caption_gain," in compared
     assert "not applicable to other: the audio of another system has no likelihood" in compared
     assert "riffusion, external" in compared
 

@@ -1,6 +1,8 @@
 """`musicgen-lite score`: the pipeline's numbers for the same audio, each clip embedded once, all bad input named."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,9 @@ def test_the_numbers_are_those_of_the_pipeline_with_their_intervals(folder: Path
     assert {"clap", "judge", "clap_fad_generated", "codec_kad_generated", "mel_fad_generated", "pulse"} <= shared
     assert {name: own[name] for name in shared} == {name: pipeline[name] for name in shared}
     assert written()["metrics"]["clap"] == own["clap"]["value"]
-    assert f"{own['clap']['value']:.3f}" in done.output
+    (line,) = [line for line in done.output.splitlines() if line.startswith("CLAP score ")]
+    low, high = (f"{own['clap'][end]:.4g}" for end in ("low", "high"))
+    assert line.split()[2:] == [f"{own['clap']['value']:.4g}", low, "to", high, str(len(OTHER))]
 
 
 def test_one_length_is_that_of_the_pipeline_too(folder: Path) -> None:
@@ -251,3 +255,14 @@ def test_bad_input_is_one_message_and_nothing_is_written(folder: Path, options: 
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert said in done.stderr
     assert not Path("scores.json").exists()
+
+
+def test_a_plain_installation_can_score() -> None:
+    """What the pipeline and its pages need besides is in extras."""
+    extras = ("dvc", "jinja2", "lightning", "markupsafe", "matplotlib", "mlflow")
+    block = f"import sys; sys.modules.update(dict.fromkeys({extras!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{block}; import musicgen_lite.cli.shared.folder_scores"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

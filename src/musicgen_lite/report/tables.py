@@ -11,7 +11,6 @@ from musicgen_lite.report import plots
 from musicgen_lite.report.page import Chart, Score, ScoreRow, ScoreTable, chart
 from musicgen_lite.scoring.metrics import (
     BY_KEY,
-    GENERATED,
     HEADLINE,
     NOT_APPLICABLE,
     PROMPTED,
@@ -109,12 +108,6 @@ def _generated(metric: MetricSpec) -> tuple[str, str]:
     """The estimates of a metric for samples without and with an audio prompt."""
     without = metric.estimate.removesuffix(PROMPTED)
     return without, f"{without}{PROMPTED}"
-
-
-def clips_table(audio: Details) -> ScoreTable:
-    """Every metric that was measured of one set of clips."""
-    rows = [ScoreRow(one.label, (_score(audio, one.estimate),), one.better) for one in GENERATED]
-    return _table("Scores", ["clips"], rows)
 
 
 def gains_table(scores: Details) -> ScoreTable:

@@ -15,14 +15,13 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import check_place, write_json
 from musicgen_lite.models import external
 from musicgen_lite.models.external import SHORTEST_S, Cut, Heard, Piece, audio_files, listen
-from musicgen_lite.report.summary import open_console, print_table
-from musicgen_lite.report.tables import clips_table
 from musicgen_lite.scoring.audio import statistics_file
 from musicgen_lite.scoring.audio.embedders import Embedders, origins
 from musicgen_lite.scoring.audio.scores import score_clips
 from musicgen_lite.scoring.audio.sets import ClipSet
 from musicgen_lite.scoring.audio.statistics_file import Statistics
-from musicgen_lite.scoring.statistics.intervals import Bootstrap
+from musicgen_lite.scoring.metrics import GENERATED
+from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.sources.rejected import lines
 
 REFERENCE = "reference/"  # begins the names of the reference's clips, so that they differ from those that are scored
@@ -107,7 +106,7 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
     scores = score_clips(clips, captions, reference, embedders, spaces, bootstrap, known.embed)
     scores.notes |= origins(embedders.clap, embedders.judge)
     print(f"{cache}: {known.found} embeddings were known, {known.computed} were computed\n")
-    print_table(clips_table(scores.details), open_console(None))
+    print("\n".join(_table(scores.estimates)))
     facts = {"request": request.as_dict(), "clips": len(clips), "rejected": list(rejected), "silent": _silent(heard)}
     write_json(out, {**scores.details, "metrics": scores.metrics, **facts})
     print(f"\n{out}: every score with its interval and n, what was left out, and what it was made with")
@@ -147,6 +146,24 @@ def _captions(request: Request, pieces: Sequence[Piece], clips: Collection[str])
             f"{' or '.join(external.FILE)} names files as they are in the folder"
         )
     return found
+
+
+def _table(estimates: Mapping[str, Estimate]) -> list[str]:
+    """A line for every metric that was measured: label, value, interval and n."""
+    rows = [
+        (one.label, f"{found.value:.4g}", f"{found.low:.4g} to {found.high:.4g}", f"{found.n}")
+        for one in GENERATED
+        if (found := estimates.get(one.estimate))
+    ]
+    rows = [("score", "value", "95 % CI", "n"), *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:{'>' if place else '<'}{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _silent(heard: Mapping[str, Heard]) -> list[str]:

@@ -6,6 +6,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits, locate
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.files import atomic_dir, write_json
+from musicgen_lite.models import external
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
 from musicgen_lite.sources import folder, musiccaps, tables
@@ -24,7 +25,7 @@ def source(data: DataParams) -> dict[str, str]:
 
 
 def models(params: Params) -> dict[str, dict[str, str]]:
-    """The state of each model that is a directory or a file, by the part of the pipeline that uses it."""
+    """The state of each model that is a directory or a file, and of another system's audio, by the part that uses it."""
     published = {"musicgen": params.model.musicgen.name} if params.model.type == "musicgen" else {}
     named = {
         "codec": {"codec": params.codec.name},
@@ -32,10 +33,14 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         "clap": {"clap": params.score.clap, "judge": params.score.judge},
         "model": published,
     }
-    return {
+    found = {
         user: {part: state(resolve_model_path(name)) for part, name in parts.items() if name not in SHIPPED}
         for user, parts in named.items()
     }
+    if params.model.type == "external":
+        system = params.model.external
+        found["model"] = {"external": external.Place.of(system.audio, system.prompts, root()).digest()}
+    return found
 
 
 def initial(params: Params) -> dict[str, str]:

@@ -2,9 +2,12 @@
 
 import sys
 
+import pandas as pd
+
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio.embedders import Embedders, origins
@@ -63,7 +66,10 @@ def main(params: Params) -> None:
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
-    sets, bootstrap = embed_reference(sets_of_clips, Embedders(clap, encodec)), Bootstrap(params.score.bootstrap)
+    sets, bootstrap = (
+        embed_reference(sets_of_clips, Embedders(clap, encodec, None, params.score.protocols)),
+        Bootstrap(params.score.bootstrap),
+    )
     scores = score_reference(sets_of_clips, sets, clap, bootstrap)
     scores.update(token_consistency(real, encodec, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
@@ -71,6 +77,10 @@ def main(params: Params) -> None:
     scores.notes |= origins(clap) | ({"tracks": doubt} if doubt else {})
     scores.notes["training_clips"] = {"searched": len(training), "of": len(clips.split("train"))}
     sets.save(REFERENCE)
+    # For those who make audio for these prompts elsewhere, by the columns that `generate --prompts` takes.
+    seconds = [windows.target_length(clip) / encodec.rate for clip in ids]
+    prompts = pd.DataFrame({"id": ids, "prompt": prompted["caption"].to_list(), "seconds": seconds})
+    write_text(REFERENCE / "prompts.csv", prompts.to_csv(index=False))
     scores.write(SCORES_REFERENCE)
 
 

@@ -13,7 +13,7 @@ from musicgen_lite.report.listening import page_entries, page_sounds, run_facts,
 from musicgen_lite.report.page import PageData
 from musicgen_lite.report.results import ScoreFolders, read_curves
 from musicgen_lite.report.run_metrics import model_name
-from musicgen_lite.report.tables import charts
+from musicgen_lite.report.tables import charts, no_charts
 from stages.runtime import (
     CLIPS,
     CURVES,
@@ -41,20 +41,21 @@ def main(params: Params) -> None:
     record, results, count = read_json(RUN), ScoreFolders(*SCORES), params.codec.num_codebooks
     windows = Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     sounds = page_sounds(SampleStore(SAMPLES), ClipWindows(ClipStore(CLIPS), windows), reconstruct, encodec.rate)
-    sizes = None if "published" in record["training"] else params.model.decoder
+    sizes = params.model.decoder if params.model.trained else None
+    drawn = charts(read_curves(CURVES), results.details()[0], count)
     page = PageData(
         title=record["name"],
         model=f"MusicGen-Lite: {model_name(record['params'])}",
         facts=run_facts(record, params.sample, params.train, sizes, params.data.source, params.seed),
         tables=results.tables(count),
-        charts=charts(read_curves(CURVES), results.details()[0], count),
+        charts=drawn,
         entries=page_entries(sounds, params.sample.seconds, encodec.rate / 2),
         prompts=params.sample.prompts,
         headline=results.headline(),
     )
     with atomic_dir(REPORT) as part:
         write_page(part, page, sounds)
-    write_plots(PLOTS, page.charts)
+    write_plots(PLOTS, drawn or no_charts(results.details()[0]))
     print(f"listening page: {REPORT / 'index.html'}")
 
 

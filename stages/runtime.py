@@ -28,6 +28,7 @@ EXTERNAL = Path("data/external")  # the state of external inputs, one file each
 TOKENS = Path("data/tokens")
 TEXT = Path("data/text")
 MODEL = Path("data/model/model.safetensors")
+SYSTEM = Path("data/model/system.json")  # in a model's place: which other system's audio is scored
 CURVES = Path("metrics/curves.csv")
 RUN = Path("data/run/run.json")
 TIMINGS = Path("data/run/timings.json")

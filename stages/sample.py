@@ -1,14 +1,20 @@
-"""Generate for test captions and the fixed prompts: N candidates each, reranked by CLAP, all of them kept."""
+"""Generate for test captions and the fixed prompts: N candidates each, reranked by CLAP, all of them kept.
+
+Or take the audio that another system made for them.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
 import numpy as np
 
 from musicgen_lite import codec, models, text
+from musicgen_lite.clap import ClapScorer
 from musicgen_lite.clap import load as load_clap
+from musicgen_lite.codec import Codec
+from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
     best_of,
@@ -23,17 +29,18 @@ from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.io.clips import ClipStore
-from musicgen_lite.io.files import atomic_dir
+from musicgen_lite.io.files import atomic_dir, read_json
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
 from musicgen_lite.io.windows import ClipWindows, Windows
-from musicgen_lite.models import LanguageModel
+from musicgen_lite.models import LanguageModel, external
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.rhythm import goes_on
+from musicgen_lite.sources import rejected
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
-from stages.runtime import CLIPS, MODEL, SAMPLES, TEXT, TOKENS, resolve_model_path, run, set_up_torch
+from stages.runtime import CLIPS, MODEL, SAMPLES, SYSTEM, TEXT, TOKENS, resolve_model_path, root, run, set_up_torch
 
 
 @dataclass(frozen=True)
@@ -83,18 +90,57 @@ def told(
     return choose_beats(model, given, captions, seeds, heard=[beat for beat in heard for _ in each])
 
 
+def take(params: Params, encodec: Codec, clap: ClapScorer) -> None:
+    """Take another system's audio in place of samples: one candidate for each prompt that it has; print what is left out."""
+    noted, left_out = read_json(SYSTEM), list[dict[str, str]]()
+    place = external.Place.of(noted["audio"], noted["prompts"], root())
+    if place.digest() != noted["digest"]:
+        raise UserError(f"{place.folder}: it has changed since `check` read it; run the same command again")
+
+    def reject(name: str, reason: str) -> None:
+        left_out.append({"id": name, "reason": reason})
+
+    def seconds(prompt: str) -> float:
+        return windows.target_length(prompt) / encodec.rate if prompt in captions else params.sample.seconds
+
+    clips, cut = ClipStore(CLIPS), (params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+    windows = ClipWindows(clips, Windows(encodec.rate, *cut))
+    prompted = halves(clips, params.sample.prompts)[1]
+    captions = dict(zip(prompted["id"], prompted["caption"], strict=True))
+    pieces, taken = external.paired(place.pieces(reject), captions, reject), list[external.Taken]()
+    with atomic_dir(SAMPLES) as part:
+        writer = SampleWriter(part)
+        for prompt, piece, one in external.takes(pieces, seconds, encodec.rate, reject):
+            caption = captions.get(prompt, piece.caption)
+            score = float(clap.similarity([caption], encodec.rate, [one.samples], [0])[0])
+            writer.add(Sample(prompt, "text", 0, 0, score, True, caption), one.samples, encodec.rate)
+            taken.append(replace(one, samples=one.samples[:0]))
+        if len(taken) < 2:
+            reasons = "; ".join(f"{one['id']}: {one['reason']}" for one in left_out[:3])
+            raise UserError(f"{place.folder}: {len(taken)} of {len(pieces)} files can be used, 2 are needed: {reasons}")
+        writer.close(left_out)
+    whose = f"of {len(captions)} test prompts" if set(pieces) <= set(captions) else "prompts of its own"
+    longer, silent = (sum(getattr(one, name) for one in taken) for name in ("longer", "silent"))
+    print(f"{noted['name']}: audio for {len(taken)} {whose}; {longer} longer than what is scored, {silent} silent")
+    for line in rejected.lines(left_out, f"{SAMPLES}/rejected.json"):
+        print(line)
+
+
 def main(params: Params) -> None:
     device = set_up_torch(params.compute)
-    model, _ = models.load(MODEL, device)
     encodec = codec.load(
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
         device=device,
         trusted=params.trusted_pickles,
     )
+    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
+    if params.model.type == "external":
+        take(params, encodec, clap)
+        return
+    model, _ = models.load(MODEL, device)
     encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
     check_parts(MODEL, model.config, encodec.fingerprint, encoder.fingerprint)
-    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
     frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)

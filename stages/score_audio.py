@@ -1,5 +1,7 @@
 """Score the generated audio: distances to the reference, fit to the captions, best-of-N gain, signal faults."""
 
+from dataclasses import replace
+
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.io.clips import ClipStore
@@ -41,8 +43,9 @@ def main(params: Params) -> None:
             trusted=params.trusted_pickles,
             parameter="score.judge",
         )
-    embedders, bootstrap = Embedders(clap, encodec, judge), Bootstrap(params.score.bootstrap)
+    embedders, bootstrap = Embedders(clap, encodec, judge, params.score.protocols), Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
+    external = params.model.type == "external"
     windows = ClipWindows(
         clips, Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
@@ -51,9 +54,15 @@ def main(params: Params) -> None:
     kinds: list[Kind] = ["text", "prompt"] if params.model.type == "b" else ["text"]
     scores = Scores()
     for kind in kinds:
-        generated = generated_set(samples, kind, params.sample.candidates, tracks, windows)
+        count = 1 if external else params.sample.candidates
+        generated = replace(generated_set(samples, kind, count, tracks, windows), external=external)
         scores.update(score_generated(generated, sets, embedders, bootstrap))
     scores.notes |= origins(clap, judge)
+    if external and samples.rejected:
+        first = samples.rejected[0]
+        scores.notes["rejected"] = (
+            f"{len(samples.rejected)} prompts or files left out, such as {first['id']}: {first['reason']}"
+        )
     scores.write(SCORES_AUDIO)
     write_json(METRICS_AUDIO, scores.headline)
 

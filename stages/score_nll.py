@@ -6,7 +6,7 @@ from musicgen_lite.io.files import write_json, write_text
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained.shipped import check_parts
 from musicgen_lite.scoring.likelihood import baselines, nll
-from musicgen_lite.scoring.metrics import codebook_estimate
+from musicgen_lite.scoring.metrics import NOT_APPLICABLE, codebook_estimate
 from musicgen_lite.scoring.statistics.intervals import Bootstrap, rounded
 from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
@@ -32,7 +32,17 @@ def codebooks(scores: Scores, count: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(scores: Scores, num_codebooks: int) -> None:
+    """Write the scores, their headline, and the NLL of each codebook."""
+    scores.write(SCORES_NLL)
+    write_json(METRICS_NLL, scores.headline)
+    write_text(CODEBOOKS, codebooks(scores, num_codebooks))
+
+
 def main(params: Params) -> None:
+    if params.model.type == "external":
+        write(Scores(notes={NOT_APPLICABLE: "the audio of another system has no likelihood"}), 0)
+        return
     device = set_up_torch(params.compute)
     tokens, text, prompts = ArrayStore(TOKENS / "target"), ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     model, _ = models.load(MODEL, device)
@@ -51,9 +61,7 @@ def main(params: Params) -> None:
         bootstrap=Bootstrap(params.score.bootstrap),
     )
     scores.notes["codec"] = tokens.meta["fingerprint"]
-    scores.write(SCORES_NLL)
-    write_json(METRICS_NLL, scores.headline)
-    write_text(CODEBOOKS, codebooks(scores, tokens.meta["num_codebooks"]))
+    write(scores, tokens.meta["num_codebooks"])
 
 
 if __name__ == "__main__":

@@ -37,31 +37,33 @@ NEXT = (
     ("dvc metrics diff", "this result against the committed one"),
 )
 RESULTS = ScoreFolders(*SCORES)
+SOURCES = ("published", "initial", "external")  # what a training's facts may name: tags of the run
 
 
 def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
     """Write everything of the result into its run."""
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
-    tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
+    if params.model.type != "external":  # else there is neither a model nor its likelihood
+        tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
     scores = {f"scores/{file.parent.name}.json": file for file in RESULTS.details_files}
     scores["scores/draws.parquet"] = SCORES_AUDIO / DRAWS
     return tracking.close(
         params.tracking, root(), record,
         curves=read_curves(CURVES, TIMINGS), scoring_params=scoring, key_parts=RESULTS.digests(),
-        metrics=RESULTS.metrics() | {"parameters": record["training"]["parameters"]}, tables=tables,
+        metrics=RESULTS.metrics() | {k: v for k, v in record["training"].items() if k == "parameters"}, tables=tables,
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
         files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet"}
-        | {"model/model.safetensors": MODEL, **scores},
-        tags={name: record["training"][name] for name in ("published", "initial") if name in record["training"]},
+        | ({"model/model.safetensors": MODEL} if MODEL.exists() else {}) | scores,
+        tags={name: record["training"][name] for name in SOURCES if name in record["training"]},
     )  # fmt: skip
 
 
 def main(params: Params) -> None:
     record = read_json(RUN)
-    scoring = params.model_dump(mode="json", include={"sample", "score"})
+    scoring = params.scoring()
     done = tracking.find(params.tracking, root(), record, scoring, RESULTS.digests()) or write(params, record, scoring)
     title = f"{done.name}: {model_name(record['params'])}"
     terminal_summary(

@@ -1,4 +1,4 @@
-"""Train model A or B, where a killed training goes on in the same tracked run; or take a model as it is."""
+"""Train model A or B, where a killed training goes on in the same tracked run; or take a model, or another system, as it is."""
 
 import csv
 import shutil
@@ -23,6 +23,7 @@ from stages.runtime import (
     MODEL,
     PREVIEWS,
     RUN,
+    SYSTEM,
     TEXT,
     TIMINGS,
     TOKENS,
@@ -72,20 +73,33 @@ def paths_within(folder: Path) -> TrainingPaths:
 def train(params: Params, folder: Path) -> None:
     """Train from where `folder` stands, and put all results together in it."""
     with tracking.begin(params.tracking, root(), params.training(), folder / RUN.name) as tracked:
-        result = model(params, folder, tracked.loggers)
-    if result is None:  # rank 0 writes the results
-        return
+        if params.model.type == "external":
+            made, rows = system(params, folder), []
+        else:
+            result = model(params, folder, tracked.loggers)
+            if result is None:  # rank 0 writes the results
+                return
+            made, rows = facts(result), result.rows
     with atomic_dir(folder / RESULT) as part:
         places = {out: part / out.name for out in OUTS}
         for out in OUTS[:-1]:
             places[out].mkdir()
-        shutil.move(folder / MODEL.name, places[MODEL.parent])
+        for file in (MODEL, SYSTEM):
+            if (folder / file.name).exists():
+                shutil.move(folder / file.name, places[MODEL.parent])
         for sound in sorted((folder / PREVIEWS.name).glob("*.flac")):
             shutil.copy(sound, places[PREVIEWS])
-        if result.timings:
+        if (folder / TIMINGS.name).exists():
             shutil.copy(folder / TIMINGS.name, places[RUN.parent])
-        write_json(places[RUN.parent] / RUN.name, {**tracked.record, "training": facts(result)})
-        write_curves(places[CURVES], result.rows)
+        write_json(places[RUN.parent] / RUN.name, {**tracked.record, "training": made})
+        write_curves(places[CURVES], rows)
+
+
+def system(params: Params, folder: Path) -> dict[str, str]:
+    """Note in a model's place which other system's audio is scored, and its state; nothing is trained."""
+    seen = read_json(EXTERNAL / "model.json")["external"]
+    write_json(folder / SYSTEM.name, {**params.model.external.model_dump(), "digest": seen})
+    return {"external": f"{params.model.external.name}, digest {seen}"}
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:
@@ -98,7 +112,7 @@ def facts(result: TrainingResult) -> dict[str, Any]:
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """The curves as the CSV that `dvc plots` draws: these columns always, empty where nothing was measured."""
-    names = dict.fromkeys(("step", "epoch", "train_loss", *rows[0]))
+    names = dict.fromkeys(("step", "epoch", "train_loss", *(rows[0] if rows else ("val_loss",))))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(names))
         writer.writeheader()
@@ -127,7 +141,7 @@ def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = work_dir("train", params)
     if not tracking.is_first_process():
-        if params.train.steps and params.model.type != "musicgen":  # else there is nothing to do together
+        if params.train.steps and params.model.trained:  # else there is nothing to do together
             train(params, folder)
         return
     with held(folder, caller()):
@@ -136,6 +150,9 @@ def main(params: Params) -> None:
         hand_over(folder / RESULT)
     record = read_json(RUN)
     made = record["training"]
+    if "external" in made:
+        print(f"nothing to train: the audio of {made['external']}")
+        return
     print(f"best validation loss {made['val_loss']:.4f} nats per token: {weights(made)}")
 
 

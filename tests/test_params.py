@@ -54,7 +54,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("model.typ", "b", "did you mean model.type?"),
         ("train.learning_rat", 0.1, "did you mean train.learning_rate?"),
         ("zzz", 1, "allowed here: seed, compute, data"),
-        ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b' or 'musicgen'"),
+        ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b', 'musicgen' or 'external'"),
         ("train.steps", "many", "train.steps: found 'many'"),
         ("train.steps", -1, "train.steps: found -1; input should be greater than or equal to 0"),
         (
@@ -97,6 +97,9 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("train.strategy", "fsdp", "train.strategy: found 'fsdp'"),
         ("train.devices", 3, "batch_size: auto tries on one device"),
         ("sample.candidates", 10**9, "sample.candidates: found 1000000000; input should be less than or equal to 64"),
+        ("score.protocols", ["fadtk"], "score.protocols: found fadtk; ours, which other scores need, and each of"),
+        ("score.protocols", ["ours", "ours"], "score.protocols: found ours, ours; ours, which"),
+        ("score.protocols", ["ours", "vggish"], "score.protocols.1: found 'vggish'; input should be 'ours' or 'fadtk'"),
         ("sample.prompts", 1, "sample.prompts: found 1; input should be greater than or equal to 2"),
         ("sample.seconds", 0.001, "sample.seconds: found 0.001; input should be greater than or equal to 0.1"),
         ("sample.temperature", 1e-300, "sample.temperature: found 1e-300; input should be greater than"),
@@ -252,7 +255,7 @@ def test_missing_file() -> None:
 
 def test_a_published_model_has_its_own_pattern_and_no_sizes() -> None:
     published = change("model.type", "musicgen")
-    with pytest.raises(ValueError, match="musicgen is a published model"):
+    with pytest.raises(ValueError, match="musicgen is a model of others"):
         _ = params.parse(published).model.decoder
     published["data"]["seconds"] = 40.0
     published["train"]["crop_seconds"] = 31.0

@@ -51,13 +51,13 @@ class Initial:
 
 
 def locate(params: Params, root: Path, of_run: RunFile) -> Initial | None:
-    """The model that `train.init` names; None where it is empty, and for a published model, which is not trained.
+    """The model that `train.init` names; None where it is empty, and for a model of others, which is not trained.
 
     A relative path starts at `root`. `of_run(tracking, root, name)` gives the file of an MLflow run, named by its name or id.
     UserError where there is no such file or run, and where this version ships no such model.
     """
     name = params.train.init
-    if not name or params.model.type == "musicgen":
+    if not name or not params.model.trained:
         return None
     try:
         path = _path(params, root, of_run)

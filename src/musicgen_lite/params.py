@@ -8,46 +8,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.params_base import (
+    BatchSize,
+    Clips,
+    Count,
+    Fraction,
+    Label,
+    Machines,
+    NonEmpty,
+    Protocols,
+    Scale,
+    Seconds,
+    Section,
+    Strategy,
+    VideoUrl,
+)
 from musicgen_lite.params_errors import describe_all
 
-Fraction = Field(ge=0.0, lt=1.0)
-Count = Field(ge=1, le=10_000_000)
-Clips = Field(ge=1, le=2_000_000)  # of a split: the next split's seeds begin there
-BatchSize = Field(ge=1, le=100_000)  # items held in memory at once
-Machines = Field(ge=1, le=1024)
-Scale = Field(ge=0.0, le=100.0)
-# The shortest that every score accepts, the longest that a codec's memory holds.
-Seconds = Field(ge=0.1, le=300.0)
-# Parameters that were renamed or moved: an error about the old name gives the new one.
-RENAMED = {
-    "data.folder.min_clips": "data.min_available",
-    "sample.rows": "sample.batch_size",
-}
-MIN_TEST_CLIPS = 4  # two in each half: an interval needs two
+RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
-# Lightning's strategies with a whole copy of the model in each process, which averaging and checkpoints need.
-Strategy = Literal[
-    "auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true", "ddp_spawn", "ddp_fork"
-]
-
-
-def _non_empty(text: str) -> str:
-    if not text.strip():
-        raise ValueError(f"found {text!r}; it must not be empty")
-    return text
-
-
-NonEmpty = Annotated[str, AfterValidator(_non_empty)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ComputeParams(Section):
@@ -59,7 +44,7 @@ class SyntheticParams(Section):
     seed: int = Field(ge=0, lt=4_000_000)
     train: int = Clips
     validation: int = Clips
-    test: int = Field(ge=MIN_TEST_CLIPS, le=2_000_000)
+    test: int = Field(ge=4, le=2_000_000)  # two in each half: an interval needs two
 
 
 class FolderParams(Section):
@@ -84,19 +69,12 @@ class MusicCapsParams(Section):
     validation_fraction: float = Fraction
     split_seed: int = Field(ge=0, lt=2**31)
     cache: NonEmpty
-    url: str
+    url: VideoUrl
     workers: int = Field(ge=1, le=64)
     pause_s: float = Field(ge=0.0, le=3600.0)
     attempts: int = Field(ge=1, le=100)
     options: dict[str, Any]
     retry_gone: bool
-
-    @field_validator("url")
-    @classmethod
-    def _url_takes_an_id(cls, url: str) -> str:
-        if "{ytid}" not in url:
-            raise ValueError(f"found {url!r}; it must hold {{ytid}}, where a video's id goes")
-        return url
 
 
 class DataParams(Section):
@@ -197,22 +175,42 @@ class MusicgenParams(Section):
     name: NonEmpty
 
 
+class ExternalParams(Section):
+    """Another system: what it is called, the folder of its audio, and the table of its prompts; nothing is trained."""
+
+    name: NonEmpty
+    audio: str
+    prompts: str
+
+
 class ModelParams(Section):
-    type: Literal["a", "b", "musicgen"]
+    type: Literal["a", "b", "musicgen", "external"]
     pattern: Literal["interleaved", "delay", "parallel"]
     dropout_text: float = Fraction
     dropout_beat: float = Fraction
     a: AParams
     b: BParams
     musicgen: MusicgenParams
+    external: ExternalParams
 
     @property
     def decoder(self) -> AParams | BParams:
-        """The sizes of the model to train; ValueError for a published model, which is not trained."""
+        """The sizes of the model to train; ValueError for a model of others, which is not trained."""
         chosen = getattr(self, self.type)
         if not isinstance(chosen, AParams | BParams):
-            raise ValueError(f"model.type {self.type} is a published model, and has no sizes to choose")
+            raise ValueError(f"model.type {self.type} is a model of others, and has no sizes to choose")
         return chosen
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model is trained here: others are taken as they are."""
+        return self.type in ("a", "b")
+
+    @model_validator(mode="after")
+    def _external_has_audio(self) -> "ModelParams":
+        if self.type == "external" and not self.external.audio.strip():
+            raise ValueError("external.audio: found ''; model.type external needs the folder of the system's audio")
+        return self
 
     @model_validator(mode="after")
     def _musicgen_is_delayed(self) -> "ModelParams":
@@ -295,13 +293,14 @@ class SampleParams(Section):
 class ScoreParams(Section):
     clap: NonEmpty
     judge: str
+    protocols: Protocols
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
 
 
 class TrackingParams(Section):
     uri: str
-    experiment: Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
+    experiment: Label
     required: bool
 
 
@@ -329,19 +328,28 @@ class Params(Section):
     def training(self) -> dict[str, Any]:
         """The parameters that a training depends on, those of the chosen model directly under `model`.
 
-        A published model is not trained and has no section `train`.
+        A published model is not trained and has no section `train`; another system has no codes in a pattern either.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
         model = self.model.model_dump(mode="json")
         sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
-        if self.model.type == "musicgen":
+        if not self.model.trained:
             del tree["train"], model["dropout_text"], model["dropout_beat"]
+        if self.model.type == "external":
+            del tree["text"], model["pattern"]
         tree["model"] = {**model, **sections[self.model.type]}
+        return tree
+
+    def scoring(self) -> dict[str, Any]:
+        """The parameters that samples and scores depend on; how another system sampled is not known here."""
+        tree = self.model_dump(mode="json", include={"sample", "score"})
+        if self.model.type == "external":
+            tree["sample"] = {name: tree["sample"][name] for name in ("prompts", "seconds")}
         return tree
 
     @model_validator(mode="after")
     def _device_has_the_precision(self) -> "Params":
-        if self.compute.device == "cpu" and self.train.precision == "16-mixed" and self.model.type != "musicgen":
+        if self.compute.device == "cpu" and self.train.precision == "16-mixed" and self.model.trained:
             raise ValueError(
                 "train.precision: found '16-mixed', which needs a GPU; on a CPU use auto, 32 or bf16-mixed"
             )

@@ -228,3 +228,46 @@ def test_votes_that_are_a_folder_are_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["compare", "--votes", str(tmp_path)])
     assert done.exit_code == 2
     assert f"{tmp_path}: not the name of a file" in done.stderr
+
+
+def without_likelihood(name: str) -> Result:
+    """The run of another system's audio, which has none."""
+    run = result(
+        name, params={"model.type": "external", "model.name": "riffusion"}, tags={"external": "riffusion, digest d"}
+    )
+    notes = {"not_applicable": "the audio of another system has no likelihood"}
+    empty = {"estimates": {}, "columns": {}, "notes": notes}
+    metrics = {key: value for key, value in run.metrics.items() if not key.startswith("nll") and key != "parameters"}
+    tables = {key: table for key, table in run.tables.items() if key != "nll"}
+    return dataclasses.replace(run, scores={**run.scores, "nll": empty}, tables=tables, metrics=metrics, curves=())
+
+
+def test_another_systems_run_is_compared_by_its_audio_and_says_why_not_by_likelihood() -> None:
+    comparison = compare([result("first"), without_likelihood("other")])
+    (nll,) = row(comparison, "nll").differences
+    reason = "not applicable to other: the audio of another system has no likelihood"
+    assert nll
+    assert (nll.score, nll.reason) == (None, reason)
+    assert row(comparison, "nll").best == ()
+    (clap,) = row(comparison, "clap").differences
+    assert clap
+    assert clap.score
+    assert ("other", f"nll, nll_q1: {reason}") in comparison.withheld
+    # The same where the other system is the first of the two, and nothing where neither has a likelihood.
+    turned = compare([without_likelihood("other"), result("first")])
+    assert ("first", f"nll, nll_q1: {reason}") in turned.withheld
+    alone = compare([without_likelihood("one"), without_likelihood("two")])
+    assert not any("not applicable" in why for _, why in alone.withheld)
+    out = io.StringIO()
+    comparison_text(comparison, out)
+    assert "other  riffusion, external" in out.getvalue()
+    assert f"withheld for other: nll, nll_q1: {reason}" in out.getvalue()
+
+
+def test_prompts_of_its_own_do_not_compare() -> None:
+    first, other = result("first"), result("other")
+    digest = {"real": {"digest": "none, prompts of its own (ab)"}}
+    other = noted(other, "audio", clap={**other.scores["audio"]["notes"]["clap"], "sets": digest})
+    (clap,) = row(compare([first, other]), "clap").differences
+    assert clap
+    assert clap.reason == "not the same prompts or real clips (real and none, prompts of its own (ab))"

@@ -17,10 +17,19 @@ def test_of_the_models_sections_only_the_chosen_one_counts() -> None:
     a, b = chosen("a").training()["model"], chosen("b").training()["model"]
     assert set(b) - set(a) == {"dropout_audio"}
     assert {"type", "pattern", "d_model"} <= set(a)
-    assert not {"a", "b", "musicgen", "name"} & set(a)
+    assert not {"a", "b", "musicgen", "external", "name"} & set(a)
 
 
 def test_a_published_model_has_no_parameters_of_training() -> None:
     found = chosen("musicgen").training()
     assert found["model"] == {"type": "musicgen", "pattern": "delay", "name": "facebook/musicgen-small"}
     assert set(found) == {"seed", "compute", "data", "codec", "text", "model"}
+
+
+def test_another_system_has_no_parameters_of_training_and_sampling() -> None:
+    system = chosen("external")
+    assert system.training()["model"] == {"type": "external", "name": "external", "audio": "", "prompts": ""}
+    assert set(system.training()) == {"seed", "compute", "data", "codec", "model"}
+    assert set(system.scoring()["sample"]) == {"prompts", "seconds"}
+    assert system.scoring()["score"] == chosen("a").scoring()["score"]
+    assert {"candidates", "guidance"} <= set(chosen("a").scoring()["sample"])

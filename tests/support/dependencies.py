@@ -2,7 +2,7 @@
 
 Exempt, each for a reason:
 - errors.py: the exception and the words for a missing extra change no result;
-- params.py, params_errors.py: DVC tracks the values themselves as params;
+- params.py, params_base.py, params_errors.py: DVC tracks the values themselves as params;
 - the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
 - device.py: it says where results are computed, as the section `compute` does;
 - tracking: it records results and never changes them;
@@ -16,18 +16,20 @@ Exempt, each for a reason:
 import ast
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from ruamel.yaml import YAML
 
-from musicgen_lite.models.core.config import TYPES
+from musicgen_lite.params import ModelParams
 
+TYPES: tuple[str, ...] = get_args(ModelParams.__annotations__["type"])
 ROOT = Path(__file__).parent.parent.parent
 
 
 PACKAGE = ROOT / "src" / "musicgen_lite"
 
 
-EXEMPT = ("errors.py", "params.py", "params_errors.py", "device.py", "__init__.py", "tracking")
+EXEMPT = ("errors.py", "params.py", "params_base.py", "params_errors.py", "device.py", "__init__.py", "tracking")
 
 
 NOT_FOLLOWED = (

@@ -44,7 +44,7 @@ class ToneClap:
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         return np.stack([self._point(float(text)) for text in texts])
 
-    def embed_audio(self, windows: list[np.ndarray]) -> np.ndarray:
+    def embed_audio(self, windows: Sequence[np.ndarray]) -> np.ndarray:
         peaks = [np.abs(np.fft.rfft(w)).argmax() * RATE / len(w) for w in windows]
         return np.stack([self._point(hz) for hz in peaks])
 

@@ -24,6 +24,10 @@ class Clap(Protocol):
         """Captions as float32 `[N, D]` of length 1, truncated at 77 tokens."""
         ...
 
+    def embed_audio(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        """Waveforms `[T]` at `rate`, none longer than a window, as float32 `[N, D]` of length 1."""
+        ...
+
     def embed_clip(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Any waveform `[T]` at `rate` Hz as float32 `[W, D]`, one row of length 1 per window."""
         ...

@@ -129,6 +129,9 @@ class ClipStore:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __contains__(self, clip_id: object) -> bool:
+        return isinstance(clip_id, str) and self._keys.row(clip_id) >= 0
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of the index in stored order, a few of which are in memory at a time."""
         for start in range(0, len(self), CLIPS_PER_SHARD):

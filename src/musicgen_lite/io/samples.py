@@ -1,6 +1,7 @@
 """Generated samples on disk: who asks for a sample names its prompt, its kind and its candidate, never an id."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,9 +52,9 @@ class SampleWriter:
         name = _clip_id(sample.kind, sample.prompt_id, sample.candidate)
         self._clips.add(Clip(name, sample.prompt_id, "test", sample.caption, (), wave, rate, extra))
 
-    def close(self) -> None:
-        """Write the last shard."""
-        self._clips.close()
+    def close(self, rejected: Sequence[dict[str, str]] = ()) -> None:
+        """Write the last shard, and the `id` and `reason` of what another system lacks or could not be read."""
+        self._clips.close(rejected)
 
 
 class SampleStore:
@@ -75,6 +76,11 @@ class SampleStore:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def rejected(self) -> list[dict[str, str]]:
+        """What the samples lack, each with `id` and `reason`: another system's audio may."""
+        return self._clips.rejected
 
     def picked(self, kind: Kind) -> list[Sample]:
         """The picked samples of one kind, in stored order."""

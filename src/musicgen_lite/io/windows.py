@@ -48,6 +48,10 @@ class ClipWindows:
     def _of(self, clip: str) -> tuple[int, int]:
         return self._windows.of(self._clips.seconds(clip))
 
+    def __contains__(self, clip: object) -> bool:
+        """Whether there is a clip of this id."""
+        return clip in self._clips
+
     def prompt(self, clip: str) -> tuple[np.ndarray, int]:
         """Samples `[T]` of its prompt, and their rate."""
         return self._read(clip, 0, self._of(clip)[0])

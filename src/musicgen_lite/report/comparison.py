@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def withheld(self) -> tuple[tuple[str, str], ...]:
-        """(label of a run, "metrics: reason") for every difference that is withheld though both runs have the metric."""
+        """(label of a run, "metrics: reason") for every difference that is withheld: both runs have the metric, or one cannot."""
         found: dict[tuple[str, str], list[str]] = {}
         for group in self.groups:
             for row in group.rows:
@@ -114,10 +114,17 @@ def _settings(runs: "Sequence[Result]") -> tuple[tuple[str, tuple[str, ...]], ..
 def _row(metric: MetricSpec, runs: "Sequence[Result]", bootstrap: Bootstrap) -> Row:
     scores = tuple(run_metrics.score(run, metric.key) for run in runs)
     differences = tuple(
-        difference(metric, runs[0], run, bootstrap) if scores[0] and score else None
+        difference(metric, runs[0], run, bootstrap) if scores[0] and score else _lacking(metric, runs[0], run)
         for run, score in zip(runs[1:], scores[1:], strict=True)
     )
     return Row(metric, scores, _best(metric, runs, scores), differences)
+
+
+def _lacking(metric: MetricSpec, first: "Result", other: "Result") -> Difference | None:
+    """Why there is no difference of a metric that one of two runs cannot have; None where it was just not measured."""
+    reason = run_metrics.not_applicable(metric, first) or run_metrics.not_applicable(metric, other)
+    both = any(run_metrics.score(run, metric.key) for run in (first, other))
+    return Difference(None, reason) if reason and both and metric.better else None
 
 
 def _best(metric: MetricSpec, runs: "Sequence[Result]", scores: Sequence[Score | None]) -> tuple[int, ...]:

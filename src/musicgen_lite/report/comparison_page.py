@@ -39,8 +39,8 @@ def _facts(run: "Result") -> list[tuple[str, str]]:
     trained = f"{p.get('train.steps', '?')} steps of {p.get('train.effective_batch_size', '?')} clips"
     if p.get("train.init"):
         trained += f", from {p['train.init']}"
-    if "published" in run.tags:
-        trained = f"not here: {run.tags['published']}"
+    for source in ("published", "external"):
+        trained = f"not here: {run.tags[source]}" if source in run.tags else trained
     size = f"{run.metrics['parameters']:,.0f} parameters" if "parameters" in run.metrics else "size unknown"
     return [
         ("model", run_metrics.model_name(p).removeprefix("model ")),

@@ -29,9 +29,10 @@ def run_facts(
     source: str,
     seed: int,
 ) -> Facts:
-    """The facts of a run that its page begins with; `decoder` is None for a published model."""
+    """The facts of a run that its page begins with; `decoder` is None for a model of others."""
     training = record["training"]
-    size, trained = f"{training['parameters']:,} parameters", f"not here: {training.get('published')}"
+    size = f"{training['parameters']:,} parameters" if "parameters" in training else "size unknown"
+    trained = f"not here: {training.get('published') or training.get('external')}"
     if decoder is not None:
         size += f", d {decoder.d_model}, {decoder.layers} layers"
         trained = f"{training['best_step']} steps of {train.effective_batch_size} clips"
@@ -41,13 +42,14 @@ def run_facts(
         ("size", size),
         ("trained", trained),
         ("data", source),
-        (
-            "guidance",
-            f"{sample.guidance:g}, best of {sample.candidates}, temperature {sample.temperature:g}, top-k {sample.top_k}",
-        ),
+        ("guidance", "unknown" if "external" in training else _sampling(sample)),
         ("commit", record["tags"].get("train.commit", "none")[:10]),
         ("seed", str(seed)),
     )
+
+
+def _sampling(sample: SampleParams) -> str:
+    return f"{sample.guidance:g}, best of {sample.candidates}, temperature {sample.temperature:g}, top-k {sample.top_k}"
 
 
 def page_sounds(samples: SampleStore, windows: ClipWindows, reconstruct: Reconstruct, rate: int) -> pd.DataFrame:
@@ -70,7 +72,7 @@ def page_sounds(samples: SampleStore, windows: ClipWindows, reconstruct: Reconst
     kinds: tuple[Kind, ...] = ("fixed", "text")
     for picked in (one for kind in kinds for one in samples.picked(kind)):
         clip, parts = picked.prompt_id, {"generated": generated(picked)}
-        if picked.kind == "text":
+        if picked.kind == "text" and clip in windows:
             real = windows.target(clip)
             parts |= {"real": given(*real), "codec": given(reconstruct(real[0]), rate)}
         if picked.kind == "text" and clip in prompted:

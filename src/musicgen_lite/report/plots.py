@@ -166,6 +166,14 @@ def _steps(axes: Any) -> None:
     axes.set_ylabel("NLL, nats per token")
 
 
+def words(text: str, theme: Theme) -> bytes:
+    """A chart's place with words in it, where there is nothing to draw."""
+    with _chart(theme) as (axes, data):
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    return data.getvalue()
+
+
 Series = Sequence[tuple[float, float]]
 
 

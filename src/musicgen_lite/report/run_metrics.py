@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from musicgen_lite.report.page import Score
-from musicgen_lite.scoring.metrics import CODEBOOK, ComparabilityKey, MetricSpec, codebook_metric, find
+from musicgen_lite.scoring.metrics import CODEBOOK, NOT_APPLICABLE, ComparabilityKey, MetricSpec, codebook_metric, find
 
 if TYPE_CHECKING:
     from musicgen_lite.tracking import Result
 
 
 def model_name(params: Mapping[str, str]) -> str:
-    """The model of a run, by its parameters: "model A, delay", or "MusicGen facebook/musicgen-small, delay"."""
+    """The model of a run, by its parameters: "model A, delay", "MusicGen facebook/musicgen-small, delay", "riffusion, external"."""
     kind = params.get("model.type", "?")
+    if kind == "external":
+        return f"{params.get('model.name', '?')}, external"
     name = f"MusicGen {params.get('model.name', '?')}" if kind == "musicgen" else f"model {kind.upper()}"
     return f"{name}, {params.get('model.pattern', '?')}"
 
@@ -50,6 +52,12 @@ def incomparable(key: ComparabilityKey, first: "Result", other: "Result") -> str
         if a != b:
             return f"not the same {what} ({a} and {b})"
     return ""
+
+
+def not_applicable(metric: MetricSpec, run: "Result") -> str:
+    """Why a run cannot have a metric at all; empty where it may."""
+    reason = run.scores.get(metric.stage, {}).get("notes", {}).get(NOT_APPLICABLE, "")
+    return f"not applicable to {run.name}: {reason}" if reason else ""
 
 
 def _at(notes: Any, path: Sequence[str]) -> Any:

@@ -73,6 +73,14 @@ def print_fitting(console: Console, grids: Iterable[Table]) -> None:
     console.print(grid, width=max(needed, console.width), crop=False)
 
 
+def print_table(scores: ScoreTable, console: Console) -> None:
+    """Print one table; a narrow terminal loses the intervals of the baselines first, then those of the run, never values."""
+    if not scores.rows:
+        console.print(Text.assemble((scores.title, "bold"), f": {scores.note}"))
+        return
+    print_fitting(console, [_grid(scores, intervals) for intervals in (len(scores.columns), 1, 0)])
+
+
 def terminal_summary(
     title: str, tables: Sequence[ScoreTable], commands: Sequence[tuple[str, str]], file: TextIO | None = None
 ) -> None:
@@ -80,9 +88,8 @@ def terminal_summary(
     console = open_console(file)
     console.print(Text(title, style="bold"))
     for scores in tables:
-        # In a narrow terminal the intervals of the baselines are dropped first, then those of the run; values stay.
         console.print()
-        print_fitting(console, [_grid(scores, intervals) for intervals in (len(scores.columns), 1, 0)])
+        print_table(scores, console)
     console.print()
     console.print(Text("Next", style="bold"))
     steps = Table.grid(padding=(0, 3, 0, 0))

@@ -9,7 +9,14 @@ from typing import Any
 
 from musicgen_lite.report import plots
 from musicgen_lite.report.page import Chart, Score, ScoreRow, ScoreTable, chart
-from musicgen_lite.scoring.metrics import BY_KEY, HEADLINE, PROMPTED, MetricSpec, codebook_estimate
+from musicgen_lite.scoring.metrics import (
+    BY_KEY,
+    HEADLINE,
+    NOT_APPLICABLE,
+    PROMPTED,
+    MetricSpec,
+    codebook_estimate,
+)
 
 Details = Mapping[str, Any]
 
@@ -22,7 +29,7 @@ NLL_COLUMNS = _metrics(
     "nll", "nll_prompt", "nll_shuffled", "nll_none", "nll_copy", "nll_bigram", "nll_unigram", "nll_uniform",
 )  # fmt: skip
 AUDIO_ROWS = _metrics(
-    "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
+    "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_fadtk", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
     "kad_mel", "pulse", "pulse_stated", "tempo", "tempo_octaves", "key", "key_relative", "key_shuffled", "prompt_sim_gain",
     "chroma_gain", "nearest", "memorised", "diversity", "silent", "clipping", "token_consistency",
 )  # fmt: skip
@@ -76,6 +83,8 @@ def nll_table(nll: Details, num_codebooks: int) -> ScoreTable:
         scores = (_score(nll, one.estimate), *[None] * (len(NLL_COLUMNS) - 1))
         rows.append(ScoreRow(one.label, scores, one.better))
     note = "Nats per token on held-out clips, the same cells in every column. 95 % bootstrap CIs over clips."
+    if reason := _not_applicable(nll):
+        note = f"Not applicable: {reason}."
     return _table("Likelihood", [one.heading for one in NLL_COLUMNS], rows, note)
 
 
@@ -91,7 +100,7 @@ def audio_table(audio: Details) -> ScoreTable:
     withheld |= {one.label: next((notes[name] for name in _generated(one) if name in notes), "") for one in AUDIO_ROWS}
     note += "".join(f" {name} is {why}." for name, why in withheld.items() if str(why).startswith("withheld"))
     note += f" Retrieval is among {notes['clap_captions']}." if "clap_captions" in notes else ""
-    note += f" {notes['tracks']}." if "tracks" in notes else ""
+    note += "".join(f" {notes[name]}." for name in ("tracks", "rejected") if name in notes)
     return _table("Generated audio", ["generated", "with audio prompt", *SETS], rows, note)
 
 
@@ -121,7 +130,9 @@ def reranking_table(audio: Details) -> ScoreTable:
 
 
 def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: int) -> tuple[Chart, ...]:
-    """Loss by step with the level of the baselines, NLL per codebook, and NLL by frame."""
+    """Loss by step with the level of the baselines, NLL per codebook, and NLL by frame; none without a likelihood."""
+    if _not_applicable(nll):
+        return ()
     levels = {name: score.value for name in ("unigram", "bigram", "copy") if (score := _score(nll, f"nll_{name}"))}
     train = [(row["step"], row["train_loss"]) for row in curves if "train_loss" in row]
     validation = [(row["step"], row["val_loss"]) for row in curves]
@@ -140,6 +151,19 @@ def charts(curves: Sequence[Mapping[str, float]], nll: Details, num_codebooks: i
         ),
         *_frame_charts(nll),
     )  # fmt: skip
+
+
+def no_charts(nll: Details) -> tuple[Chart, ...]:
+    """The charts of a run without a likelihood: they say why there is nothing to draw."""
+    words = f"Not applicable: {_not_applicable(nll)}."
+    return tuple(
+        chart(title, words, lambda theme: plots.words(words, theme)) for title in ("Training", "Codebooks", "Frames")
+    )
+
+
+def _not_applicable(details: Details) -> str:
+    """Why nothing of the details applies to the run; "" where it does."""
+    return str(details.get("notes", {}).get(NOT_APPLICABLE, ""))
 
 
 def _frame_charts(nll: Details) -> tuple[Chart, ...]:

@@ -17,6 +17,7 @@ Stage = Literal["nll", "reference", "audio"]
 # Two results compare where these notes agree: name → stage whose details hold the note, and the path to it.
 ComparabilityKey = dict[str, tuple[Stage, tuple[str, ...]]]
 
+NOT_APPLICABLE = "not_applicable"  # the note of a stage whose metrics a run cannot have, with the reason
 PROMPTED = "_prompted"  # ends the names of samples that were generated with an audio prompt
 CODEBOOK = re.compile(r"^nll_q(\d+)$")
 
@@ -143,13 +144,17 @@ LIKELIHOOD = (
 
 # The spaces in which sets are compared: an embedder's name, what ends the metrics' keys, what a reader calls it.
 SPACES = (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_mel", "mel statistics"))
+# The same by the protocols of other tools, which have FAD alone.
+PROTOCOLS = (("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"),)
 DISTANCES = tuple(
     MetricSpec(
         f"{title}{suffix}", f"{name}, {label}", "lower", f"{space}_{title}_generated", "audio", _embedder(space),
         headline=f"{title}{suffix}" in ("fad", "fad_codec"), on_set=f"{space}_{title}_{{}}",
     )
-    for title, name in (("fad", "FAD"), ("fad_inf", "FAD-infinity"), ("kad", "KAD"))
-    for space, suffix, label in SPACES
+    for title, name, spaces in (
+        ("fad", "FAD", SPACES + PROTOCOLS), ("fad_inf", "FAD-infinity", SPACES), ("kad", "KAD", SPACES),
+    )
+    for space, suffix, label in spaces
 )  # fmt: skip
 
 GENERATED = (

@@ -151,3 +151,26 @@ def test_2000_resamples_of_four_sets_take_seconds(rng: np.random.Generator) -> N
     start = time.process_time()
     fad.replicates(reference, sets, Bootstrap())
     assert time.process_time() - start < 60
+
+
+def by_fadtk(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.ndarray) -> float:
+    """The formula of fadtk 1.1: the root by eigenvalues, of which the imaginary part is dropped."""
+    values, vectors = scipy.linalg.eig(cov1 @ cov2)
+    root = ((vectors * np.emath.sqrt(values)) @ scipy.linalg.inv(vectors)).real
+    return float((mu1 - mu2) @ (mu1 - mu2) + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root))
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 8), (300, 64)])
+def test_of_stated_embeddings_it_is_fadtks(n: int, d: int, rng: np.random.Generator) -> None:
+    a, b = (
+        (rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) / d + shift).astype(np.float16).astype(np.float32)
+        for shift in (0.0, 0.1)
+    )
+    expected = by_fadtk(
+        *(
+            f(x.astype(np.float64))
+            for x in (a, b)
+            for f in (lambda x: x.mean(axis=0), lambda x: np.cov(x, rowvar=False))
+        )
+    )
+    assert distance(moments(a), moments(b)) == pytest.approx(expected, rel=1e-8)

@@ -241,3 +241,61 @@ def test_bad_samples_stop_the_scores_by_name(sets: ReferenceSets) -> None:
         score(captions={OTHER[0]: "440"}, picked={OTHER[0]: 0})
     with pytest.raises(UserError, match="set generated, compared with set real"):
         score(captions=dict.fromkeys(OTHER[1:], "440"), picked=dict.fromkeys(OTHER[1:], 0))
+
+
+def of_another_system(ids: list[str], **changes: object) -> GeneratedSet:
+    """One sample for each of `ids`, which need not be those of the test prompts."""
+    chosen = {"captions": {clip: str(HZ[clip]) for clip in ids}, "picked": dict.fromkeys(ids, 0), "count": 1}
+    return generated(**chosen, external=True, **changes)
+
+
+def test_another_system_that_has_every_prompt_is_scored_as_a_model_without_reranking(sets: ReferenceSets) -> None:
+    own = score_generated(of_another_system(OTHER), sets, EMBEDDERS, FEW)
+    ours = score_generated(generated(count=1), sets, EMBEDDERS, FEW)
+    assert own.details == ours.details
+    assert own.estimates["clap_first"] == own.estimates["clap"]
+    assert not {"clap_random", "clap_picked_over_random", "judge_picked_over_random", "diversity"} & set(own.estimates)
+
+
+def test_with_some_of_the_prompts_it_is_held_against_the_real_clips_of_these(sets: ReferenceSets) -> None:
+    some = OTHER[:-2]
+    own = score_generated(of_another_system(some), sets, EMBEDDERS, FEW)
+    assert {own.estimates[f"clap_fad_{name}"].n for name in FAD_SETS} == {len(some)}
+    assert own.estimates["nearest_over_real"].n == len(some)
+    whole, part = (
+        one.notes["clap"]["sets"]["real"]["digest"] for one in (score_generated(generated(), sets, EMBEDDERS, FEW), own)
+    )
+    assert part.startswith(f"{whole}, 6 of 8 (")
+
+
+def test_prompts_of_its_own_are_held_against_the_reference_alone(sets: ReferenceSets) -> None:
+    tones = {f"own-{number:04d}": clip for number, clip in enumerate(OTHER)}
+    captions = {own: str(HZ[clip]) for own, clip in tones.items()}
+    samples = GeneratedSet(
+        captions, TRACKS, dict.fromkeys(tones, 0), 1, lambda own, k: candidate(tones[own], k), external=True
+    )
+    own, ours = (
+        score_generated(samples, sets, EMBEDDERS, FEW),
+        score_generated(generated(count=1), sets, EMBEDDERS, FEW),
+    )
+    for name in ("clap", "clap_fad_generated", "codec_kad_generated", "pulse"):
+        assert own.estimates[name] == ours.estimates[name]
+    assert not {"clap_fad_real", "nearest", "memorised"} & set(own.estimates)
+    assert own.notes["clap"]["sets"]["real"]["digest"].startswith("none, prompts of its own (")
+    with pytest.raises(UserError, match="set generated, compared with set real"):
+        score_generated(replace(samples, external=False), sets, EMBEDDERS, FEW)
+
+
+def test_another_protocol_is_another_metric_beside_ours(sets: ReferenceSets, tmp_path: Path) -> None:
+    embedders = Embedders(PICKER, CODEC, None, ("ours", "fadtk"))
+    both = embed_reference(CLIPS, embedders)
+    both.save(tmp_path / "both")
+    scores = score_generated(generated(), load_reference(tmp_path / "both", embedders, read), embedders, FEW)
+    ours = score_generated(generated(), sets, WITHOUT_JUDGE, FEW)
+    assert set(scores.metrics) - set(ours.metrics) == {"fad_fadtk"}
+    assert {name: scores.metrics[name] for name in ours.metrics} == ours.metrics
+    estimate = scores.estimates["clap_fadtk_fad_generated"]
+    assert estimate.low <= estimate.value <= estimate.high
+    assert scores.notes["clap_fadtk"]["fingerprint"] != scores.notes["clap"]["fingerprint"]
+    reference = score_reference(CLIPS, both, PICKER, FEW)
+    assert {"fad_fadtk_real", "fad_fadtk_recon", "fad_fadtk_noise"} <= set(reference.metrics)

@@ -93,13 +93,15 @@ def of_candidates(text: TextSpace, candidates: Embeddings, count: int) -> np.nda
 def reranking(values: np.ndarray, picked: np.ndarray, prefix: str, bootstrap: Bootstrap) -> dict[str, Estimate]:
     """The best-of-N gain by the scores `[n, N]` of one CLAP: the first candidate, a random one, and picked over random.
 
-    A random candidate is given by its expectation, the mean over the candidates. Only a held-out CLAP, which did not pick,
+    A random candidate is given by its expectation, the mean over the candidates; a single one has no gain. Only a held-out CLAP, which did not pick,
     gives unbiased scores.
     """
     best = values[np.arange(len(values)), picked]
     random = values.mean(axis=1)
-    return {
-        f"{prefix}_first": intervals.mean(values[:, 0], bootstrap),
+    first = {f"{prefix}_first": intervals.mean(values[:, 0], bootstrap)}
+    if values.shape[1] == 1:
+        return first
+    return first | {
         f"{prefix}_random": intervals.mean(random, bootstrap),
         f"{prefix}_picked_over_random": intervals.mean(best - random, bootstrap),
     }

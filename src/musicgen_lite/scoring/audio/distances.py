@@ -16,6 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.embeddings import Embeddings
+from musicgen_lite.scoring.audio.statistics_file import Statistics
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_same
@@ -72,6 +73,25 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         "embedder": reference.embedder, "fingerprint": reference.fingerprint, "dim": reference.rows.shape[1],
         "reference": {"n": reference.clips.n, "digest": reference.digest, "silent": list(reference.silent)},
         "seconds": reference.seconds, "bandwidth": kad.bandwidth(base), "sets": notes,
+    }  # fmt: skip
+    return scores
+
+
+def distance_to_statistics(reference: Statistics, one: Embeddings, name: str, bootstrap: Bootstrap) -> Scores:
+    """FAD of a set of clips to a reference of which mean and covariance alone are known; `one` is called `name`.
+
+    The reference is not resampled, so that its own error is no part of the interval. KAD needs its clips, and is withheld.
+    """
+    space, clips = one.embedder, one.select(sorted(one.ids)).clips
+    value = fad.distance(reference.moments, clips.moments())
+    draws = fad.replicates(reference.moments, [clips], bootstrap)[:, 0]
+    estimate = intervals.centred(value, draws, clips.n)
+    scores = Scores({f"{space}_fad_{name}": replace(estimate, low=max(estimate.low, 0.0))})
+    scores.notes[f"{space}_kad_{name}"] = "withheld: the reference is a mean and a covariance, without clips"
+    scores.notes[space] = {
+        "embedder": space, "fingerprint": one.fingerprint, "dim": one.rows.shape[1],
+        "reference": {"statistics": reference.path.name, "sha256": reference.sha256, "model": reference.model},
+        "sets": {name: {"silent": list(one.silent), "digest": one.digest}},
     }  # fmt: skip
     return scores
 

@@ -37,6 +37,41 @@ class ClapEmbedder:
         return self.scorer.embed_clip(samples, rate)
 
 
+class FadtkEmbedder:
+    """The same CLAP by the protocol of fadtk 1.1 (Gui et al., 2024), by which published FADs with LAION's CLAP are measured.
+
+    A window begins at every second, the last ones are filled up with zeros; audio is 16-bit before, and its embeddings
+    are in half precision. fadtk has windows of 10 s, as LAION's CLAPs; another CLAP has its own. fadtk converts files by
+    sox, whose resampling and dither are not repeated here.
+    """
+
+    name = "clap_fadtk"
+    hop_s = 1.0
+
+    def __init__(self, scorer: Clap) -> None:
+        self.scorer = scorer
+        self.dim, self.rate, self.window_s = scorer.dim, scorer.rate, scorer.window_s
+
+    @property
+    def fingerprint(self) -> str:
+        """Covers the model and the protocol."""
+        return fingerprint(None, {"clap": self.scorer.fingerprint, "protocol": "fadtk 1.1", "window_s": self.window_s})
+
+    def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[W, D]`, one row for each second that was begun."""
+        wave = _as_16_bits(audio.resample(samples, rate, self.rate))
+        size, hop = round(self.window_s * self.rate), round(self.hop_s * self.rate)
+        windows = [wave[start : start + size] for start in range(0, len(wave), hop)]
+        rows = self.scorer.embed_audio([np.pad(window, (0, size - len(window))) for window in windows])
+        return rows.astype(np.float16).astype(np.float32)
+
+
+def _as_16_bits(wave: np.ndarray) -> np.ndarray:
+    """`[T]` as a 16-bit file holds it, rounded towards zero to multiples of 1 / 32767, as fadtk does once it has read that."""
+    stored = np.clip(np.round(wave * 32768.0), -32768, 32767) / 32768.0
+    return (np.trunc(stored * 32767.0) / 32767.0).astype(np.float32)
+
+
 class CodecLatentEmbedder:
     """Mean over each second of the codec's latents before quantisation."""
 
@@ -108,11 +143,15 @@ def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Embedders:
-    """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does."""
+    """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does.
+
+    protocols: by which FAD is measured with `clap`, ours and those of other tools; each is a space of its own.
+    """
 
     clap: Clap
     codec: Codec
     judge: Clap | None = None
+    protocols: tuple[str, ...] = ("ours",)
 
     @cached_property
     def clap_space(self) -> Embedder:
@@ -122,7 +161,8 @@ class Embedders:
     @cached_property
     def spaces(self) -> list[Embedder]:
         """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
-        return [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
+        own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
+        return own + ([FadtkEmbedder(self.clap)] if "fadtk" in self.protocols else [])
 
     @property
     def claps(self) -> dict[str, Clap]:

@@ -90,8 +90,21 @@ class Embeddings:
         return Embeddings(**chosen)
 
 
+Compute = Callable[[Embedder, np.ndarray, int], np.ndarray]
+"""Gives the embeddings `[W, D]` of samples `[T]` at a rate: computes them, or knows them from before."""
+
+
+def compute(embedder: Embedder, samples: np.ndarray, rate: int) -> np.ndarray:
+    """Embeddings `[W, D]`, computed each time."""
+    return embedder.embed(samples, rate)
+
+
 def embed(
-    items: Iterable[Item], embedders: Sequence[Embedder], what: str, short: Collection[str] = ()
+    items: Iterable[Item],
+    embedders: Sequence[Embedder],
+    what: str,
+    short: Collection[str] = (),
+    compute: Compute = compute,
 ) -> dict[str, Embeddings]:
     """Embed a set of clips with each embedder, reading `items` once and holding one waveform at a time.
 
@@ -113,7 +126,7 @@ def embed(
             silent.append(clip)
         _count(digest, clip, samples, rate)
         for embedder in embedders:
-            vectors = np.asarray(embedder.embed(samples, rate), dtype=np.float32)
+            vectors = np.asarray(compute(embedder, samples, rate), dtype=np.float32)
             if (
                 vectors.ndim != 2
                 or vectors.shape[1] != embedder.dim

@@ -5,6 +5,8 @@ from the centred rows, or from their QR factor where there are more rows than di
 special case: nothing is added to the diagonal and nothing becomes complex.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,24 +97,28 @@ def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     return values
 
 
-def replicates(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
+def replicates(reference: ClipRows | Moments, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
     """FAD of each set to the reference in each resample of clips: `[B, len(sets)]`.
 
-    The reference is resampled independently. All sets have the same clips in the same order and share the draws, so that
+    The reference is resampled independently, unless its moments alone are known. All sets have the same clips in the same order and share the draws, so that
     differences between sets are paired.
     """
     if len({one.n for one in sets}) != 1:
         raise ValueError(f"sets of different sizes cannot be resampled together: {[one.n for one in sets]}")
-    draws = zip(
-        (row for block in intervals.resamples(reference.n, bootstrap) for row in block),
-        (row for block in intervals.resamples(sets[0].n, bootstrap.independent) for row in block),
-        strict=True,
+    bases: Iterator[Moments] = (
+        itertools.repeat(reference, bootstrap.resamples)
+        if isinstance(reference, Moments)
+        else map(reference.moments, _draws(reference.n, bootstrap))
     )
     out = np.empty((bootstrap.resamples, len(sets)))
-    for i, (for_reference, for_sets) in enumerate(draws):
-        base = reference.moments(for_reference)
-        out[i] = [distance(base, one.moments(for_sets)) for one in sets]
+    for i, (base, drawn) in enumerate(zip(bases, _draws(sets[0].n, bootstrap.independent), strict=True)):
+        out[i] = [distance(base, one.moments(drawn)) for one in sets]
     return out
+
+
+def _draws(n: int, bootstrap: Bootstrap) -> Iterator[np.ndarray]:
+    """The counts `[n]` of each resample."""
+    return itertools.chain.from_iterable(intervals.resamples(n, bootstrap))
 
 
 def infinity_withheld(reference: ClipRows, one: ClipRows) -> str | None:

@@ -1,20 +1,22 @@
 """All scores of audio: what the stages call. The parts are in `clap`, `distances`, `memorisation`, `chroma` and `signals`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from musicgen_lite.clap import Clap
+from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.io.progress import track
 from musicgen_lite.scoring.audio import clap, signals
 from musicgen_lite.scoring.audio.chroma import chroma_likeness
 from musicgen_lite.scoring.audio.contrast import likeness_to_prompts
-from musicgen_lite.scoring.audio.distances import audio_distances
+from musicgen_lite.scoring.audio.distances import audio_distances, distance_to_statistics
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, Embedders
-from musicgen_lite.scoring.audio.embeddings import Embeddings, embed
+from musicgen_lite.scoring.audio.embeddings import Compute, Embedder, Embeddings, compute, embed
 from musicgen_lite.scoring.audio.memorisation import memorisation
 from musicgen_lite.scoring.audio.sets import ClipSet, GeneratedSet, ReferenceClips, ReferenceSets
+from musicgen_lite.scoring.audio.statistics_file import Statistics
 from musicgen_lite.scoring.metrics import PROMPTED, columns
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
@@ -47,7 +49,8 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
     nearness to training clips, and, for samples with audio prompts, likeness to these.
 
     `sets` are made with the same embedders. All names of samples with audio prompts end in `_prompted`. Raises UserError by
-    name for whatever is missing, occurs twice, is not finite or not alike.
+    name for whatever is missing, occurs twice, is not finite or not alike. Another system's samples for some of the prompts
+    are held against the real clips of these alone, those for prompts of its own against the reference alone.
     """
     generated.check()
     scores = Scores()
@@ -56,17 +59,74 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
         scores.update(_by_clap(generated, candidates[name], name, model, bootstrap))
     picked = track(generated.chosen(), "embed picked samples", len(generated), "clip")
     own = embed(picked, embedders.spaces, "picked samples", generated.short)
-    for name, space in sets.spaces.items():
-        scores.update(audio_distances(space.reference, space.ordered(own[name]), bootstrap))
+    scores.update(_to_reference(own, sets, generated, bootstrap))
     if generated.prompts is not None:
         clips, prompts = generated.chosen(), generated.prompts
         scores.update(_like_prompts(clips, own["clap"], prompts, sets.prompts, generated.tracks, bootstrap))
-    if sets.training is not None:
-        scores.update(memorisation(own["clap"], sets.clap.real, sets.training, bootstrap))
     scores.update(signals.signal_scores(generated.chosen(), generated.captions, bootstrap))
     scores.draws = {name: draws for name, draws in scores.draws.items() if name.endswith("_generated")}
     scores = scores if generated.prompts is None else scores.renamed(PROMPTED)
     scores.columns = columns("audio", scores.estimates)
+    return scores
+
+
+def score_clips(
+    clips: ClipSet,
+    captions: Mapping[str, str],
+    reference: ClipSet | Statistics,
+    embedders: Embedders,
+    spaces: Sequence[Embedder],
+    bootstrap: Bootstrap,
+    compute: Compute = compute,
+) -> Scores:
+    """Score any clips against a reference, by what the stages score generated samples by; the ids of both differ.
+
+    captions: of those clips that have one; none or two and more. CLAP, tempo and key are scored of these alone.
+    spaces: those in which distances are measured, out of `embedders.spaces`. Raises UserError by name for what is not
+    alike, for fewer than two clips, and for statistics of another dimension.
+    """
+    if isinstance(reference, Statistics):
+        for space in spaces:
+            reference.check(space)
+    models = {name: ClapEmbedder(model, name) for name, model in embedders.claps.items()} if captions else {}
+    needed = {one.name: one for one in (*models.values(), *spaces)}
+    own = embed(track(clips, "embed clips", len(clips), "clip"), list(needed.values()), "clips", clips.short, compute)
+    scores = Scores()
+    if isinstance(reference, Statistics):
+        for space in spaces:
+            scores.update(distance_to_statistics(reference, own[space.name], "generated", bootstrap))
+    else:
+        given = track(reference, "embed reference", len(reference), "clip")
+        base = embed(given, spaces, "reference", reference.short, compute)
+        for space in spaces:
+            scores.update(audio_distances(base[space.name], {"generated": own[space.name]}, bootstrap))
+    for name, model in models.items():
+        text = clap.embed_captions(captions, model.scorer)
+        scores.update(clap.text_audio(text, own[name].select(text.ids), name, bootstrap))
+    told = {clip: captions.get(clip, "") for clip in clips.ids}
+    scores.update(signals.signal_scores(track(clips, "measure clips", len(clips), "clip"), told, bootstrap))
+    scores.columns = columns("audio", scores.estimates)
+    return scores
+
+
+def _to_reference(
+    own: Mapping[str, Embeddings], sets: ReferenceSets, generated: GeneratedSet, bootstrap: Bootstrap
+) -> Scores:
+    """Distances in every space and nearness to training clips, beside the real clips of the same prompts, if there are any."""
+    scores = Scores()
+    if generated.external and not sets.pair(generated.captions):
+        for name, space in sets.spaces.items():
+            scores.update(audio_distances(space.reference, {"generated": own[name]}, bootstrap))
+            # What two results have to share before they are compared.
+            scores.notes[name]["sets"]["real"] = {
+                "digest": f"none, prompts of its own ({short_digest(generated.captions)})"
+            }
+        return scores
+    sets = sets.only(generated.captions) if generated.external else sets
+    for name, space in sets.spaces.items():
+        scores.update(audio_distances(space.reference, space.ordered(own[name]), bootstrap))
+    if sets.training is not None:
+        scores.update(memorisation(own["clap"], sets.clap.real, sets.training, bootstrap))
     return scores
 
 

@@ -5,7 +5,7 @@ generated, and as noise; all sets but the reference have the same ids.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from musicgen_lite.codec import Codec
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows
@@ -65,6 +66,7 @@ class GeneratedSet:
 
     `read(id, k)` gives candidate k, for the ids in `short` no longer than the real clip; `tracks`: the track that each test
     clip is cut from. `prompts` holds the audio prompts by the same ids, if any; they are not part of the candidates' audio.
+    external: whether another system made them, which may lack some of the prompts, or have prompts of its own.
     """
 
     captions: Mapping[str, str]
@@ -74,6 +76,7 @@ class GeneratedSet:
     read: Callable[[str, int], tuple[np.ndarray, int]]
     prompts: ClipSet | None = None
     short: Collection[str] = ()
+    external: bool = False
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -112,7 +115,8 @@ def generated_set(
     picked = samples.picked(kind)
     check_unique([one.prompt_id for one in picked], f"picked samples of kind {kind}")
     captions = {one.prompt_id: one.caption for one in picked}
-    short = windows.short(captions) if windows else set[str]()
+    # Prompts of another system's own belong to no clip.
+    short = windows.short(clip for clip in captions if clip in tracks) if windows else set[str]()
 
     def read(clip: str, candidate: int) -> tuple[np.ndarray, int]:
         wave, rate = samples.wave(kind, clip, candidate)
@@ -185,6 +189,20 @@ class SpaceSets:
         }  # fmt: skip
         return {name: one for name, one in sets.items() if one is not None}
 
+    def only(self, ids: Collection[str]) -> "SpaceSets":
+        """The same reference with the clips `ids` of each set: another system may lack the audio for some prompts."""
+        if set(ids) == set(self.real.ids):
+            return self
+        kept = {
+            name: _some(one, sorted(ids)) for name in _NAMES if name != "reference" and (one := getattr(self, name))
+        }
+        return replace(self, **kept)
+
+
+def _some(one: Embeddings, ids: Sequence[str]) -> Embeddings:
+    """The clips `ids` of a set, under a digest of its own: results of other clips do not compare."""
+    return replace(one.select(ids), digest=f"{one.digest}, {len(ids)} of {len(one.ids)} ({short_digest(ids)})")
+
 
 @dataclass(frozen=True)
 class ReferenceSets:
@@ -198,6 +216,14 @@ class ReferenceSets:
     def clap(self) -> SpaceSets:
         """The sets in the space of CLAP."""
         return self.spaces["clap"]
+
+    def pair(self, ids: Collection[str]) -> bool:
+        """Whether samples with these ids are of test prompts, all or some, rather than of prompts of their own."""
+        return set(ids) <= set(self.clap.real.ids)
+
+    def only(self, ids: Collection[str]) -> "ReferenceSets":
+        """The sets of the test prompts `ids`."""
+        return replace(self, spaces={name: one.only(ids) for name, one in self.spaces.items()})
 
     def save(self, directory: str | Path) -> None:
         """Write one folder per set into `directory`, whole or not at all."""

@@ -1,0 +1,47 @@
+"""What the sections of params.yaml are made of: their base class, and kinds of values with their bounds."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Fraction = Field(ge=0.0, lt=1.0)
+Count = Field(ge=1, le=10_000_000)
+Clips = Field(ge=1, le=2_000_000)  # of a split: the next split's seeds begin there
+BatchSize = Field(ge=1, le=100_000)  # items held in memory at once
+Machines = Field(ge=1, le=1024)
+Scale = Field(ge=0.0, le=100.0)
+# The shortest that every score accepts, the longest that a codec's memory holds.
+Seconds = Field(ge=0.1, le=300.0)
+# Lightning's strategies with a whole copy of the model in each process, which averaging and checkpoints need.
+Strategy = Literal[
+    "auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true", "ddp_spawn", "ddp_fork"
+]
+
+
+def _non_empty(text: str) -> str:
+    """The text; ValueError for one of spaces alone."""
+    if not text.strip():
+        raise ValueError(f"found {text!r}; it must not be empty")
+    return text
+
+
+def _takes_an_id(url: str) -> str:
+    if "{ytid}" not in url:
+        raise ValueError(f"found {url!r}; it must hold {{ytid}}, where a video's id goes")
+    return url
+
+
+def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "ours" not in names or len(set(names)) < len(names):
+        raise ValueError(f"found {', '.join(names)}; ours, which other scores need, and each of the others once")
+    return names
+
+
+Protocols = Annotated[tuple[Literal["ours", "fadtk"], ...], Field(strict=False), AfterValidator(_ours_and_others)]
+NonEmpty = Annotated[str, AfterValidator(_non_empty)]
+Label = Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
+VideoUrl = Annotated[str, AfterValidator(_takes_an_id)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

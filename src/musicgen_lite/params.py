@@ -298,10 +298,19 @@ class ScoreParams(Section):
     training_clips: int = Field(ge=2, le=10_000_000)
 
 
+def _model_name(name: str) -> str:
+    if not re.fullmatch(r"([\w.-]+( +[\w.-]+)*)?", name, re.ASCII):
+        raise ValueError(
+            f"found {name!r}; a name of MLflow's registry has letters, digits, -, _, . and spaces; empty: none"
+        )
+    return name
+
+
 class TrackingParams(Section):
     uri: str
     experiment: Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
     required: bool
+    registered_model: Annotated[str, Field(max_length=100), AfterValidator(_model_name)] = ""
 
 
 class Params(Section):

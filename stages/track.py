@@ -5,7 +5,7 @@ Runs at every `dvc repro`, in a moment where the run is there.
 
 import pandas as pd
 
-from musicgen_lite import tracking
+from musicgen_lite import model_facts, tracking
 from musicgen_lite.io.files import read_json
 from musicgen_lite.params import Params
 from musicgen_lite.report.results import ScoreFolders, read_curves
@@ -55,9 +55,11 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
         audio={f"audio/{file.name}": file.read_bytes() for file in samples}
         | {f"previews/{file.name}": file.read_bytes() for file in sorted(PREVIEWS.glob("*.flac"))},
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
-        files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet"}
-        | ({"model/model.safetensors": MODEL} if MODEL.exists() else {}) | scores,
+        files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet", **scores},
         tags={name: record["training"][name] for name in SOURCES if name in record["training"]},
+        model=None if params.model.type == "external" else tracking.ModelFile(
+            MODEL, model_facts.read(MODEL).metadata(params.data.source), {"trusted_pickles": list(params.trusted_pickles)}
+        ),
     )  # fmt: skip
 
 

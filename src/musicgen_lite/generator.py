@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_lite import codec, models, published, text
+from musicgen_lite import codec, export, models, published, text, wav
 from musicgen_lite.clap import Clap
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec.base import Codec
@@ -74,6 +74,10 @@ class Music:
         """Write the picked candidate as wav or flac."""
         audio.write(path, self.samples, self.rate)
 
+    def wav(self) -> bytes:
+        """The bytes that `write` writes into a wav."""
+        return wav.header(self.rate, len(self.samples)) + wav.pcm(self.samples)
+
 
 def load(
     path: str | Path = "shipped",
@@ -85,8 +89,9 @@ def load(
 ) -> "Generator":
     """The model at `path` with the codec and the text encoder that it was trained on.
 
-    path: `shipped-a`, `shipped-b`, or `shipped` for the better of the two; a file that the train stage wrote; or a MusicGen,
-    the directory or the name of the hub of a published one.
+    path: `shipped-a`, `shipped-b`, or `shipped` for the better of the two; a file that the train stage wrote; the directory or
+    the name on the hub of a model that `musicgen-lite export` wrote, or of a published MusicGen; or models:/NAME@ALIAS or
+    models:/NAME/VERSION of MLflow's registry, at MLFLOW_TRACKING_URI or else in the mlflow.db of the working directory.
     clap: the model that reranks, as in `score.clap`; "" for none. device: auto, cpu or cuda. weights: their format,
     float32, bfloat16, on a CPU int8, on a GPU float16: smaller is faster, and rounds. kv_cache: that of attention's keys and
     values: auto (float32 with float32 weights, else 16 bits), on a CPU float32 or bfloat16. trusted_pickles: as the parameter of
@@ -99,13 +104,24 @@ def load(
         compile_early(weights, kv_cache)
     if path in shipped.NAMES:
         path = shipped.model_file(shipped.NAMES[str(path)])
+    elif str(path).startswith("models:/"):
+        path = registered_model(str(path))
     if Path(path).is_file() or Path(path).suffix == ".safetensors":
         parts = _trained(path, device, trusted_pickles)
+    elif exported := export.find(str(path), "model"):
+        parts = _trained(exported, device, trusted_pickles)
     else:
         found = published.load(str(path), device=device, trusted=trusted_pickles, parameter="model")
         parts = found.model, found.codec, found.text
     scorer = load_clap(clap, device=device, trusted=trusted_pickles, parameter="clap") if clap else None
     return Generator(*parts, scorer, weights, kv_cache)
+
+
+def registered_model(uri: str) -> Path:
+    """The file of a model in MLflow's registry, which the package `tracking` finds."""
+    from musicgen_lite import tracking  # the rest of generating needs none
+
+    return tracking.model_file(tracking.from_environment(), Path.cwd(), uri)
 
 
 def _trained(path: str | Path, device: str, trusted: Collection[str]) -> tuple[LanguageModel, Codec, TextEncoder]:

@@ -53,7 +53,8 @@ class Initial:
 def locate(params: Params, root: Path, of_run: RunFile) -> Initial | None:
     """The model that `train.init` names; None where it is empty, and for a model of others, which is not trained.
 
-    A relative path starts at `root`. `of_run(tracking, root, name)` gives the file of an MLflow run, named by its name or id.
+    A relative path starts at `root`. `of_run(tracking, root, name)` gives the file of an MLflow run, named by its name or id, or
+    of a version of its registry.
     UserError where there is no such file or run, and where this version ships no such model.
     """
     name = params.train.init
@@ -64,7 +65,7 @@ def locate(params: Params, root: Path, of_run: RunFile) -> Initial | None:
     except UserError as error:
         raise UserError(
             f"{PARAMETER} {name!r}: {error}; allowed are nothing (random weights), shipped, a path that ends in "
-            ".safetensors, and the name or id of a finished MLflow run"
+            ".safetensors, the name or id of a finished MLflow run, and models:/NAME@ALIAS or models:/NAME/VERSION"
         ) from error
     return Initial(name, path, file_sha256(path))
 
@@ -73,6 +74,8 @@ def _path(params: Params, root: Path, of_run: RunFile) -> Path:
     name = params.train.init
     if name == SHIPPED:
         return shipped.model_file(params.model.type, shipped.ROOT)
+    if name.startswith("models:/"):
+        return of_run(params.tracking, root, name)
     path = root / Path(name).expanduser()
     if path.is_file():
         return path

@@ -21,6 +21,7 @@ from musicgen_lite.params_base import (
     Machines,
     NonEmpty,
     Protocols,
+    RegisteredName,
     Scale,
     Seconds,
     Section,
@@ -302,6 +303,7 @@ class TrackingParams(Section):
     uri: str
     experiment: Label
     required: bool
+    registered_model: RegisteredName = ""
 
 
 class Params(Section):

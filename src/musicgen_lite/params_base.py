@@ -1,5 +1,6 @@
 """What the sections of params.yaml are made of: their base class, and kinds of values with their bounds."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -31,6 +32,14 @@ def _takes_an_id(url: str) -> str:
     return url
 
 
+def _model_name(name: str) -> str:
+    if not re.fullmatch(r"([\w.-]+( +[\w.-]+)*)?", name, re.ASCII):
+        raise ValueError(
+            f"found {name!r}; a name of MLflow's registry has letters, digits, -, _, . and spaces; empty: none"
+        )
+    return name
+
+
 def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
     if "ours" not in names or len(set(names)) < len(names):
         raise ValueError(f"found {', '.join(names)}; ours, which other scores need, and each of the others once")
@@ -40,6 +49,7 @@ def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
 Protocols = Annotated[tuple[Literal["ours", "fadtk"], ...], Field(strict=False), AfterValidator(_ours_and_others)]
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 Label = Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
+RegisteredName = Annotated[str, Field(max_length=100), AfterValidator(_model_name)]
 VideoUrl = Annotated[str, AfterValidator(_takes_an_id)]
 
 

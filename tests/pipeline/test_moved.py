@@ -29,7 +29,11 @@ def test_an_experiment_in_a_copy_writes_into_the_copy_alone(project: Project, tm
     assert (new.name, new.status) == ("ninth", "FINISHED")
     written = set(files(moved.folder / "mlartifacts")) - brought
     assert written
-    assert all(name.startswith(f"{new.run_id}/") for name in written)
+    [model] = [one.model_id for one in runs.client.get_run(new.run_id).outputs.model_outputs]
+    assert all(name.startswith((f"{new.run_id}/", f"models/{model}/")) for name in written)
+    locations = [one.source for one in runs.client.search_model_versions("name = 'musicgen-lite'")]
+    assert len(locations) == 2
+    assert all(one.startswith(f"{moved.folder}/mlartifacts/models/") for one in locations)
 
     project.folder.rename(away)
     try:

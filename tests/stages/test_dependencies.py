@@ -104,7 +104,10 @@ LAYERS: dict[str, set[str]] = {
     "codec": {"pretrained"}, "text": {"pretrained"}, "clap": {"pretrained"},
     "patterns": set(), "models": {"patterns"},
     "generation": {"models", "patterns", "rhythm"},
-    "generator": {"clap", "codec", "generation", "models", "pretrained", "published", "request", "rhythm", "streaming", "text"},
+    "generator": {"clap", "codec", "export", "generation", "models", "pretrained", "published", "request", "rhythm", "streaming",
+                  "text", "tracking", "wav"},
+    "export": {"model_facts", "pretrained"}, "model_facts": {"models"}, "model_card": {"model_facts", "scoring"},
+    "tracking": {"generation", "generator"},  # served.py alone, which MLflow runs where it serves a model
     "request": {"generation"}, "batch": {"generation", "request"}, "streaming": {"codec", "generation", "models"},
     "published": {"codec", "models", "pretrained", "text"}, "initial": {"models", "pretrained"},
     "training": {"initial", "models", "patterns", "published"},

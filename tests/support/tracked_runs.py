@@ -15,8 +15,10 @@ PARAMS = {"model": {"type": "a", "pattern": "delay"}, "train": {"steps": 2, "bet
 CURVES = [{"step": 1, "val_loss": 4.0}, {"step": 2, "val_loss": 3.0}]
 
 
-def settings(uri: str = "", required: bool = True, experiment: str = "test") -> TrackingParams:
-    return TrackingParams(uri=uri, experiment=experiment, required=required)
+def settings(
+    uri: str = "", required: bool = True, experiment: str = "test", registered_model: str = ""
+) -> TrackingParams:
+    return TrackingParams(uri=uri, experiment=experiment, required=required, registered_model=registered_model)
 
 
 def begin(root: Path, params: dict[str, Any] = PARAMS, kept: str = "run", **place: Any) -> Run:

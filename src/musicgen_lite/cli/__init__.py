@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import clean, compare, convert_clap, generate, preset, pull, push, score, ui, web
+from musicgen_lite.cli import clean, compare, convert_clap, export, generate, preset, pull, push, score, ui, web
 from musicgen_lite.cli.shared.errors import PlainErrors
 
 app = typer.Typer(
@@ -32,10 +32,11 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Small text-to-music models: generate from a trained one, score, compare several, write presets, convert a CLAP, clean up."""
+    """Small text-to-music models: generate from a trained one, export it, score, compare several, write presets, clean up."""
 
 
 app.command("generate")(generate.generate)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("app")(web.web)

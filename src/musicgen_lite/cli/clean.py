@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 WHAT = {
     Kind.CHECKPOINTS: "interrupted work that no process holds; the same work would start over",
-    Kind.ARTIFACTS: "of runs that were deleted in MLflow or are missing from its database",
+    Kind.ARTIFACTS: "of runs that were deleted in MLflow or are missing from its database, and their models, unless registered",
     Kind.OBJECTS: "that no commit, experiment or run-cache entry refers to, nor the workspace",
     Kind.RUNS: "results that only the run cache holds; they would be computed again",
 }

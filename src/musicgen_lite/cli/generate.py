@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musicgen_lite.cli.shared import outputs
+from musicgen_lite.cli.shared import models, outputs
+from musicgen_lite.cli.shared.tracking import Experiment, Uri
 from musicgen_lite.errors import UserError
 from musicgen_lite.request import Request, check_candidates
 
@@ -60,8 +61,8 @@ def generate(
     model: Annotated[
         str,
         typer.Option(
-            help="shipped (model B with --audio, else A), shipped-a, shipped-b, a file that the pipeline trained, or a "
-            "published MusicGen: a directory or a hub name."
+            help="shipped (model B with --audio, else A), shipped-a, shipped-b, a file that the pipeline trained, an exported "
+            "folder, a finished MLflow run, models:/NAME@ALIAS of MLflow's registry, or a published model's directory or hub name."
         ),
     ] = MODEL,
     weights: Annotated[
@@ -83,6 +84,8 @@ def generate(
         list[str] | None,
         typer.Option(help="The sha256 of a pickled codec, text encoder or CLAP that may be loaded. May be repeated."),
     ] = None,
+    uri: Uri = "",
+    experiment: Experiment = "",
 ) -> None:
     """Generate music for a prompt, or for each of a file, and write it to a file, a player or a folder."""
     outputs.check_output(output, prompts is not None, candidates, (audio, continued))
@@ -100,6 +103,7 @@ def generate(
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if audio and model == MODEL:
         model = f"{MODEL}-b"
+    model = models.resolve(model, uri, experiment)
     heard = output == outputs.STDOUT
     generator = load(
         model, "" if heard else "embedded", weights=weights, kv_cache=kv_cache, trusted_pickles=trusted_pickles or []

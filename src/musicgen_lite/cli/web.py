@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from musicgen_lite.cli.shared import models
 from musicgen_lite.cli.shared.tracking import Experiment, Uri, tracking_params
 
 
@@ -35,4 +36,5 @@ def web(
     from musicgen_lite.app.serve import Options, serve
 
     options = Options(host, port, auth, root_path, waiting, threads)
-    serve(model or [], options, tracking_params(uri, experiment), Path.cwd(), trusted_pickles or [])
+    named = [models.resolve(one, uri, experiment) for one in model or []]
+    serve(named, options, tracking_params(uri, experiment), Path.cwd(), trusted_pickles or [])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+EXPERIMENT = "musicgen-lite"  # where nobody names another
 PORTS = range(5000, 5020)  # of MLflow's pages on this machine: the first that is free
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 TIMEOUT_S = 5.0
@@ -66,6 +67,11 @@ class Place:
         return self.uri.startswith(("http:", "https:", "databricks"))
 
     @property
+    def address(self) -> str:
+        """The URI as a message shows it."""
+        return self.uri.partition("?")[0]
+
+    @property
     def artifacts(self) -> str | None:
         """The folder of the artifacts; None for a server, which decides itself."""
         if self.is_server:
@@ -87,6 +93,11 @@ class Connection:
     place: Place
     client: "MlflowClient"
     experiment_id: str
+
+
+def from_environment() -> TrackingParams:
+    """The place that MLFLOW_TRACKING_URI names, which `mlflow.set_tracking_uri` sets too, else the database here."""
+    return TrackingParams(uri=os.environ.get("MLFLOW_TRACKING_URI", ""), experiment=EXPERIMENT, required=True)
 
 
 def locate(tracking: TrackingParams, root: str | Path) -> Place:
@@ -115,14 +126,14 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
 
 
 def _sentence(place: Place, what: str) -> str:
-    return f"tracking.uri {place.uri.partition('?')[0]}: {what}; start it, change tracking.uri{OPTIONAL}"
+    return f"tracking.uri {place.address}: {what}; start it, change tracking.uri{OPTIONAL}"
 
 
 def _other_schema(place: Place) -> str:
     """The message for a database that another version of MLflow made."""
     from mlflow.version import VERSION
 
-    uri, database = place.uri.partition("?")[0], place.database
+    uri, database = place.address, place.database
     upgrade = f"mlflow db upgrade {shlex.quote(uri)}"
     backup = "make a backup of it, then run `"
     if database:

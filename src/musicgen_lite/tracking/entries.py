@@ -42,11 +42,11 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def metric(key: str, value: float, milliseconds: int, step: int) -> "Metric":
-    """A metric's value at `step`; characters that MLflow refuses in a name become `_`."""
+def metric(key: str, value: float, milliseconds: int, step: int, model_id: str | None = None) -> "Metric":
+    """A metric's value at `step`, of a logged model too; characters that MLflow refuses in a name become `_`."""
     from mlflow.entities import Metric
 
-    return Metric(re.sub(r"[^\w/. -]", "_", key), float(value), milliseconds, step)
+    return Metric(re.sub(r"[^\w/. -]", "_", key), float(value), milliseconds, step, model_id=model_id)
 
 
 def active_run(connection: Connection, run_id: str) -> "MlflowRun | None":
@@ -91,10 +91,12 @@ def log_curves(connection: Connection, run_id: str, curves: Iterable[Mapping[str
         connection.client.log_batch(run_id, metrics=batch)
 
 
-def log_scores(connection: Connection, run: "MlflowRun", scores: Mapping[str, float]) -> None:
-    """Log each score whose value the run lacks."""
+def log_scores(
+    connection: Connection, run: "MlflowRun", scores: Mapping[str, float], model_id: str | None = None
+) -> None:
+    """Log each score whose value the run lacks; for its logged model too."""
     now = int(time.time() * 1000)
-    points = [metric(key, value, now, 0) for key, value in scores.items()]
+    points = [metric(key, value, now, 0, model_id) for key, value in scores.items()]
     for batch in _batches((p for p in points if run.data.metrics.get(p.key) != p.value), METRICS_PER_BATCH):
         connection.client.log_batch(run.info.run_id, metrics=batch)
 

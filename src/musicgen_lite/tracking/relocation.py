@@ -14,6 +14,11 @@ RUNS = """
     WHERE artifact_uri LIKE '/%/' || :name || '/' || run_uuid || '/artifacts'
     AND artifact_uri != :here || '/' || run_uuid || '/artifacts'
 """
+MODELS = """
+    SELECT model_id, artifact_location FROM logged_models
+    WHERE artifact_location LIKE '/%/' || :name || '/models/' || model_id || '/artifacts'
+    AND artifact_location != :here || '/models/' || model_id || '/artifacts'
+"""
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,10 @@ class Relocation:
 
 
 def relocate(database: Path, artifacts: Path) -> Relocation | None:
-    """Point experiments and runs of a SQLite database to the folder `artifacts`; None where all do already.
+    """Point experiments, runs and models of a SQLite database to the folder `artifacts`; None where all do already.
 
-    Only paths that end in that folder's name are changed: others are somebody's choice. A finished run whose artifacts
-    were not copied is left alone: nothing is written to it any more.
+    Only paths that end in that folder's name are changed: others are somebody's choice. A finished run or a model whose
+    artifacts were not copied is left alone: nothing is written to it any more.
     """
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as opened, opened:
         place = {"here": str(artifacts), "name": artifacts.name}
@@ -43,5 +48,18 @@ def relocate(database: Path, artifacts: Path) -> Relocation | None:
             "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
             [(str(artifacts / run / "artifacts"), run) for run in moved],
         )
+        _relocate_models(opened, artifacts, opened.execute(MODELS, place).fetchall())
     old = {place for _, place in experiments} | {str(Path(uri).parents[1]) for _, uri, _ in runs}
     return Relocation(sorted(old), len(moved), len(runs) - len(moved)) if experiments or moved else None
+
+
+def _relocate_models(opened: sqlite3.Connection, artifacts: Path, models: list[tuple[str, str]]) -> None:
+    """Point logged models, and the registry's versions of them, to where their files are now."""
+    places = [(str(artifacts / "models" / model / "artifacts"), old) for model, old in models]
+    there = [(new, old) for new, old in places if Path(new).is_dir()]
+    for table, column in (
+        ("logged_models", "artifact_location"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    ):
+        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", there)

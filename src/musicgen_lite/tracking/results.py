@@ -1,7 +1,6 @@
 """Finished runs, loaded with everything that a comparison shows: scores, curves, tables by prompt, sounds."""
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.files import atomic_path, read_json
+from musicgen_lite.io.files import read_json
 from musicgen_lite.params import TrackingParams
 from musicgen_lite.tracking.connection import (
     DATABASE,
@@ -33,8 +32,6 @@ CURVES = ("train_loss", "val_loss")
 SCORES = ("nll", "reference", "audio")
 SOUNDS = "sounds.parquet"
 DRAWS = "draws.parquet"
-MODEL = "model/model.safetensors"
-FETCHED = "cache/runs"  # models of runs on a server, kept below the root
 NO_RUN = "no finished run yet: `dvc repro` logs the first"
 LISTED = 8  # runs that a message lists
 
@@ -67,9 +64,9 @@ def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ())
     A run is named by its name, its id, or the beginning of its id that no other run has. Raises UserError, naming
     candidates, where a name is unknown or ambiguous, and Unreachable where tracking does not answer.
     """
-    place = _existing(tracking, root, "give the server of tracking.uri with --tracking")
-    with _reading(place) as connection:
-        return [_load(connection, run) for run in choose(_finished(connection), wanted)]
+    place = existing(tracking, root, "give the server of tracking.uri with --tracking")
+    with reading(place) as connection:
+        return [_load(connection, run) for run in choose(complete_runs(connection), wanted)]
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ class Listed:
 
 def finished(tracking: TrackingParams, root: str | Path) -> list[Listed]:
     """Every finished run, newest first. Raises what `read` raises, and UserError where there is none."""
-    with _reading(_existing(tracking, root, "give the server of tracking.uri with --tracking")) as connection:
-        runs = _finished(connection)
+    with reading(existing(tracking, root, "give the server of tracking.uri with --tracking")) as connection:
+        runs = complete_runs(connection)
     if not runs:
         raise UserError(NO_RUN)
     return [
@@ -101,32 +98,8 @@ def finished(tracking: TrackingParams, root: str | Path) -> list[Listed]:
     ]
 
 
-def model_file(tracking: TrackingParams, root: str | Path, wanted: str) -> Path:
-    """The model of the finished run that `wanted` names as in `read`: where MLflow keeps it, or a copy of a server's.
-
-    Raises what `read` raises, and UserError where the run has no model.
-    """
-    place = _existing(tracking, root, "set tracking.uri")
-    with _reading(place) as connection:
-        (run,) = choose(_finished(connection), [wanted])
-        return _model(connection, run)
-
-
-def _model(connection: Connection, run: "MlflowRun") -> Path:
-    place, client, run_id = connection.place, connection.client, run.info.run_id
-    uri, kept = run.info.artifact_uri, place.root / FETCHED / run_id / Path(MODEL).name
-    local = Path(uri) / MODEL if uri.startswith("/") else kept
-    if local.is_file():  # a finished run does not change
-        return local
-    if MODEL not in {item.path for item in client.list_artifacts(run_id, str(Path(MODEL).parent))}:
-        raise UserError(f"run {run.info.run_name} ({run_id[:8]}): {_lacking(place, uri, 'no model')}")
-    with tempfile.TemporaryDirectory() as folder, atomic_path(kept) as part:
-        shutil.copy(client.download_artifacts(run_id, MODEL, folder), part)
-    return kept
-
-
 @contextlib.contextmanager
-def _reading(place: Place) -> Iterator[Connection]:
+def reading(place: Place) -> Iterator[Connection]:
     """A connection to read from; where it fails, `tracking.required` is no remedy."""
     try:
         connection = connect(place)
@@ -136,7 +109,7 @@ def _reading(place: Place) -> Iterator[Connection]:
         raise Unreachable(str(error).replace(f", change tracking.uri{OPTIONAL}", ", or change tracking.uri")) from error
 
 
-def _existing(tracking: TrackingParams, root: str | Path, otherwise: str) -> Place:
+def existing(tracking: TrackingParams, root: str | Path, otherwise: str) -> Place:
     """The place of the runs; UserError where there is no database yet."""
     place = locate(tracking, root)
     if place.database and not place.database.exists():
@@ -146,7 +119,7 @@ def _existing(tracking: TrackingParams, root: str | Path, otherwise: str) -> Pla
     return place
 
 
-def _finished(connection: Connection) -> "list[MlflowRun]":
+def complete_runs(connection: Connection) -> "list[MlflowRun]":
     """Every complete run, newest first."""
     condition, found, token = f"attributes.status = 'FINISHED' and tags.{COMPLETE} = 'true'", [], None
     while True:
@@ -210,7 +183,7 @@ def _load(connection: Connection, run: "MlflowRun") -> Result:
         if not {"scores", "tables"} <= present:
             raise UserError(
                 f"run {run.info.run_name} ({run_id[:8]}): "
-                f"{_lacking(connection.place, run.info.artifact_uri, 'no scores or no tables')}"
+                f"{lacking(connection.place, run.info.artifact_uri, 'no scores or no tables')}"
             )
         scores, tables = fetched("scores"), fetched("tables")
         draws = scores / DRAWS
@@ -230,7 +203,7 @@ def _load(connection: Connection, run: "MlflowRun") -> Result:
         )
 
 
-def _lacking(place: Place, uri: str, what: str) -> str:
+def lacking(place: Place, uri: str, what: str) -> str:
     """What to do about a run whose artifacts hold `what`."""
     if place.artifacts and uri.startswith("/") and not uri.startswith(f"{place.artifacts}/"):
         return f"its artifacts are not in {uri}, where it was written; copy them to {place.artifacts}, where they belong now"

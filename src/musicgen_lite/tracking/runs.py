@@ -29,6 +29,8 @@ from musicgen_lite.tracking.connection import (
     errors_as_unreachable,
     locate,
 )
+from musicgen_lite.tracking.logged import ModelFile, log_model
+from musicgen_lite.tracking.registry import register
 from musicgen_lite.tracking.training import TRAINED_BY, warn
 
 if TYPE_CHECKING:
@@ -62,29 +64,31 @@ def find(
     scoring_params: Mapping[str, Any],
     key_parts: Sequence[str],
 ) -> RunRef | None:
-    """The complete run of this result, in milliseconds and without loading MLflow.
+    """The complete run of this result, its model registered, in milliseconds and without loading MLflow.
 
     None: not known to exist; `close` then looks again, and does nothing twice.
     """
     place, key = locate(tracking, root), _key(scoring_params, key_parts)
+    wanted = (run_record["id"], key, _registration(tracking))
     with contextlib.suppress(sqlite3.Error, KeyError, *NO_ANSWER):
         if place.database:
-            return _find_in_sqlite(place, place.database, run_record["id"], key)
+            return _find_in_sqlite(place, place.database, *wanted)
         if place.uri.startswith("http"):
-            return _find_on_server(place, run_record["id"], key)
+            return _find_on_server(place, *wanted)
     return None
 
 
-def _find_in_sqlite(place: Place, database: Path, trained_by: str, key: str) -> RunRef | None:
+def _find_in_sqlite(place: Place, database: Path, trained_by: str, key: str, registration: str) -> RunRef | None:
     query = """
         SELECT runs.run_uuid, runs.name, runs.experiment_id FROM runs
         JOIN experiments ON experiments.experiment_id = runs.experiment_id AND experiments.name = ?
         JOIN params ON params.run_uuid = runs.run_uuid AND params.key = ? AND params.value = ?
         JOIN tags AS training ON training.run_uuid = runs.run_uuid AND training.key = ? AND training.value = ?
         JOIN tags AS state ON state.run_uuid = runs.run_uuid AND state.key = ? AND state.value = 'true'
+        JOIN tags AS registration ON registration.run_uuid = runs.run_uuid AND registration.key = ?
         WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' ORDER BY runs.start_time
     """
-    values = (place.experiment, KEY, key, TRAINED_BY, trained_by, COMPLETE)
+    values = (place.experiment, KEY, key, TRAINED_BY, trained_by, COMPLETE, registration)
     address = f"file:{urllib.parse.quote(str(database))}?mode=ro"
     with contextlib.closing(sqlite3.connect(address, uri=True, timeout=TIMEOUT_S)) as connection:
         found = connection.execute(query, values).fetchone()
@@ -100,10 +104,10 @@ def _ask(place: Place, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-def _find_on_server(place: Place, trained_by: str, key: str) -> RunRef | None:
+def _find_on_server(place: Place, trained_by: str, key: str, registration: str) -> RunRef | None:
     name = urllib.parse.quote(place.experiment)
     experiment_id = _ask(place, f"experiments/get-by-name?experiment_name={name}")["experiment"]["experiment_id"]
-    condition = f"{_condition(trained_by, key)} and tags.{COMPLETE} = 'true'"
+    condition = f"{_condition(trained_by, key)} and tags.{COMPLETE} = 'true' and tags.`{registration}` != ''"
     answer = _ask(place, "runs/search", {"experiment_ids": [experiment_id], "filter": condition, "max_results": 1})
     for run in answer.get("runs", []):
         info = run["info"]
@@ -129,6 +133,7 @@ def close(
     images: Mapping[str, bytes],
     files: Mapping[str, Path],
     tags: Mapping[str, str],
+    model: ModelFile | None = None,
 ) -> RunRef:
     """Log a result to its run, from where an earlier attempt stopped; a second call changes nothing.
 
@@ -136,31 +141,51 @@ def close(
     curves: one mapping per validation with `step` and numbers; points that the run has are not repeated.
     scoring_params: nested parameters of sampling and scoring; with `key_parts` (digests of samples and of the scoring
     code) they identify a result of the training.
-    tables, audio, images, files: artifacts by path.
-    The run becomes FINISHED, and is tagged complete, once it has everything. Where the server cannot be reached, raises
-    Unreachable (a UserError) if `tracking.required` is true; else prints a warning, and `run_id` is None.
+    tables, audio, images, files: artifacts by path. model: logged as an MLflow model, and registered under
+    `tracking.registered_model` unless that is empty.
+    The run becomes FINISHED, and is tagged complete, once it has everything; then its model is registered. Where the server
+    or the registry cannot be reached, raises Unreachable (a UserError) if `tracking.required` is true; else prints a
+    warning, and `run_id` is None unless the run is complete.
     """
     place, key = locate(tracking, root), _key(scoring_params, key_parts)
+    ref = RunRef(None, run_record["name"], "not logged yet: `dvc repro` logs it when tracking answers", False)
     try:
         connection = connect(place)
         with errors_as_unreachable(place), place.lock():
             run_id, created = _obtain(connection, run_record, key)
             run = connection.client.get_run(run_id)
-            if run.data.tags.get(COMPLETE) == "true":
-                return RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created=False)
-            params = {**run_record["params"], **entries.flatten(scoring_params), KEY: key}
-            entries.log_parameters(connection, run_id, params, {**_tags(run_record), KEY: key, **tags})
-            entries.log_curves(connection, run_id, curves)
-            entries.log_scores(connection, run, metrics)
-            entries.log_files(connection, run_id, {**audio, **images}, files, tables)
-            connection.client.set_terminated(run_id, "FINISHED")
-            connection.client.set_tag(run_id, COMPLETE, "true")
+            result = f"{run_record['id']}-{key}"
+            if run.data.tags.get(COMPLETE) != "true":
+                params = {**run_record["params"], **entries.flatten(scoring_params), KEY: key}
+                entries.log_parameters(connection, run_id, params, {**_tags(run_record), KEY: key, **tags})
+                entries.log_curves(connection, run_id, curves)
+                logged = log_model(connection, run_id, result, model) if model else None
+                entries.log_scores(connection, run, metrics, logged.model_id if logged else None)
+                entries.log_files(connection, run_id, {**audio, **images}, files, tables)
+                connection.client.set_terminated(run_id, "FINISHED")
+                connection.client.set_tag(run_id, COMPLETE, "true")
+            ref = RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created)
+            registered = _registration(tracking) in run.data.tags
+            if model and tracking.registered_model and not registered:
+                _register(connection, tracking, run_id, result, model)
+            elif not model and not registered:  # another system's: there is nothing that `find` has to wait for
+                connection.client.set_tag(run_id, _registration(tracking), "none")
     except Unreachable as error:
         if tracking.required:
             raise
         warn(error)
-        return RunRef(None, run_record["name"], "not logged yet: `dvc repro` logs it when tracking answers", False)
-    return RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created)
+    return ref
+
+
+def _registration(tracking: TrackingParams) -> str:
+    """The tag of a run whose model was registered: it holds the version."""
+    return f"registered.{tracking.registered_model}" if tracking.registered_model else COMPLETE
+
+
+def _register(connection: Connection, tracking: TrackingParams, run_id: str, result: str, model: ModelFile) -> None:
+    logged = log_model(connection, run_id, result, model)
+    version = register(connection, tracking.registered_model, run_id, logged, model.tags)
+    connection.client.set_tag(run_id, _registration(tracking), version.version)
 
 
 def _tags(run_record: Mapping[str, Any]) -> dict[str, str]:

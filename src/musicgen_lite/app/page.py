@@ -1,5 +1,7 @@
 """The page of four tabs. Each tab is a file."""
 
+from typing import Any
+
 from musicgen_lite.app import about_tab, compare_tab, create_tab, runs_tab
 from musicgen_lite.app.context import Context, gr
 
@@ -22,4 +24,10 @@ def build(context: Context) -> "gr.Blocks":
             runs_tab.build(context, [model, *sides])
         with gr.Tab("About the model"):
             about_tab.build(context, model)
+
+        def offered() -> list[Any]:
+            """What has come since the page was built, such as the model of a run that somebody chose."""
+            return [gr.update(choices=context.shelf.names) for _ in (model, *sides)]
+
+        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False)
     return page

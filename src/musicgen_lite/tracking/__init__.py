@@ -7,10 +7,12 @@ Only this package knows MLflow. Importing it is light; MLflow itself (4 s) is lo
 - `close` logs a result: to its training's run, or to a new one that repeats the training's parameters and curves.
 - `finished` lists finished runs.
 - `read` loads finished runs by name or id, with their tables and sounds; `model_file` gives the model of one.
+- `aliases` lists those of the model registry.
 - `ui` opens MLflow at the comparison of all runs.
 - `leftovers` finds artifacts that no run needs; `discard` removes them.
 """
 
+from musicgen_lite.tracking.aliases import Alias, aliases
 from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.provenance import commit
 from musicgen_lite.tracking.results import Listed, Result, finished, model_file, read
@@ -19,11 +21,13 @@ from musicgen_lite.tracking.training import Run, begin, is_first_process, warn
 from musicgen_lite.tracking.ui import ui
 
 __all__ = [
+    "Alias",
     "Leftovers",
     "Listed",
     "Result",
     "Run",
     "RunRef",
+    "aliases",
     "begin",
     "close",
     "commit",

@@ -68,7 +68,7 @@ def read(tracking: TrackingParams, root: str | Path, wanted: Sequence[str] = ())
     candidates, where a name is unknown or ambiguous, and Unreachable where tracking does not answer.
     """
     place = _existing(tracking, root, "give the server of tracking.uri with --tracking")
-    with _reading(place) as connection:
+    with reading(place) as connection:
         return [_load(connection, run) for run in choose(_finished(connection), wanted)]
 
 
@@ -85,7 +85,7 @@ class Listed:
 
 def finished(tracking: TrackingParams, root: str | Path) -> list[Listed]:
     """Every finished run, newest first. Raises what `read` raises, and UserError where there is none."""
-    with _reading(_existing(tracking, root, "give the server of tracking.uri with --tracking")) as connection:
+    with reading(_existing(tracking, root, "give the server of tracking.uri with --tracking")) as connection:
         runs = _finished(connection)
     if not runs:
         raise UserError(NO_RUN)
@@ -107,7 +107,7 @@ def model_file(tracking: TrackingParams, root: str | Path, wanted: str) -> Path:
     Raises what `read` raises, and UserError where the run has no model.
     """
     place = _existing(tracking, root, "set tracking.uri")
-    with _reading(place) as connection:
+    with reading(place) as connection:
         (run,) = choose(_finished(connection), [wanted])
         return _model(connection, run)
 
@@ -126,7 +126,7 @@ def _model(connection: Connection, run: "MlflowRun") -> Path:
 
 
 @contextlib.contextmanager
-def _reading(place: Place) -> Iterator[Connection]:
+def reading(place: Place) -> Iterator[Connection]:
     """A connection to read from; where it fails, `tracking.required` is no remedy."""
     try:
         connection = connect(place)

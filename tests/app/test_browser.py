@@ -165,16 +165,16 @@ def test_a_blind_vote_is_one_that_compare_reads(tab: Any, models: dict[str, str]
     choose(panel, "Model B", models["b"])
     panel.get_by_role("button", name="Make both").click()
     tab.wait_for_selector("text=Which one do you prefer?")
-    assert "guidance 3" not in panel.inner_text()  # nothing names the sides before the vote
+    assert "guidance 2" not in panel.inner_text()  # nothing names the sides before the vote
     panel.get_by_role("button", name="The first").click()
     tab.wait_for_selector("text=/^First: .*Second: /")
     (vote,) = read_votes([download(tab, "Download votes.csv", tmp_path)])
     assert vote.preferred == vote.first
-    assert {vote.first, vote.second} == {f"{models['a']}, guidance 2", f"{models['b']}, guidance 3"}
+    assert {vote.first, vote.second} == {f"{models['a']}, guidance 2", f"{models['b']}, guidance 2"}
     counted = subprocess.run(
         ["musicgen-lite", "compare", "--votes", "votes.csv"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "100" in counted.stdout or "1" in counted.stdout
+    assert vote.preferred in "".join(line.strip() for line in counted.stdout.splitlines())
 
 
 @pytest.mark.parametrize("width", [1400, 400])
@@ -183,7 +183,9 @@ def test_nothing_reaches_beyond_the_window(tab: Any, models: dict[str, str], wid
     ask(tab, models["a"], 1)
     done(tab)
     for name in ("Create", "Compare", "Runs", "About the model"):
-        if not tab.get_by_role("tab", name=name).first.is_visible():  # a narrow window folds some away
+        seen = [one for one in tab.get_by_role("tab", name=name).all() if one.is_visible()]
+        if not seen:  # a narrow window folds the last tab away
             tab.get_by_role("button", name="More tabs").click()
-        tab.locator("button:visible", has_text=name).first.click()
+            seen = [tab.locator(".overflow-dropdown button", has_text=name)]
+        seen[0].click()
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, name

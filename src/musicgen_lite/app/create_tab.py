@@ -86,11 +86,11 @@ def _inputs(context: Context) -> tuple[list[Any], "gr.Dropdown", "gr.Textbox", "
     with gr.Row():
         seconds = gr.Number(10, label="Seconds", min_width=90)
         candidates = gr.Number(1, label="Candidates", min_width=90)
-        seed = _optional("Seed", "a new one", min_width=90)
+        seed = _optional("Seed", "new", min_width=90)
     with gr.Accordion("More settings", open=False):
         guidance = gr.Number(2.0, label="Guidance (1 is none)")
         guidance_audio = _optional("Guidance of the style clip (model B)", "one for prompt and clip")
-        tempo = _optional("Tempo in BPM", "from the prompt, for a model that is told a tempo")
+        tempo = _optional("Tempo in BPM", "from the prompt")
         clips = {"type": "filepath", "sources": ["upload", "microphone"], "editable": False, "buttons": []}
         style = gr.Audio(label="Style: a clip whose first seconds set it (model B)", **clips)
         continued = gr.Audio(label="Continue: a clip that the music goes on from", **clips)

@@ -1,6 +1,7 @@
 """The page in headless Chromium, as people have it: type, hear, upload, stop, vote, two at once, reload."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,14 +108,9 @@ def test_a_clip_that_is_uploaded_is_gone_on_from_or_sets_the_style(
         assert done(tab).startswith("Done: 3.0 s")
 
 
-def test_what_cannot_be_is_said_on_the_page(tab: Any, models: dict[str, str], tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_on_the_page(tab: Any, models: dict[str, str]) -> None:
     ask(tab, models["a"], 301)
     tab.wait_for_selector("text=seconds: found 301; above 0 and at most 300 are allowed")
-    with (tmp_path / "big.wav").open("wb") as file:
-        file.truncate(2 * 2**30)  # sparse
-    tab.get_by_role("button", name="More settings").click()
-    tab.locator("input[type=file]").nth(1).set_input_files(tmp_path / "big.wav")
-    tab.wait_for_selector("text=/exceeds the maximum|too large|at most 100 MB/i")
     ask(tab, models["a"], 0.5)
     assert done(tab).startswith("Done: 0.5 s")
 
@@ -171,9 +167,8 @@ def test_a_blind_vote_is_one_that_compare_reads(tab: Any, models: dict[str, str]
     (vote,) = read_votes([download(tab, "Download votes.csv", tmp_path)])
     assert vote.preferred == vote.first
     assert {vote.first, vote.second} == {f"{models['a']}, guidance 2", f"{models['b']}, guidance 2"}
-    counted = subprocess.run(
-        ["musicgen-lite", "compare", "--votes", "votes.csv"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "musicgen_lite", "compare", "--votes", "votes.csv"]
+    counted = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert vote.preferred in "".join(line.strip() for line in counted.stdout.splitlines())
 
 

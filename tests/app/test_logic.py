@@ -3,6 +3,7 @@
 import os
 import random
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from musicgen_lite import load
 from musicgen_lite.app import blind
 from musicgen_lite.app.form import Form, read_number
 from musicgen_lite.app.models import Shelf
-from musicgen_lite.app.serve import Options
+from musicgen_lite.app.serve import Options, start
 from musicgen_lite.app.studio import Studio
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.report.votes import read_votes
+from tests.support.tracked_runs import settings
 
 PROMPT = "A fast techno beat with a synth lead."
 
@@ -164,3 +166,9 @@ def test_the_card_of_a_shipped_model_is_shown(kind: str) -> None:
     shown = describe(name, name, load(name, clap=""))
     assert f"# The shipped model {kind.upper()}" in shown
     assert "What it cannot do" in shown
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(UserError, match=r"musicgen-lite\[app\]"):
+        start([], Options(), settings(), tmp_path, tmp_path)

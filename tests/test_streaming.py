@@ -77,10 +77,9 @@ def test_the_parts_are_what_generate_gives(
     assert np.abs(np.concatenate(parts) - whole.candidates[0]).max() <= TOLERANCE
     music = stream.result
     assert music is not None
-    assert np.array_equal(music.candidates[0], np.concatenate(parts))
-    assert np.abs(music.candidates - whole.candidates).max() <= TOLERANCE
+    assert np.array_equal(music.candidates, whole.candidates)
     assert (music.picked, music.new_from_s, music.tempos) == (whole.picked, whole.new_from_s, whole.tempos)
-    assert music.scores == pytest.approx(whole.scores, abs=1e-3)
+    assert music.scores == pytest.approx(whole.scores, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.slow
@@ -91,7 +90,7 @@ def test_the_other_candidates_are_made_after_the_first(generators: dict[str, Gen
     stream = generators["a"].stream(PROMPT, seconds=1.5, candidates=4)
     assert sum(len(part) for part in stream) == 24000
     assert stream.result is not None
-    assert np.abs(stream.result.candidates - whole.candidates).max() <= TOLERANCE
+    assert np.array_equal(stream.result.candidates, whole.candidates)
 
 
 class Counted:

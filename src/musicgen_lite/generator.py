@@ -236,7 +236,7 @@ class Generator:
         """What `generate` gives with equal arguments, heard while it is made: iterate for samples `[T]` of candidate 1.
 
         They are those of `generate` to within 1e-6 on a CPU in float32, as codes are the same and the codec rounds differently. Other
-        candidates are made after it, and `result` is the Music of all once the last samples were taken.
+        candidates are made after it, and `result` is what `generate` gives, to the last bit, once the last samples were taken.
 
             for samples in (stream := generator.stream("A fast techno beat.")):
                 play(samples, stream.rate)
@@ -249,7 +249,7 @@ class Generator:
 
     def _clips(self, style: str | Path | None, continued: str | Path | None) -> _Clips:
         audio_prompt = None if style is None else self._style(style)
-        prefix = None if continued is None else self._read(continued)
+        prefix = None if continued is None else self._read(continued, MAX_SECONDS + 1.0)  # more is refused
         prefix_codes = None if continued is None or prefix is None else self._encode(continued, prefix).to(self.device)
         codes = None if style is None or audio_prompt is None else self._encode(style, audio_prompt)[0].numpy()
         return _Clips(codes, prefix_codes, self._heard(audio_prompt if prefix is None else prefix))
@@ -311,9 +311,7 @@ class Generator:
 
     def _encode(self, path: str | Path, samples: np.ndarray) -> torch.Tensor:
         if len(samples) > MAX_SECONDS * self.codec.rate:
-            raise UserError(
-                f"{path}: {len(samples) / self.codec.rate:.0f} s; a clip of at most {MAX_SECONDS:g} s can be continued"
-            )
+            raise UserError(f"{path}: it is longer than {MAX_SECONDS:g} s, which is the most that can be continued")
         return self.codec.encode(torch.from_numpy(samples)[None]).cpu()
 
     def _style(self, path: str | Path) -> np.ndarray:

@@ -3,12 +3,13 @@
 The first candidate streams, and the others are made after it. Its codes come frame by frame from a thread, and a part of them becomes audio once the codec's context
 behind it is there too. Each part is decoded with everything before it, since the codec's recurrent layer sees the whole: what is
 yielded differs from the whole decoded at once by rounding alone, so that nothing clicks where two parts meet. Parts grow with
-what is already there, which bounds the work to a few times that of decoding once.
+what is already there, which bounds the work to a few times that of decoding once. At the end the whole is decoded at once, so that
+the result is that of `generate` to the last bit.
 """
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -159,13 +160,11 @@ class Stream(Generic[Result]):
                 first = pool.submit(self._codes, Tap(decoder, arriving.put), slice(0, 1), threads)
                 first.add_done_callback(lambda _: arriving.put(None))
                 others = pool.submit(self._codes, decoder, slice(1, None), threads)
-                parts = []
-                for part in self._decoded(arriving):
-                    parts.append(part)
-                    yield part
+                yield from self._decoded(arriving)
                 with suppress(Cancelled):
-                    first.result()  # raises what went wrong there
-                    self.result = self._finish(self._waves(parts, others))
+                    made = [codes for work in (first, others) if (codes := work.result()) is not None]
+                    waves = self._codec.decode(torch.cat(made)).cpu().numpy()
+                    self.result = self._finish(waves[:, : self._task.samples])
             finally:
                 self.close()
 
@@ -194,10 +193,3 @@ class Stream(Generic[Result]):
             wave = self._codec.decode(codes[:, :, :needed])[0]
             yield wave[done * hop : min(end * hop, self._task.samples)].cpu().numpy()
             done = end
-
-    def _waves(self, parts: Sequence[np.ndarray], others: "Future[Tensor | None]") -> np.ndarray:
-        """All candidates `[N, T]`: the first as it was heard."""
-        first, codes = np.concatenate(parts)[None], others.result()
-        if codes is None:
-            return first
-        return np.concatenate([first, self._codec.decode(codes).cpu().numpy()[:, : self._task.samples]])

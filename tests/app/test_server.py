@@ -1,15 +1,11 @@
 """The page as it is served: a real process, spoken to as a browser or a program would."""
 
-import contextlib
-import os
-import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +16,9 @@ import soundfile
 from gradio_client import Client, handle_file
 
 from musicgen_lite.app.models import shipped_names
+from tests.support.web_page import PROMPT, Served, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PROMPT = "A fast techno beat with a synth lead."
-
-
-@contextlib.contextmanager
-def served(folder: Path, *options: object) -> Iterator[str]:
-    """The address of the page, with whatever port is free; its process must end by Ctrl-C and leave no file."""
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "musicgen_lite", "app", "--port", "0", "--threads", "1", *map(str, options)]
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        # A shell that starts this in the background would have it ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    try:
-        assert process.stdout
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            found = re.search(r"MusicGen-Lite: (http://\S+)", line)
-            if found:
-                yield found[1]
-                break
-        else:
-            raise AssertionError("".join(said))
-    finally:
-        process.send_signal(2)
-        output = process.communicate(timeout=120)[0]
-    # Gradio prints what it refuses by itself, such as a model that the page does not offer.
-    assert output.count("Traceback") == output.count("\ngradio.exceptions.Error:"), output[-4000:]
-    assert not list(folder.glob("musicgen-lite-app-*"))
-
-
-@pytest.fixture(scope="module")
-def address(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("server"), *(f"--model={path}" for path in models.values())) as found:
-        yield found
 
 
 def connect(address: str, **options: Any) -> Client:
@@ -101,6 +61,10 @@ def test_what_cannot_be_is_said_and_the_page_goes_on(address: str, models: dict[
     client = connect(address)
     (tmp_path / "text.wav").write_text("this is no audio")
     (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "text.wav")
+    soundfile.write(tmp_path / "long.flac", 0.1 * np.sin(np.arange(8000 * 400) / 5), 8000)
+    film = ["-f", "lavfi", "-i", "testsrc=duration=1:size=64x64", "-y", str(tmp_path / "film.mp4")]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *film], check=True)
     cases: list[tuple[list[Any], dict[str, Path], str]] = [
         ([models["a"], " "], {}, "prompt: it is empty"),
         ([models["a"], PROMPT, 301], {}, "seconds: found 301; above 0 and at most 300 are allowed"),
@@ -108,6 +72,9 @@ def test_what_cannot_be_is_said_and_the_page_goes_on(address: str, models: dict[
         ([models["a"], PROMPT, 1.0, 100], {}, "candidates: found 100"),
         ([models["b"]], {"style": tmp_path / "text.wav"}, "text.wav: not audio that can be read"),
         ([models["b"]], {"style": tmp_path / "empty.wav"}, "empty.wav"),
+        ([models["b"]], {"style": tmp_path / "film.mp4"}, "film.mp4: not audio that can be read"),
+        ([models["a"]], {"continued": tmp_path / "link.wav"}, "link.wav: not audio that can be read"),
+        ([models["a"]], {"continued": tmp_path / "long.flac"}, "long.flac: it is longer than 300 s"),
         ([models["a"]], {"style": tmp_path / "text.wav"}, "this model takes no audio prompt"),
     ]
     for arguments, clips, message in cases:
@@ -117,23 +84,72 @@ def test_what_cannot_be_is_said_and_the_page_goes_on(address: str, models: dict[
     assert create(client, models["a"])[-1].startswith("Done")
 
 
-def test_no_file_of_the_machine_can_be_had(address: str, models: dict[str, str]) -> None:
-    for path in ("/etc/passwd", models["a"], "../../../../etc/passwd", "/proc/self/environ"):
-        answer = httpx.get(f"{address}gradio_api/file={path}")
+def test_no_file_of_the_machine_can_be_had(page: Served, models: dict[str, str]) -> None:
+    for name in ("params.yaml", "mlflow.db"):
+        (page.folder / name).write_text("secret")
+    (temporary,) = page.folder.glob("musicgen-lite-app-*")
+    (temporary / "link.wav").symlink_to("/etc/passwd")
+    own = [str(page.folder / name) for name in ("params.yaml", "mlflow.db", "server.log")]
+    there = ["/etc/passwd", models["a"], "../../../../etc/passwd", "/proc/self/environ", "params.yaml", *own]
+    for path in [*there, f"{temporary}/../mlflow.db", f"{temporary}/link.wav"]:
+        answer = httpx.get(f"{page.address}gradio_api/file={path}")
         assert answer.status_code in (403, 404), path
-    for name in ("style", "continued"):
-        clip = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-        arguments = form(models["b"])
-        arguments[8 if name == "style" else 9] = clip
-        job = connect(address).submit(*arguments, api_name="/create")
-        assert job.exception() is not None
-        assert "root:" not in str(job.exception())
-    with contextlib.suppress(Exception):  # a name that is not among the choices
-        said = create(connect(address), "/etc/passwd")
-        assert not said[-1].startswith("Done")
-    upload = httpx.post(f"{address}gradio_api/upload", files={"files": ("../../../etc/evil.wav", b"x")}).json()
-    assert "/etc/evil" not in upload[0]
-    assert "musicgen-lite-app-" in upload[0]
+    for position in (8, 9):  # style and continued
+        for path in (*there, f"{temporary}/link.wav"):
+            arguments = form(models["b"])
+            arguments[position] = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            error = connect(page.address).submit(*arguments, api_name="/create").exception()
+            assert error is not None, path
+            assert "root:" not in str(error)
+    assert "model: '/etc/passwd' is not offered here" in create(connect(page.address), "/etc/passwd")[-1]
+    for file in (temporary / "link.wav", page.folder / "params.yaml", page.folder / "mlflow.db"):
+        file.unlink()
+
+
+def test_what_is_uploaded_stays_in_the_temporary_folder_under_a_plain_name(page: Served, tmp_path: Path) -> None:
+    (temporary,) = page.folder.glob("musicgen-lite-app-*")
+    for name in ("../../../etc/evil.wav", "/etc/evil.wav", "..", "a" * 400 + ".wav"):
+        answer = httpx.post(f"{page.address}gradio_api/upload", files={"files": (name, b"x")})
+        assert answer.status_code in (200, 400), name
+        for path in answer.json() if answer.status_code == 200 else []:
+            assert Path(path).resolve().is_relative_to(temporary)
+            assert Path(path).read_bytes() == b"x"
+    assert not Path("/etc/evil.wav").exists()
+
+
+def test_two_gigabytes_are_refused_before_a_byte_is_kept(page: Served) -> None:
+    size = 2 * 2**30
+
+    def on_disk() -> int:
+        return sum(file.stat().st_size for file in page.folder.rglob("*") if file.is_file())
+
+    def chunks() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="big.wav"\r\n\r\n'
+        while True:
+            yield bytes(2**20)
+
+    before = on_disk()
+    for length in ({"Content-Length": str(size)}, {}):
+        headers = {"Content-Type": "multipart/form-data; boundary=x", **length}
+        try:
+            answer = httpx.post(f"{page.address}gradio_api/upload", content=chunks(), headers=headers, timeout=60)
+        except httpx.WriteError:  # it hangs up on those who go on sending
+            continue
+        assert answer.status_code in (411, 413)
+        assert "a file of at most 100 MB can be uploaded" in answer.text or "length" in answer.text
+    assert on_disk() < before + 2**20
+    assert httpx.get(page.address).status_code == 200
+
+
+def test_a_model_file_that_is_removed_is_named_and_the_page_goes_on(page: Served, models: dict[str, str]) -> None:
+    name = "removed.safetensors"
+    kept = (page.folder / name).read_bytes()
+    assert create(connect(page.address), name)[-1].startswith("Done")
+    (page.folder / name).unlink()
+    assert "removed.safetensors: there is no model file" in create(connect(page.address), name)[-1]
+    assert create(connect(page.address), models["a"])[-1].startswith("Done")
+    (page.folder / name).write_bytes(kept)
+    assert create(connect(page.address), name)[-1].startswith("Done")
 
 
 def test_a_run_that_is_cancelled_ends_and_frees_the_core(address: str, models: dict[str, str]) -> None:
@@ -174,34 +190,33 @@ def test_a_browser_is_told_to_load_nothing_from_elsewhere(address: str) -> None:
     assert config["analytics_enabled"] is False
 
 
-def test_a_queue_that_is_full_refuses_in_words(models: dict[str, str], tmp_path: Path) -> None:
-    with served(tmp_path / "server", f"--model={models['a']}", "--waiting", "2") as address:
-        clients = [connect(address) for _ in range(6)]
-        jobs = [client.submit(*form(models["a"], PROMPT, 300.0), api_name="/create") for client in clients]
-        refused = [job for job in jobs if _refused(job)]
-        assert refused
-        assert "queue is full" in str(refused[0].exception()).lower()
-        # To stop is never refused, and lets the next one in.
-        waiting = [(client, job) for client, job in zip(clients, jobs, strict=True) if job not in refused]
-        while any(not job.done() for _, job in waiting):
-            for client, _ in waiting:
-                answer = httpx.post(
-                    f"{address}gradio_api/run/cancel", json={"data": [], "session_hash": client.session_hash}
-                )
-                assert answer.status_code == 200
-                time.sleep(0.2)
-        assert any(job.outputs()[-1][1] == "Stopped." for _, job in waiting)
+def test_of_200_requests_at_once_those_beyond_the_queue_are_refused_in_words(
+    address: str, models: dict[str, str]
+) -> None:
+    config = httpx.get(f"{address}config").json()
+    index = next(one["id"] for one in config["dependencies"] if one["api_name"] == "create")
 
+    def join(number: int) -> httpx.Response:
+        body = {"data": form(models["a"], seconds=0.1), "fn_index": index, "session_hash": f"visitor-{number}"}
+        return httpx.post(f"{address}gradio_api/queue/join", json=body, timeout=120)
 
-def _refused(job: Any) -> bool:
-    try:
-        return job.exception(timeout=3) is not None
-    except Exception:  # it waits, or runs
-        return False
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(join, range(200)))
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert len(refused) >= 200 - 2 * 17  # 16 wait, one runs; some are done before the last come
+    assert "queue is full" in refused[0].text.lower()
+    while httpx.get(f"{address}gradio_api/queue/status", timeout=60).json()["queue_size"]:
+        time.sleep(0.5)
+    assert create(connect(address), models["a"], seconds=0.1)[-1].startswith("Done")
+    # Nobody gets past the queue.
+    direct = httpx.post(f"{address}gradio_api/run/create", json={"data": form(models["a"])})
+    assert direct.status_code == 404
 
 
 def test_without_a_model_the_page_says_what_to_do_and_a_password_keeps_others_out(tmp_path: Path) -> None:
-    with served(tmp_path / "server", "--auth", "me:secret", "--root-path", "/music") as address:
+    with served(tmp_path / "server", "--auth", "me:secret", "--root-path", "/music") as page:
+        address = page.address
         assert httpx.get(f"{address}config").status_code == 401
         with pytest.raises(Exception, match=r"(?i)credentials|auth|login|401"):
             connect(address)
@@ -226,26 +241,3 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert f"error: port {port} of 127.0.0.1: no server can be started there" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_in_a_browser_sound_is_heard_and_nothing_is_asked_of_the_network(address: str) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here (pip install playwright)")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=arguments)
-        for width in (1400, 400):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            elsewhere: list[str] = []
-            page.on("request", lambda request, found=elsewhere: found.append(request.url))
-            page.goto(address)
-            page.get_by_label("Prompt").first.fill(PROMPT)
-            page.get_by_label("Seconds").first.fill("4")
-            page.get_by_role("button", name="Generate").click()
-            page.wait_for_selector("text=/^Done:/", timeout=300_000)
-            page.wait_for_function("[...document.querySelectorAll('audio')].some(a => Math.abs(a.duration - 4) < 0.2)")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert not [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))]
-        browser.close()

@@ -20,9 +20,8 @@ LIMITS = """
 """
 
 
-def build(context: Context, model: "gr.Dropdown") -> None:
+def build(context: Context, model: "gr.Dropdown", tab: "gr.Tab") -> None:
     """The tab shows the model that is chosen in the first tab."""
-    show = gr.Button("Show the chosen model")
     text = gr.Markdown("")
 
     def about(name: str | None) -> str:
@@ -33,7 +32,7 @@ def build(context: Context, model: "gr.Dropdown") -> None:
 
     if not context.shelf.names:
         text.value = NONE
-    show.click(about, model, text, api_name="about")
+    tab.select(about, model, text, api_name="about")
 
 
 def describe(name: str, place: str, generator: "Generator") -> str:

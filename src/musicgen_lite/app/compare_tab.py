@@ -26,10 +26,10 @@ def build(context: Context) -> list["gr.Dropdown"]:
         seconds = gr.Number(5, label="Seconds", min_width=90)
         seed = gr.Number(0, label="Seed", min_width=90)
     models, guidances = [], []
-    for name, value in (("A", 2.0), ("B", 3.0)):
+    for number, name in enumerate("AB"):
         with gr.Row():
-            models.append(model_choice(context, f"Model {name}", min_width=160))
-            guidances.append(gr.Number(value, label=f"Guidance {name}", min_width=90))
+            models.append(model_choice(context, f"Model {name}", number, min_width=160))
+            guidances.append(gr.Number(2.0, label=f"Guidance {name}", min_width=90))
     go = gr.Button("Make both", variant="primary")
     status = gr.Markdown("")
     with gr.Row():
@@ -37,7 +37,7 @@ def build(context: Context) -> list["gr.Dropdown"]:
     with gr.Row():
         buttons = [gr.Button(choice, interactive=False) for choice in CHOICES]
     trial, votes = gr.State(None), gr.State([])
-    table = gr.Dataframe(headers=list(COLUMNS), label="Your votes", interactive=False, wrap=True)
+    table = gr.Dataframe(headers=list(COLUMNS), label="Your votes", interactive=False, wrap=True, visible=False)
     file = gr.DownloadButton("Download votes.csv", visible=False)
 
     def make(request: gr.Request, *values: Any) -> tuple[Any, ...]:
@@ -92,7 +92,14 @@ def _vote(context: Context, trial: blind.Trial | None, votes: list[Vote], choice
     path.write_text(blind.votes_csv(votes), encoding="utf-8")
     rows = [[getattr(one, name) for name in COLUMNS] for one in votes]
     said = f"First: {trial.first}. Second: {trial.second}."
-    return None, votes, said, rows, gr.update(value=str(path), visible=True), *_enabled(False)
+    return (
+        None,
+        votes,
+        said,
+        gr.update(value=rows, visible=True),
+        gr.update(value=str(path), visible=True),
+        *_enabled(False),
+    )
 
 
 def _enabled(yes: bool) -> list[Any]:

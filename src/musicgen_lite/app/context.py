@@ -43,6 +43,9 @@ def session_of(request: "gr.Request") -> str:
     return str(request.session_hash)
 
 
-def model_choice(context: Context, label: str = "Model", **options: Any) -> "gr.Dropdown":
+def model_choice(context: Context, label: str = "Model", number: int = 0, **options: Any) -> "gr.Dropdown":
+    """A choice among the models, the one of that number chosen, or the last."""
     names = context.shelf.names
-    return gr.Dropdown(names, value=names[0] if names else None, label=label, **options)
+    value = names[min(number, len(names) - 1)] if names else None
+    # The shelf refuses what it does not have, in words, and what it has may have come since the page was built.
+    return gr.Dropdown(names, value=value, label=label, allow_custom_value=True, **options)

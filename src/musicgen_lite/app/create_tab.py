@@ -5,24 +5,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from musicgen_lite import wav
+from musicgen_lite.app import live
 from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
-from musicgen_lite.app.form import EXAMPLES, Form
+from musicgen_lite.app.form import EXAMPLES, Form, read_number
 from musicgen_lite.app.models import NONE
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio
 from musicgen_lite.report.plots import spectrogram
 
+OPTIONAL = ("seed", "guidance_audio", "tempo")  # fields that may be empty
+
 
 @dataclass(frozen=True)
 class Made:
-    """A finished piece: its files on disk by candidate, and the lines that make it again."""
+    """A finished piece: its files on disk by candidate, its seed, and the lines that make it again."""
 
     sounds: tuple[str, ...]
     pictures: tuple[str, ...]
     labels: tuple[str, ...]
     picked: int
     flac: str
+    seed: int
     command: str
     python: str
 
@@ -33,9 +36,9 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
         gr.Markdown(f"**{NONE}**")
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
-            fields, model, go, stop = _inputs(context)
+            fields, model, seed, go, stop = _inputs(context)
         with gr.Column(scale=1, min_width=320):
-            live = gr.Audio(
+            player = gr.Audio(
                 label="Heard while it is made (candidate 1)",
                 streaming=True,
                 autoplay=True,
@@ -44,7 +47,7 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
             )
             status = gr.Markdown("Nothing made yet.", elem_id="status")
             made = gr.State(None)
-            _results(made)
+            _results(made, seed)
 
     def create(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         names = (
@@ -60,13 +63,15 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
             "continued",
         )
         with told():
-            yield from _create(context, Form(**dict(zip(names, values, strict=True))), session_of(request))
+            given = dict(zip(names, values, strict=True))
+            form = Form(**{**given, **{name: read_number(name, given[name]) for name in OPTIONAL}}).with_seed()
+            yield from _create(context, form, session_of(request))
 
     def cancel(request: gr.Request) -> None:
         context.studio.stop(session_of(request))
 
     go.click(
-        create, [model, *fields], [live, status, made], concurrency_limit=1, concurrency_id=CORE, api_name="create",
+        create, [model, *fields], [player, status, made], concurrency_limit=1, concurrency_id=CORE, api_name="create",
         show_progress="hidden",
     )  # fmt: skip
     stop.click(cancel, queue=False, api_name="cancel")
@@ -74,49 +79,56 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
     return model
 
 
-def _inputs(context: Context) -> tuple[list[Any], "gr.Dropdown", "gr.Button", "gr.Button"]:
+def _inputs(context: Context) -> tuple[list[Any], "gr.Dropdown", "gr.Textbox", "gr.Button", "gr.Button"]:
     prompt = gr.Textbox(label="Prompt", lines=2, placeholder=EXAMPLES[0], max_length=1000)
     gr.Examples([[text] for text in EXAMPLES], [prompt], label="Examples")
     model = model_choice(context)
     with gr.Row():
         seconds = gr.Number(10, label="Seconds", min_width=90)
         candidates = gr.Number(1, label="Candidates", min_width=90)
-        seed = gr.Number(0, label="Seed", min_width=90)
-    with gr.Accordion("More", open=False):
+        seed = _optional("Seed", "new", min_width=90)
+    with gr.Accordion("More settings", open=False):
         guidance = gr.Number(2.0, label="Guidance (1 is none)")
-        guidance_audio = gr.Number(None, label="Guidance of the style clip (empty: one for both)")
-        tempo = gr.Number(None, label="Tempo in BPM, for a model with a beat condition (empty: from the prompt)")
-        clips = {"type": "filepath", "sources": ["upload", "microphone"], "editable": False}
+        guidance_audio = _optional("Guidance of the style clip (model B)", "one for prompt and clip")
+        tempo = _optional("Tempo in BPM", "from the prompt")
+        clips = {"type": "filepath", "sources": ["upload", "microphone"], "editable": False, "buttons": []}
         style = gr.Audio(label="Style: a clip whose first seconds set it (model B)", **clips)
         continued = gr.Audio(label="Continue: a clip that the music goes on from", **clips)
     with gr.Row():
         go = gr.Button("Generate", variant="primary")
         stop = gr.Button("Stop")
-    return [prompt, seconds, guidance, candidates, seed, guidance_audio, tempo, style, continued], model, go, stop
+    fields = [prompt, seconds, guidance, candidates, seed, guidance_audio, tempo, style, continued]
+    return fields, model, seed, go, stop
+
+
+def _optional(label: str, empty: str, **options: Any) -> "gr.Textbox":
+    """A field for a number that may be empty: Gradio's own field for numbers would show and send 0."""
+    return gr.Textbox(label=label, placeholder=empty, max_lines=1, **options)
 
 
 def _create(context: Context, form: Form, session: str) -> Iterator[tuple[Any, ...]]:
     """Sound, status and result of each step."""
-    streams = gr.processing_utils.ffmpeg_installed()
+    streams = live.possible()
     note = "" if streams else " The sound comes at the end: ffmpeg, which streams it, is not installed."
-    yield None, f"Starting…{note}", None
+    # An empty player, not an empty stream: a browser asks for a stream that has no sound yet again only after a second or two.
+    yield gr.update(value=None), f"Starting…{note}", None
     finished = False
     for step in context.studio.make(form, session):
-        heard = (
-            wav.header(step.rate, len(step.samples)) + wav.pcm(step.samples) if streams and len(step.samples) else None
-        )
         if step.music is None:
+            heard = live.segment(step.samples, step.rate) if streams else gr.skip()
             yield heard, f"{step.share:.0%} of candidate 1 is made.{note}", None
         else:
             finished = True
-            yield None, _summary(step.music), _files(context, form, step.music)
+            yield gr.skip(), _summary(form, step.music), _files(context, form, step.music)
     if not finished:
-        yield None, "Stopped.", None
+        yield gr.skip(), "Stopped.", None
 
 
-def _summary(music: Music) -> str:
+def _summary(form: Form, music: Music) -> str:
     seconds = len(music.samples) / music.rate
-    return f"Done: {seconds:.1f} s in {music.elapsed_s:.1f} s, {music.real_time_factor:.2f}x real time."
+    made = f"Done: {seconds:.1f} s in {music.elapsed_s:.1f} s, {music.real_time_factor:.1f}x real time, with seed {form.seed:g}."
+    several = " CLAP tells how well each fits the prompt; the best is picked." if len(music.candidates) > 1 else ""
+    return made + several
 
 
 def _files(context: Context, form: Form, music: Music) -> Made:
@@ -135,11 +147,18 @@ def _files(context: Context, form: Form, music: Music) -> Made:
     music.write(flac)
     place = context.shelf.place(form.model)
     return Made(
-        tuple(sounds), tuple(pictures), tuple(labels), music.picked, str(flac), form.command(place), form.python(place)
+        tuple(sounds),
+        tuple(pictures),
+        tuple(labels),
+        music.picked,
+        str(flac),
+        int(form.seed or 0),
+        form.command(place),
+        form.python(place),
     )
 
 
-def _results(made: "gr.State") -> None:
+def _results(made: "gr.State", seed: "gr.Textbox") -> None:
     @gr.render(inputs=[made])
     def show(found: Made | None) -> None:
         if found is None:
@@ -149,7 +168,10 @@ def _results(made: "gr.State") -> None:
             with gr.Column(elem_classes=["picked"] if picked else []):
                 gr.Audio(found.sounds[number], label=f"{label}{' – picked' if picked else ''}", buttons=["download"])
                 gr.Image(found.pictures[number], show_label=False, interactive=False, buttons=[], height=150)
-        gr.DownloadButton("Download the picked one as FLAC", found.flac)
+        with gr.Row():
+            gr.DownloadButton("Download as FLAC", found.flac, size="md")
+            again = gr.Button(f"Again with this seed ({found.seed})", size="md")
+        again.click(lambda: str(found.seed), None, seed, api_name=False)
         with gr.Accordion("Make it again: command line and Python", open=False):
             gr.Code(found.command, language="shell", label="Command line", interactive=False)
             gr.Code(found.python, language="python", label="Python", interactive=False)

@@ -1,7 +1,8 @@
 """What a person fills in on the page, as the command line has it."""
 
+import random
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from musicgen_lite.errors import UserError
@@ -15,6 +16,7 @@ EXAMPLES = (
     "Heavy metal guitar riff.",
 )
 TOP_K = 250
+NEW_SEEDS = 10_000  # short enough to be read out
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Form:
         request.check()
         check_candidates(self.number)
         return request
+
+    def with_seed(self) -> "Form":
+        """The same with a seed of its own where none was given."""
+        return self if self.seed is not None else replace(self, seed=random.randrange(NEW_SEEDS))
 
     @property
     def number(self) -> int:
@@ -76,6 +82,14 @@ class Form:
             "audio": self.style and Path(self.style).name, "continue": self.continued and Path(self.continued).name,
         }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None and (name != "tempo" or value)}
+
+
+def read_number(name: str, text: str | None) -> float | None:
+    """What was typed into a field that may be empty: None where it is. UserError for what is no number."""
+    try:
+        return float(text) if text and text.strip() else None
+    except ValueError:
+        raise UserError(f"{name}: found {text!r}; give a number, or leave it empty") from None
 
 
 def _given(name: str, value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""The models that the page offers: shipped ones, those that were named when it started, and those of chosen runs."""
+"""The models that the page offers: shipped ones, those named when it started, MLflow's registered ones, and those of chosen runs."""
 
 import contextlib
 import threading
@@ -6,16 +6,21 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+from musicgen_lite import tracking
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Generator, load
+from musicgen_lite.params import TrackingParams
 from musicgen_lite.pretrained import shipped
 
 TRAINED = "data/model/model.safetensors"
 LOADED = 2  # models that stay in memory
+WARM_S = 1.0  # of music that each is warmed with
 NONE = (
     "No model is here yet, and this version ships none. Train one with `make repro` (10 to 13 minutes on two cores), or start the "
     "page with `musicgen-lite app --model FILE`; a published MusicGen's folder or hub name does as well."
 )
+
+Key = tuple[str, int | None]  # a model's name, and when its file was written
 
 
 class Shelf:
@@ -29,8 +34,8 @@ class Shelf:
         trained = [TRAINED] if (root / TRAINED).is_file() else []
         self._places = {name: name for name in (*shipped_names(), *named)}
         self._places |= {name: str(root / name) for name in trained if name not in self._places}
-        self._loaded: OrderedDict[str, Generator] = OrderedDict()
-        self._lock = threading.Lock()
+        self._loaded: OrderedDict[Key, Generator] = OrderedDict()
+        self._lock, self._loading = threading.Lock(), threading.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -48,21 +53,48 @@ class Shelf:
         """Offer a further model."""
         self._places[name] = str(path)
 
+    def offer_registered(self, params: TrackingParams, root: Path) -> None:
+        """Offer what the aliases of MLflow's registry name now. UserError where MLflow cannot be read."""
+        for alias in tracking.aliases(params, root):
+            self.add(alias.uri, tracking.model_file(params, root, alias.run_id))
+
     def warm(self) -> None:
-        """Load the first model and compile what it needs, so that whoever comes first does not wait; errors are told later."""
-        with contextlib.suppress(UserError):
-            self.get(self.names[0] if self.names else "").generate("A piano.", seconds=0.1, candidates=1)
+        """Load as many models as stay in memory and compile what they need, so that nobody waits for it; errors are told later."""
+        for name in self.names[:LOADED]:
+            with contextlib.suppress(UserError):
+                for _ in self.get(name).stream("A piano.", seconds=WARM_S):
+                    pass
 
     def get(self, name: str) -> Generator:
-        """The model, loaded unless it is in memory; of the others the last used stay. UserError as in `load`."""
+        """The model as its file is now, loaded unless it is in memory; the last used stay. UserError as in `load`."""
         place = self.place(name)
+        key = name, _changed(place)
+        if (found := self._used(key)) is None:
+            with self._loading:  # one at a time; what is in memory does not wait for it
+                if (found := self._used(key)) is None:
+                    found = load(place, trusted_pickles=self._trusted)
+                    self._keep(key, found)
+        return found
+
+    def _used(self, key: Key) -> Generator | None:
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = load(place, trusted_pickles=self._trusted)
-            self._loaded.move_to_end(name)
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+            return self._loaded.get(key)
+
+    def _keep(self, key: Key, generator: Generator) -> None:
+        with self._lock:
+            self._loaded[key] = generator
             while len(self._loaded) > LOADED:
                 self._loaded.popitem(last=False)
-            return self._loaded[name]
+
+
+def _changed(place: str) -> int | None:
+    """When the file at a place was last written; None where there is none, such as under a name."""
+    try:
+        return Path(place).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def shipped_names() -> list[str]:

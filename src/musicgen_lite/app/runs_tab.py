@@ -7,17 +7,21 @@ from musicgen_lite import tracking
 from musicgen_lite.app.context import Context, gr, told
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.metrics import BY_KEY
+from musicgen_lite.tracking import Listed
 
-HEADLINE = [metric.key for metric in BY_KEY.values() if metric.headline]
+HEADLINE = [metric for metric in BY_KEY.values() if metric.headline]
 PLAYED = ("generated", "prompted")
 MOST = 12  # sounds of a run that are shown
 
 
 def build(context: Context, models: list["gr.Dropdown"]) -> None:
     """The tab; `models` are the choices that a run's model is added to."""
-    note = gr.Markdown("Read the finished runs of this repository's MLflow.")
+    note = gr.Markdown("The finished runs of this repository, as MLflow keeps them.")
     refresh = gr.Button("Show the runs")
-    table = gr.Dataframe(headers=["run", "id", "model", "started", *HEADLINE], label="Finished runs", interactive=False)
+    table = gr.Dataframe(
+        headers=["Run", "Id", "Model", "Started", *(metric.label for metric in HEADLINE)],
+        label="Finished runs", interactive=False, visible=False, wrap=True,
+    )  # fmt: skip
     run = gr.Dropdown([], label="Run", visible=False)
     with gr.Row():
         use = gr.Button("Use this model", visible=False)
@@ -27,51 +31,50 @@ def build(context: Context, models: list["gr.Dropdown"]) -> None:
     def show() -> tuple[Any, ...]:
         try:
             found = tracking.finished(context.tracking, context.root)
+            context.shelf.offer_registered(context.tracking, context.root)
         except UserError as error:
-            hidden = [gr.update(visible=False)] * 3
-            return f"No runs to show: {error}", [], *hidden
-        rows = [
-            [
-                one.name,
-                one.run_id[:8],
-                one.model,
-                f"{one.started:%Y-%m-%d %H:%M}",
-                *(_rounded(one.metrics.get(key)) for key in HEADLINE),
-            ]
-            for one in found
-        ]
+            return f"No runs to show: {error}", *[gr.update(visible=False)] * 4, *_choices(context, models)
         names = [(f"{one.name} ({one.run_id[:8]})", one.run_id) for one in found]
-        shown = gr.update(visible=True)
         return (
-            f"{len(found)} finished runs.",
-            rows,
+            f"{len(found)} finished run{'s' if len(found) > 1 else ''}, the newest first.",
+            gr.update(value=rows(found), visible=True),
             gr.update(choices=names, value=names[0][1], visible=True),
-            shown,
-            shown,
+            *[gr.update(visible=True)] * 2,
+            *_choices(context, models),
         )
 
     def choose(run_id: str) -> list[Any]:
         with told():
             name = f"run {run_id[:8]}"
             context.shelf.add(name, tracking.model_file(context.tracking, context.root, run_id))
-        gr.Info(f"{name} can be chosen in the other tabs now.")
-        return [
-            gr.update(choices=context.shelf.names, value=name),
-            *(gr.update(choices=context.shelf.names) for _ in models[1:]),
-        ]
+        gr.Info(f"{name} is chosen in the tab Create, and offered in Compare.")
+        return [gr.update(choices=context.shelf.names, value=name), *_choices(context, models[1:])]
 
     def sounds(run_id: str) -> list[tuple[str, str]]:
         with told():
             return _sounds(context, run_id)
 
-    refresh.click(show, None, [note, table, run, use, hear], api_name="runs")
+    refresh.click(show, None, [note, table, run, use, hear, *models], api_name="runs")
     use.click(choose, run, models, api_name="use")
-    hear.click(sounds, run, heard, api_name=False)
+    hear.click(sounds, run, heard, api_name="sounds")
 
     @gr.render(inputs=[heard])
     def players(found: list[tuple[str, str]]) -> None:
         for label, path in found:
             gr.Audio(path, label=label, interactive=False)
+
+
+def rows(found: list[Listed]) -> list[list[Any]]:
+    """The table: a row for each run, with its headline metrics."""
+    return [
+        [one.name, one.run_id[:8], one.model.upper(), f"{one.started:%Y-%m-%d %H:%M}"]
+        + [_rounded(one.metrics.get(metric.key)) for metric in HEADLINE]
+        for one in found
+    ]
+
+
+def _choices(context: Context, models: list["gr.Dropdown"]) -> list[Any]:
+    return [gr.update(choices=context.shelf.names) for _ in models]
 
 
 def _rounded(value: float | None) -> float | None:

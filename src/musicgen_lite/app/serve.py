@@ -8,17 +8,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from musicgen_lite.errors import UserError
+from musicgen_lite.app.guard import MAX_UPLOAD_MB, Guard
+from musicgen_lite.errors import UserError, require
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    from musicgen_lite.app.models import Shelf
+    from musicgen_lite.params import TrackingParams
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MAX_UPLOAD = "100mb"
-# What a browser may load: this server's own files alone.
-POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "connect-src 'self' data: blob:; media-src 'self' data: blob:; worker-src 'self' blob:"
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,9 @@ class Options:
             raise UserError(f"threads: found {self.threads}; 0 (all cores) or more are allowed")
 
 
-def serve(models: Sequence[str], options: Options, tracking: Any, root: Path, trusted: Sequence[str] = ()) -> None:
+def serve(
+    models: Sequence[str], options: Options, tracking: "TrackingParams", root: Path, trusted: Sequence[str] = ()
+) -> None:
     """Show the page until Ctrl-C. UserError where the port is in use, or Gradio is not installed."""
     options.check()
     with tempfile.TemporaryDirectory(prefix="musicgen-lite-app-") as folder:
@@ -73,14 +74,24 @@ def _quiet(folder: str) -> None:
 
 
 def start(
-    models: Sequence[str], options: Options, tracking: Any, root: Path, folder: Path, trusted: Sequence[str] = ()
+    models: Sequence[str],
+    options: Options,
+    tracking: "TrackingParams",
+    root: Path,
+    folder: Path,
+    trusted: Sequence[str] = (),
 ) -> Any:
     """The started page, a `gradio.Blocks` that serves from threads of its own."""
+    require("gradio", extra="app", purpose="the web page")
+    from starlette.middleware import Middleware
+
+    from musicgen_lite.app import live
     from musicgen_lite.app.context import Context, gr
     from musicgen_lite.app.models import Shelf
     from musicgen_lite.app.page import CSS, build
     from musicgen_lite.app.studio import Studio
 
+    live.install()
     shelf = Shelf(models, root, trusted)
     studio = Studio(shelf, options.threads or os.cpu_count() or 1)
     page = build(Context(shelf, studio, tracking, root, folder))
@@ -90,39 +101,29 @@ def start(
         page.launch(
             server_name=options.host, server_port=options.port or _free_port(options.host), root_path=options.root_path or None,
             auth=(options.auth.partition(":")[0], options.auth.partition(":")[2]) if options.auth else None,
-            prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False, max_file_size=MAX_UPLOAD, inbrowser=False,
+            prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False, max_file_size=f"{MAX_UPLOAD_MB}mb", inbrowser=False,
             allowed_paths=[str(folder)], css=CSS, theme=gr.themes.Base(font=sans, font_mono=mono), enable_monitoring=False,
-            app_kwargs={"middleware": [_policy()]}, pwa=False, mcp_server=False,
+            app_kwargs={"middleware": [Middleware(Guard)]}, pwa=False, mcp_server=False,
         )  # fmt: skip
     except OSError as error:
         raise UserError(
             f"port {options.port} of {options.host}: no server can be started there ({error}); name another with --port"
         ) from error
     # Once the page stands: a process that ends while torch is being imported aborts.
-    threading.Thread(target=shelf.warm, name="warm", daemon=True).start()
+    threading.Thread(target=_prepare, args=(shelf, tracking, root), name="prepare", daemon=True).start()
     return page
+
+
+def _prepare(shelf: "Shelf", tracking: "TrackingParams", root: Path) -> None:
+    """What nobody should wait for: the models are loaded, and those of the registry offered."""
+    shelf.warm()
+    try:
+        shelf.offer_registered(tracking, root)
+    except UserError as error:
+        print(f"warning: the page offers no registered models: {error}", file=sys.stderr, flush=True)
 
 
 def _free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def _policy() -> Any:
-    """What adds `POLICY` to each answer."""
-    from starlette.middleware import Middleware
-
-    class Policy:
-        def __init__(self, app: Any) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            async def sent(message: Any) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
-                await send(message)
-
-            await self.app(scope, receive, sent if scope["type"] == "http" else send)
-
-    return Middleware(Policy)

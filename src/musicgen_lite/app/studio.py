@@ -1,5 +1,6 @@
 """Music for the people at the page: while it is made, stoppable, and in the words of the command line where it cannot be."""
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from musicgen_lite.app.models import Shelf
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.streaming import Stream
+
+FIRST_S = (
+    1.5  # that must be there before anything is heard: a browser asks for more a second after it has found something
+)
+STEP_S = 0.5  # of the longest step; above a second a browser would ask more rarely
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Studio:
             self._running[session] = stream
         try:
             made = 0
-            for samples in stream:
+            for samples in _steps(stream):
                 made += len(samples)
                 yield Step(samples, stream.rate, made / stream.samples)
             if stream.result is not None:
@@ -64,6 +70,19 @@ class Studio:
             stream = self._running.get(session)
         if stream is not None:
             stream.close()
+
+
+def _steps(stream: Stream[Music]) -> Iterator[np.ndarray]:
+    """The samples `[T]` of a stream in short steps, of which the first come together."""
+    gathered: list[np.ndarray] = []
+    left = min(stream.samples, round(FIRST_S * stream.rate))
+    for samples in stream:
+        gathered.append(samples)
+        left -= len(samples)
+        if left <= 0:
+            ready = np.concatenate(gathered)
+            yield from np.array_split(ready, math.ceil(len(ready) / (STEP_S * stream.rate)))
+            gathered = []
 
 
 class _plain_names:

@@ -8,10 +8,12 @@ Only this package knows MLflow. Importing it is light; MLflow itself (4 s) is lo
 - `finished` lists finished runs.
 - `read` loads finished runs by name or id, with their tables and sounds.
 - `model_file` and `tracked_model` give the model of a run or of a models:/ URI of the registry.
+- `aliases` lists those of the model registry.
 - `ui` opens MLflow at the comparison of all runs.
 - `leftovers` finds artifacts that no run needs; `discard` removes them.
 """
 
+from musicgen_lite.tracking.aliases import Alias, aliases
 from musicgen_lite.tracking.connection import from_environment
 from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.logged import ModelFile
@@ -23,6 +25,7 @@ from musicgen_lite.tracking.training import Run, begin, is_first_process, warn
 from musicgen_lite.tracking.ui import ui
 
 __all__ = [
+    "Alias",
     "Leftovers",
     "Listed",
     "ModelFile",
@@ -30,6 +33,7 @@ __all__ = [
     "Run",
     "RunRef",
     "TrackedModel",
+    "aliases",
     "begin",
     "close",
     "commit",

@@ -29,6 +29,7 @@ EXPERIMENT = "musicgen-lite"  # where nobody names another
 PORTS = range(5000, 5020)  # of MLflow's pages on this machine: the first that is free
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 TIMEOUT_S = 5.0
+LOCKED_S = 60  # that another process may write to a SQLite database before this one gives up
 OTHER_SCHEMA = "out-of-date database schema"  # MLflow's words
 OPTIONAL = ", or set tracking.required to false to go on without it (a later `dvc repro` then logs the run)"
 NO_ANSWER = (OSError, ValueError, HTTPException)
@@ -122,7 +123,7 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
     named = root / (uri.removeprefix("sqlite:///") or DATABASE)
     database = named.parent.resolve() / named.name
     # Another process may be writing: wait for it instead of failing with "database is locked".
-    return Place(f"sqlite:///{database}?timeout=60", root, tracking.experiment, database)
+    return Place(f"sqlite:///{database}?timeout={LOCKED_S}", root, tracking.experiment, database)
 
 
 def _sentence(place: Place, what: str) -> str:
@@ -180,8 +181,12 @@ def _check(place: Place) -> None:
             raise Unreachable(_sentence(place, f"no permission to write in {folder}"))
         if place.database.exists():
             try:
-                with contextlib.closing(sqlite3.connect(place.database, timeout=60)) as database:
+                with contextlib.closing(sqlite3.connect(place.database, timeout=LOCKED_S)) as database:
                     database.execute("SELECT count(*) FROM sqlite_master")
+            except sqlite3.OperationalError as error:
+                raise Unreachable(
+                    _sentence(place, f"{error}, by another process for more than {LOCKED_S} s; end that one")
+                ) from None
             except sqlite3.DatabaseError as error:
                 raise Unreachable(
                     _sentence(place, f"not a usable SQLite database ({error}), move it away to have a new one written")

@@ -1,0 +1,51 @@
+"""Sound that is heard while it is made, as Gradio streams it: ffmpeg encodes it, and a browser asks for segment after segment.
+
+Gradio hands on what ffmpeg has given at the moment, which may be a twentieth of what it was fed; the browser plays that, falls
+silent, and asks again a second or two later. `install` has it wait for what it was fed.
+"""
+
+import time
+
+import numpy as np
+from gradio import processing_utils
+from gradio.audio_stream_encoder import AAC_FRAME_SAMPLES, AacStreamEncoder
+from gradio.components import audio
+
+from musicgen_lite import wav
+
+HELD = 2  # frames that the encoder may keep for what comes next
+START_S = 5.0  # that ffmpeg may take to start on a busy machine, and a segment to be encoded
+
+
+class WholeEncoder(AacStreamEncoder):
+    """Gradio's encoder, which gives all frames of what it was fed but the last."""
+
+    _fed = _taken = 0  # samples, frames
+
+    def feed(self, pcm: bytes) -> None:
+        super().feed(pcm)
+        self._fed += len(pcm) // (2 * self.channels)
+
+    def take(self, timeout: float | None = None) -> list[bytes]:
+        due = self._fed * self.output_rate // (self.sample_rate * AAC_FRAME_SAMPLES) - HELD
+        frames: list[bytes] = []
+        end = time.monotonic() + START_S
+        while self._taken + len(frames) < due and time.monotonic() < end and not self._at_eof:
+            frames += super().take(0.1)
+        self._taken += len(frames)
+        return frames
+
+
+def install() -> None:
+    """Have Gradio's players of streamed sound use this encoder."""
+    audio.AacStreamEncoder = WholeEncoder  # type: ignore[attr-defined]
+
+
+def possible() -> bool:
+    """Whether ffmpeg is there."""
+    return bool(processing_utils.ffmpeg_installed())
+
+
+def segment(samples: np.ndarray, rate: int) -> bytes:
+    """Samples `[T]` as what a streaming player takes."""
+    return wav.header(rate, len(samples)) + wav.pcm(samples)

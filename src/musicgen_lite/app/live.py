@@ -7,11 +7,15 @@ silent, and asks again a second or two later. `install` has it wait for what it 
 import time
 
 import numpy as np
-from gradio import processing_utils
-from gradio.audio_stream_encoder import AAC_FRAME_SAMPLES, AacStreamEncoder
-from gradio.components import audio
 
 from musicgen_lite import wav
+from musicgen_lite.errors import require
+
+require("gradio", extra="app", purpose="the web page")
+
+from gradio import processing_utils  # noqa: E402
+from gradio.audio_stream_encoder import AAC_FRAME_SAMPLES, AacStreamEncoder  # noqa: E402
+from gradio.components import audio  # noqa: E402
 
 HELD = 2  # frames that the encoder may keep for what comes next
 START_S = 5.0  # that ffmpeg may take to start on a busy machine, and a segment to be encoded

@@ -166,9 +166,11 @@ def close(
                 connection.client.set_tag(run_id, COMPLETE, "true")
             ref = RunRef(run_id, run.info.run_name, place.link(connection.experiment_id, run_id), created)
             registered = _registration(tracking) in run.data.tags
-            if model and tracking.registered_model and not registered:
+            if tracking.registered_model and not registered and model:
                 _register(connection, tracking, run_id, result, model)
-            elif not model and not registered:  # another system's: there is nothing that `find` has to wait for
+            elif (
+                tracking.registered_model and not registered
+            ):  # another system's: there is nothing that `find` has to wait for
                 connection.client.set_tag(run_id, _registration(tracking), "none")
     except Unreachable as error:
         if tracking.required:

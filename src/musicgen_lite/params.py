@@ -364,10 +364,8 @@ class Params(Section):
                 f"sample.seconds ({self.sample.seconds:g}) must not exceed train.crop_seconds "
                 f"({self.train.crop_seconds:g}), the length that the model is trained on"
             )
-        crop, target = self.train.crop_seconds, self.data.target_seconds
-        if round(crop * self.data.rate) > round(
-            target * self.data.rate
-        ):  # in samples: in floating point 2.3 - 1.2 is less than 1.1
+        crop, target, rate = self.train.crop_seconds, self.data.target_seconds, self.data.rate
+        if round(crop * rate) > round(target * rate):  # in samples: in floating point 2.3 - 1.2 is less than 1.1
             raise ValueError(
                 f"train.crop_seconds ({crop:g}) must not exceed data.seconds - data.prompt_seconds ({target:g})"
             )

@@ -3,7 +3,8 @@
 A round is a training of the library's own (`training.fit`), on the clips that `pretraining.lm_corpus ROUND` wrote, from
 where the round before left the model. `models/a.safetensors` and `models/b.safetensors` hold the averaged weights after
 the last complete round, in half precision, and `checkpoints/lm/a.json` and `b.json` what each round was. Where the former
-is absent, a round goes on from the shipped model. A killed call goes on from its last checkpoint; a round that is complete
+is absent, a round goes on from the shipped model; a model of another size begins with round 0 and no record. It trains on a
+GPU where there is one. A killed call goes on from its last checkpoint; a round that is complete
 is not trained again.
 """
 
@@ -87,6 +88,7 @@ def train(
             "seeds": [train_seeds.start, train_seeds.stop - 1], "steps": params["params"]["train"]["steps"],
             "effective_batch_size": params["params"]["train"]["effective_batch_size"],
             "val_loss": result.val_loss, "parameters": result.parameters,
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
             "hours": (time.monotonic() - begun) / 3600, "cpu_hours": (time.process_time() - spent) / 3600,
         }
     )  # fmt: skip

@@ -2,11 +2,17 @@
 
 Each round has training clips of its own seeds and the same held-out clips. As in the pipeline, `tokens/prompt` and
 `tokens/target` hold the codes of each clip's first seconds and of the rest, each encoded from its own waveform, the latter
-with the clip's beat, and `text` the embeddings of the captions. A killed call goes on at its last whole shard.
+with the clip's beat, and `text` the embeddings of the captions. A killed call goes on at its last whole shard. `--workers`
+processes compose ahead of the codec, which `--device cuda` puts on a GPU; a code may there be another where two vectors are
+equally near but for rounding.
 """
 
 import argparse
+import multiprocessing
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +44,58 @@ def seeds(number: int, params: dict[str, Any]) -> dict[str, range]:
     }
 
 
-def batches(number: int, params: dict[str, Any], writers: Sequence[ArrayWriter]) -> Iterator[list[Clip]]:
+Work = tuple[str, range]  # a split, and seeds of it
+
+
+def remaining(number: int, params: dict[str, Any], writers: Sequence[ArrayWriter]) -> list[Work]:
     """The clips of a round that are not yet in all of the `writers`, `BATCH` together."""
-    for split, range_ in seeds(number, params).items():
-        for start in track(range(range_.start, range_.stop, BATCH), f"round {number}, {split}", unit="batch"):
-            some = range(start, min(start + BATCH, range_.stop))
-            if any(f"syn-{seed:08d}" not in writer for seed in some for writer in writers):
-                yield [synthetic.clip(seed, split, params["seconds"], params["rate"]) for seed in some]
+    batches = [
+        (split, range(start, min(start + BATCH, range_.stop)))
+        for split, range_ in seeds(number, params).items()
+        for start in range(range_.start, range_.stop, BATCH)
+    ]
+    return [
+        (split, some)
+        for split, some in batches
+        if any(f"syn-{seed:08d}" not in writer for seed in some for writer in writers)
+    ]
 
 
-def write(number: int, params: dict[str, Any], codec_name: str, directory: Path) -> None:
+def compose(work: Work, seconds: float, rate: int) -> list[Clip]:
+    split, some = work
+    return [synthetic.clip(seed, split, seconds, rate) for seed in some]
+
+
+def composed(work: list[Work], params: dict[str, Any], workers: int) -> Iterator[list[Clip]]:
+    """The clips of `work` in order; with several `workers`, each batch by a process, two of each ahead."""
+    if workers == 1:
+        for one in work:
+            yield compose(one, params["seconds"], params["rate"])
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        tasks = (pool.submit(compose, one, params["seconds"], params["rate"]) for one in work)
+        waiting: deque[Future[list[Clip]]] = deque(islice(tasks, 2 * workers))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(islice(tasks, 1))
+
+
+def write(
+    number: int, params: dict[str, Any], codec_name: str, directory: Path, workers: int = 1, device: str = "cpu"
+) -> None:
     """Compose, tokenize and embed the clips of a round."""
-    model = codec.load(codec_name, num_codebooks=params["num_codebooks"])
-    encoder = text.load("embedded")
+    model = codec.load(codec_name, num_codebooks=params["num_codebooks"], device=device)
+    encoder = text.load("embedded", device=device)
     targets = ArrayWriter(directory / "tokens" / "target", "uint16")
     prompts = ArrayWriter(directory / "tokens" / "prompt", "uint16")
     texts = ArrayWriter(directory / "text", "float16")
     cut = round(params["prompt_seconds"] * params["rate"])
-    for clips in batches(number, params, (targets, prompts, texts)):
+    work = remaining(number, params, (targets, prompts, texts))
+    for clips in track(composed(work, params, workers), f"round {number}", len(work), "batch"):
         waves = torch.from_numpy(np.stack([clip.samples for clip in clips]))
         vectors = encoder.encode([clip.caption for clip in clips], params["max_tokens"])
-        coded = zip(clips, model.encode(waves[:, :cut]), model.encode(waves[:, cut:]), vectors, strict=True)
+        codes = (model.encode(part).cpu() for part in (waves[:, :cut], waves[:, cut:]))
+        coded = zip(clips, *codes, vectors, strict=True)
         for clip, prompt, target, caption in coded:
             beat = Beat(clip.extra["tempo"], clip.extra["beat_s"]).later(params["prompt_seconds"])
             for writer, codes, facts in ((targets, target, beat._asdict()), (prompts, prompt, {})):
@@ -83,9 +120,12 @@ def main() -> None:
     parser.add_argument("--codec", default="embedded")
     parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--out", type=Path, help="default: pretraining/data/lm/ROUND")
+    parser.add_argument("--workers", type=int, default=1, help="processes that compose")
+    parser.add_argument("--device", default="cpu", help="of the codec and the text encoder")
     arguments = parser.parse_args()
     params = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"]["corpus"]
-    write(arguments.round, params, arguments.codec, arguments.out or DIRECTORY / f"{arguments.round:02d}")
+    out = arguments.out or DIRECTORY / f"{arguments.round:02d}"
+    write(arguments.round, params, arguments.codec, out, arguments.workers, arguments.device)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ where there is no GPU. `--device cpu` walks the same path without one, with size
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--device", choices=list(gpu_speed.SIZES), default="cuda", help="cpu: the same path without a GPU"
     )
     parser.add_argument("--table", type=Path, default=Path("gpu.md"), help="where to write the results")
+    parser.add_argument("--frames", type=int, help="that are generated; on a GPU 500 if not given")
+    parser.add_argument("--repeats", type=int, help="of each measurement, of which the median is shown")
     parser.add_argument("--no-pipeline", action="store_true", help="checks and speed alone")
     given = parser.parse_args(arguments)
     if given.device == "cuda" and not torch.cuda.is_available():
@@ -40,9 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     if given.smoke:
         return gpu_pipeline.smoke(given.device)
     faults, lines = gpu_checks.equality(given.device)
-    found = table(given.device, lines, gpu_speed.measure(given.device))
-    given.table.write_text(found, encoding="utf-8")
-    print(found)
+    print("\n".join(lines), flush=True)
+    chosen = {name: value for name in ("frames", "repeats") if (value := getattr(given, name))}
+    size, rows = dataclasses.replace(gpu_speed.SIZES[given.device], **chosen), list[gpu_speed.Row]()
+    for row in gpu_speed.measure(given.device, size):
+        print(f"{row[0]}: {row[1]}", flush=True)
+        rows.append(row)
+        # Written each time: what is measured stays, also where a later row never ends.
+        given.table.write_text(table(given.device, lines, rows), encoding="utf-8")
     for fault in faults:
         print(f"wrong: {fault}", file=sys.stderr)
     failed = 0 if given.no_pipeline else gpu_pipeline.smoke(given.device)

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,27 +56,31 @@ def limits(device: str, size: Size) -> tuple[float, float]:
     return read, 2 * size.limits**3 / 1e12 / median_s(partial(torch.matmul, block, block), device, 5)
 
 
-def generation(device: str, size: Size, read: float) -> list[Row]:
-    """Frames a second of all items together, with guidance, in bfloat16; theirs eager, and with a compiled static cache."""
+def generation(device: str, size: Size, read: float) -> Iterator[Row]:
+    """Frames a second of all items together, with guidance, in bfloat16; theirs eager, and with a compiled static cache.
+
+    What is compiled comes last: it takes longest.
+    """
     model = build("delay", size.frames, size.d_model, size.layers)
     other = peer.whole(model, torch.bfloat16).to(device)
     model.to(device)
     decoder = StaticDecoder(model, "bfloat16", graphs=device == "cuda")
-    rows = []
+    speeds = {}
     for items in size.items:
         given = Conditions.from_texts([torch.randn(TOKENS, 64)] * items).to(device)
-        words = torch.randint(5, 90, (items, TOKENS), device=device)
         mine = partial(generate, model, given, size.frames, SAMPLING, range(items), decoder=decoder)
-        theirs = partial(
-            other.generate, input_ids=words, attention_mask=torch.ones_like(words), do_sample=True, top_k=250,
-            guidance_scale=3.0, max_new_tokens=size.frames,
-        )  # fmt: skip
-        ours = size.frames / median_s(mine, device, size.repeats)
-        share = ours * megabytes_a_frame(model, size.frames, 2 * items, 2) / 1000 / read
-        rows.append((f"generation, {items} items: ours", f"{items * ours:.1f} frames/s, {share:.0%} of the read limit"))
-        for name, options in (("eager", {}), ("static cache, compiled", {"cache_implementation": "static"})):
-            rows.append((f"generation, {items} items: transformers {name}", _beside(partial(theirs, **options), device, size, items, ours)))  # fmt: skip
-    return rows
+        speeds[items] = size.frames / median_s(mine, device, size.repeats)
+        share = speeds[items] * megabytes_a_frame(model, size.frames, 2 * items, 2) / 1000 / read
+        yield f"generation, {items} items: ours", f"{items * speeds[items]:.1f} frames/s, {share:.0%} of the read limit"
+    for name, options in (("eager", {}), ("static cache, compiled", {"cache_implementation": "static"})):
+        for items in size.items:
+            words = torch.randint(5, 90, (items, TOKENS), device=device)
+            theirs = partial(
+                other.generate, input_ids=words, attention_mask=torch.ones_like(words), do_sample=True, top_k=250,
+                guidance_scale=3.0, max_new_tokens=size.frames, **options,
+            )  # fmt: skip
+            found = _beside(theirs, device, size, items, speeds[items])
+            yield f"generation, {items} items: transformers {name}", found
 
 
 def _beside(theirs: Callable[[], object], device: str, size: Size, items: int, ours: float) -> str:
@@ -102,8 +106,9 @@ def training(device: str, size: Size, tflops: float) -> list[Row]:
     return [*rows, ("training: ratio", f"{speeds[0] / speeds[1]:.2f}")]
 
 
-def measure(device: str) -> list[Row]:
-    size = SIZES[device]
+def measure(device: str, size: Size) -> Iterator[Row]:
+    """All rows, each as soon as it is measured."""
     read, tflops = limits(device, size)
-    what = f"{read:.1f} GB/s read, {tflops:.2f} TFLOP/s in bfloat16"
-    return [("limits", what), *generation(device, size, read), *training(device, size, tflops)]
+    yield "limits", f"{read:.1f} GB/s read, {tflops:.2f} TFLOP/s in bfloat16"
+    yield from training(device, size, tflops)
+    yield from generation(device, size, read)

@@ -4,7 +4,8 @@ A round is a training of the library's own (`training.fit`), on the clips that `
 where the round before left the model. `models/a.safetensors` and `models/b.safetensors` hold the averaged weights after
 the last complete round, in half precision, and `checkpoints/lm/a.json` and `b.json` what each round was. Where the former
 is absent, a round goes on from the shipped model; a model of another size begins with round 0 and no record. It trains on a
-GPU where there is one. A killed call goes on from its last checkpoint; a round that is complete
+GPU where there is one. With `--growing` a training reads all rounds from its own on that are written, and those that are
+written while it runs: on a GPU, beside processes that compose. A killed call goes on from its last checkpoint; a round that is complete
 is not trained again.
 """
 
@@ -27,9 +28,12 @@ from musicgen_lite.io.hashing import file_sha256
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained import shipped
 from musicgen_lite.training.corpus import Corpus
+from musicgen_lite.training.datamodule import TokenData
 from musicgen_lite.training.fit import TrainingPaths, fit
+from musicgen_lite.training.setup import TrainingSetup
 from pretraining.corpus import PARAMS
 from pretraining.lm_corpus import DIRECTORY, seeds
+from pretraining.lm_rounds import GrowingData
 
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
@@ -61,6 +65,7 @@ def train(
     corpora: Path = DIRECTORY,
     places: tuple[Path, Path] = (MODELS, RECORDS),
     work: Path = WORK,
+    growing: bool = False,
 ) -> None:
     """Train round `number` and put the model and the record of its rounds in place of those before."""
     state, record = places[0] / f"{kind}.safetensors", places[1] / f"{kind}.json"
@@ -72,6 +77,11 @@ def train(
     start = state if state.is_file() else shipped.ROOT / shipped.MODELS / state.name
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
+    used = [number]
+
+    def batches(setup: TrainingSetup) -> TokenData:
+        return GrowingData(setup, corpora, used, folder / "corpora") if growing else TokenData(setup)
+
     begun, spent = time.monotonic(), time.process_time()
     result = fit(
         parameters(kind, number, params),
@@ -80,12 +90,13 @@ def train(
         initial=Initial(start.name, start, file_sha256(start)) if rounds else None,
         checkpoint_seconds=CHECKPOINT_SECONDS,
         stop=lambda: bool(asked),
+        data=batches,
     )
     assert result is not None
-    train_seeds = seeds(number, params["corpus"])["train"]
+    train_seeds = [seeds(one, params["corpus"])["train"] for one in used]
     rounds.append(
         {
-            "seeds": [train_seeds.start, train_seeds.stop - 1], "steps": params["params"]["train"]["steps"],
+            "seeds": [train_seeds[0].start, train_seeds[-1].stop - 1], "steps": params["params"]["train"]["steps"],
             "effective_batch_size": params["params"]["train"]["effective_batch_size"],
             "val_loss": result.val_loss, "parameters": result.parameters,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
@@ -102,9 +113,12 @@ def main() -> None:
     parser.add_argument("type", choices=("a", "b"))
     parser.add_argument("round", type=int)
     parser.add_argument("--params", type=Path, default=PARAMS)
+    parser.add_argument("--growing", action="store_true", help="read further rounds as they are written")
+    parser.add_argument("--corpora", type=Path, default=DIRECTORY, help="where the rounds' folders lie")
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    train(arguments.type, arguments.round, yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"])
+    params = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"]
+    train(arguments.type, arguments.round, params, arguments.corpora, growing=arguments.growing)
 
 
 if __name__ == "__main__":

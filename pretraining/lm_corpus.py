@@ -1,4 +1,4 @@
-"""What the shipped language models read: `python -m pretraining.lm_corpus ROUND` writes `pretraining/data/lm/ROUND/`.
+"""What the shipped language models read: `python -m pretraining.lm_corpus ROUND …` writes `pretraining/data/lm/ROUND/`.
 
 Each round has training clips of its own seeds and the same held-out clips. As in the pipeline, `tokens/prompt` and
 `tokens/target` hold the codes of each clip's first seconds and of the rest, each encoded from its own waveform, the latter
@@ -8,10 +8,11 @@ equally near but for rounding.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,27 @@ def compose(work: Work, seconds: float, rate: int) -> list[Clip]:
     return [synthetic.clip(seed, split, seconds, rate) for seed in some]
 
 
-def composed(work: list[Work], params: dict[str, Any], workers: int) -> Iterator[list[Clip]]:
-    """The clips of `work` in order; with several `workers`, each batch by a process, two of each ahead."""
-    if workers == 1:
+def composed(work: list[Work], params: dict[str, Any], pool: Executor | None, ahead: int) -> Iterator[list[Clip]]:
+    """The clips of `work` in order; a `pool` composes up to `ahead` batches in advance."""
+    if pool is None:
         for one in work:
             yield compose(one, params["seconds"], params["rate"])
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        tasks = (pool.submit(compose, one, params["seconds"], params["rate"]) for one in work)
-        waiting: deque[Future[list[Clip]]] = deque(islice(tasks, 2 * workers))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(islice(tasks, 1))
+    tasks = (pool.submit(compose, one, params["seconds"], params["rate"]) for one in work)
+    waiting = deque(islice(tasks, ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(islice(tasks, 1))
 
 
 def write(
-    number: int, params: dict[str, Any], codec_name: str, directory: Path, workers: int = 1, device: str = "cpu"
+    number: int,
+    params: dict[str, Any],
+    codec_name: str,
+    directory: Path,
+    pool: Executor | None = None,
+    ahead: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Compose, tokenize and embed the clips of a round."""
     model = codec.load(codec_name, num_codebooks=params["num_codebooks"], device=device)
@@ -91,7 +97,7 @@ def write(
     texts = ArrayWriter(directory / "text", "float16")
     cut = round(params["prompt_seconds"] * params["rate"])
     work = remaining(number, params, (targets, prompts, texts))
-    for clips in track(composed(work, params, workers), f"round {number}", len(work), "batch"):
+    for clips in track(composed(work, params, pool, ahead), f"round {number}", len(work), "batch"):
         waves = torch.from_numpy(np.stack([clip.samples for clip in clips]))
         vectors = encoder.encode([clip.caption for clip in clips], params["max_tokens"])
         codes = (model.encode(part).cpu() for part in (waves[:, :cut], waves[:, cut:]))
@@ -116,16 +122,19 @@ def write(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("round", type=int)
+    parser.add_argument("rounds", type=int, nargs="+")
     parser.add_argument("--codec", default="embedded")
     parser.add_argument("--params", type=Path, default=PARAMS)
-    parser.add_argument("--out", type=Path, help="default: pretraining/data/lm/ROUND")
+    parser.add_argument("--out", type=Path, default=DIRECTORY, help="where the rounds' folders lie")
     parser.add_argument("--workers", type=int, default=1, help="processes that compose")
     parser.add_argument("--device", default="cpu", help="of the codec and the text encoder")
     arguments = parser.parse_args()
     params = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["lm"]["corpus"]
-    out = arguments.out or DIRECTORY / f"{arguments.round:02d}"
-    write(arguments.round, params, arguments.codec, out, arguments.workers, arguments.device)
+    workers, spawn = arguments.workers, multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn) if workers > 1 else contextlib.nullcontext() as pool:
+        for number in arguments.rounds:
+            folder = arguments.out / f"{number:02d}"
+            write(number, params, arguments.codec, folder, pool, 2 * workers, arguments.device)
 
 
 if __name__ == "__main__":

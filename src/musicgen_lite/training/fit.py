@@ -46,20 +46,21 @@ def fit(
     loggers: Sequence[Logger] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     stop: Callable[[], bool] = lambda: False,
+    data: Callable[[TrainingSetup], TokenData] = TokenData,
 ) -> TrainingResult | None:
     """Train the model that `params` describe and write the best averaged weights, the curves and the timings.
 
     It starts from the weights of `initial`, or from random ones; with no steps to train, `initial` is written as it is. A
     training that was killed goes on from its last whole checkpoint, and ends as if it had never been stopped. `preview` is
     called with the averaged model and the step. Once `stop()` is true, which is asked after each step, the training leaves
-    a checkpoint and raises KeyboardInterrupt. With several processes all call this; only rank 0 asks `stop`, writes, and
+    a checkpoint and raises KeyboardInterrupt. `data` makes the batches. With several processes all call this; only rank 0 asks `stop`, writes, and
     returns a result, the others return None. UserError for a corpus and parameters that do not fit together, for
     parameters that this machine cannot serve, for an initial model of another kind, for checkpoints of another training, and
     for a loss that is no number.
     """
     setup = set_up(params, corpus, initial)
     result = (
-        _train(setup, paths, preview, loggers, checkpoint_seconds, stop)
+        _train(setup, paths, preview, loggers, checkpoint_seconds, stop, data)
         if params.train.steps
         else _as_it_is(setup, paths)
     )
@@ -83,6 +84,7 @@ def _train(
     loggers: Sequence[Logger],
     checkpoint_seconds: float,
     stop: Callable[[], bool],
+    data: Callable[[TrainingSetup], TokenData],
 ) -> TrainingResult | None:
     """Take the steps, from the last checkpoint if there is one; None on non-zero ranks."""
     params = setup.params
@@ -98,7 +100,7 @@ def _train(
             print(f"train: on {setup.hardware}, {setup.batch_size} clips per micro-batch", flush=True)
         fits = fitting("train.batch_size", setup.batch_size, "set train.gradient_checkpointing to true")
         with telling_where_it_goes_on(trainer, last), interruptible(trainer), fits:
-            trainer.fit(module, datamodule=TokenData(setup), ckpt_path=resume_from, weights_only=True)
+            trainer.fit(module, datamodule=data(setup), ckpt_path=resume_from, weights_only=True)
     if not trainer.is_global_zero:
         return None
     checkpoints.sweep(directory, best)
@@ -121,7 +123,8 @@ def _callbacks(setup: TrainingSetup, curves: Curves, preview: Preview | None) ->
 def _raw_val_loss(setup: TrainingSetup, module: TrainingModule, directory: Path) -> float:
     """Validation loss of the weights at the last step, not averaged."""
     load_weights(module.model, directory / checkpoints.LAST, "current_model_state")
-    return _validate(setup, module.model, module.device)["val_loss"]
+    # The module itself is back on the CPU by now.
+    return _validate(setup, module.model, torch.device(setup.hardware.accelerator))["val_loss"]
 
 
 def _validate(setup: TrainingSetup, model: LanguageModel, device: torch.device) -> dict[str, float]:

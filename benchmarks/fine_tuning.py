@@ -35,7 +35,7 @@ from musicgen_lite.training.setup import set_up
 
 ROOT = Path(__file__).parent.parent
 SECONDS, PROMPT_S, RATE, MAX_TOKENS = 8.0, 3.0, 16000, 64
-SIZE = {"d_model": 256, "layers": 4, "heads": 4}  # that of the shipped models
+SIZE = ("d_model", "layers", "heads")  # those of the shipped models
 
 
 def clips_by_track(place: Path, skip: Sequence[str]) -> dict[str, list[Clip]]:
@@ -75,7 +75,8 @@ def parameters(kind: str, steps: int, batch: int, learning_rate: float) -> Param
     """Those of the repository, with the size of the shipped models."""
     tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["model"]["type"] = kind
-    tree["model"][kind] |= SIZE
+    config = load(shipped.model_file(kind))[0].config
+    tree["model"][kind] |= {name: getattr(config, name) for name in SIZE}
     tree["train"] |= {
         "steps": steps, "effective_batch_size": batch, "batch_size": batch, "learning_rate": learning_rate,
         "validations": 1, "preview_every": 0,

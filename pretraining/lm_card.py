@@ -26,14 +26,14 @@ pointer head and a beat condition (docs/architecture.md). It reads captions thro
 
 - Training data: composed and rendered by the project itself (`musicgen_lite.sources.synthetic`), from seeds; nothing recorded, nobody's
   music. {clips} clips of 13 s in {rounds}: {seeds}
-- Training: {steps} of 10 s, {hours:.1f} h on one CPU thread; `python -m pretraining.lm {kind} ROUND`
+- Training: {steps} of 10 s, {hours}; `python -m pretraining.lm {kind} ROUND`
 - Licence: that of the project
 - sha256: `{digest}`
 - Code commit: unknown
 
 On held-out clips (test split of the default `params.yaml`, seeds below 10,000,000; best of 4 candidates by CLAP; 95 % intervals; n is the
 number of clips or prompts). Command: `dvc exp run -S model.type={kind}
--S train.init=shipped -S train.steps=0 -S model.{kind}.d_model={d_model}`.
+-S train.init=shipped -S train.steps=0 -S model.{kind}.d_model={d_model} -S model.{kind}.layers={layers} -S model.{kind}.heads={heads}`.
 
 | figure | this model | real clips | through the codec |
 |---|---|---|---|
@@ -92,7 +92,7 @@ def card(kind: str, model: Path, record: Path, scores: Path) -> str:
         clips=sum(last - first + 1 for first, last in (one["seeds"] for one in rounds)),
         rounds=f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}", seeds=", ".join(first_to_last),
         steps=" and ".join(f"{one['steps']} steps of {one['effective_batch_size']} clips" for one in rounds),
-        hours=sum(one["cpu_hours"] for one in rounds),
+        hours=" and ".join(f"{one['hours']:.2g} h on {one.get('device', 'CPU')}" for one in rounds),
         figures=figures({**nll["estimates"], **audio["estimates"]}),
         **{key: getattr(config, key) for key in ("d_model", "layers", "heads", "pattern", "text", "codec")},
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """The rounds of the language models' training, on a few short clips."""
 
 import copy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.files import read_json
 from musicgen_lite.pretrained import shipped
 from musicgen_lite.sources import synthetic
-from pretraining import lm, lm_corpus, ship
+from pretraining import lm, lm_corpus, lm_rounds, ship
 from pretraining.corpus import PARAMS
 
 pytestmark = pytest.mark.slow
@@ -79,3 +81,49 @@ def test_a_round_goes_on_from_the_one_before_or_from_what_is_shipped(
     rounds = read_json(tmp_path / "a.json")
     assert [one["seeds"] for one in rounds] == [[60_000_000, 60_000_019], [60_000_020, 60_000_039]]
     assert rounds[1]["val_loss"] < rounds[0]["val_loss"]
+
+
+def test_a_growing_training_takes_in_the_rounds_that_are_written_meanwhile(
+    corpora: Path, params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = tmp_path / "corpora"
+    growing.mkdir()
+    shutil.copytree(corpora / "00", growing / "00")
+    tree = copy.deepcopy(params)
+    tree["params"]["train"] |= {"steps": 6, "validations": 3}
+    loaders = []
+    train_dataloader = lm_rounds.GrowingData.train_dataloader
+
+    def recorded(self: lm_rounds.GrowingData) -> Any:
+        loader = train_dataloader(self)
+        loaders.append((list(self.rounds), len(loader.sampler.clips), loader.dataset.corpus.clips("validation")))
+        if len(loaders) == 1:  # the second round comes while the first interval trains
+            shutil.copytree(corpora / "01", growing / "01")
+        return loader
+
+    monkeypatch.setattr(lm_rounds.GrowingData, "train_dataloader", recorded)
+    places: dict[str, Any] = {"corpora": growing, "places": (tmp_path / "states", tmp_path), "work": tmp_path / "work"}
+    lm.train("a", 0, tree, **places, growing=True)
+    held_out = loaders[0][2]
+    assert loaders == [([0], 20, held_out), ([0, 1], 40, held_out), ([0, 1], 40, held_out)]
+    assert read_json(tmp_path / "a.json")[0]["seeds"] == [60_000_000, 60_000_039]
+
+
+def test_joined_rounds_hold_each_clip_once_as_its_round_does(corpora: Path, tmp_path: Path) -> None:
+    corpus = lm_rounds.joined([corpora / "00", corpora / "01"], tmp_path / "both")
+    assert len(corpus.clips("train")) == 40
+    assert len(corpus.clips("validation")) == 4
+    for number, key in (("00", "syn-60000003"), ("01", "syn-60000025"), ("01", "syn-69000001")):
+        for store, found in (
+            ("tokens/target", corpus.targets),
+            ("tokens/prompt", corpus.prompts),
+            ("text", corpus.text),
+        ):
+            assert (found[key] == ArrayStore(corpora / number / store)[key]).all()
+
+
+def test_workers_compose_what_one_process_does(params: dict[str, Any], corpora: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        lm_corpus.write(0, params["corpus"], "embedded", tmp_path, pool, ahead=2)
+    for name in ("tokens/target/shard-00000.npy", "tokens/target/index.parquet", "text/shard-00000.npy"):
+        assert (tmp_path / name).read_bytes() == (corpora / "00" / name).read_bytes()

@@ -193,7 +193,7 @@ def test_a_model_that_is_not_there_not_whole_or_the_stages_own_is_refused(place:
 @pytest.mark.parametrize("type", ["a", "b"])
 def test_what_differs_from_the_shipped_model_is_named(place: Path, type: str) -> None:
     with pytest.raises(
-        UserError, match=rf"model\.{type}\.d_model: the model has 256, here it is \d+; set model\.{type}"
+        UserError, match=rf"model\.{type}\.d_model: the model has 320, here it is \d+; set model\.{type}"
     ):
         check.main(starting_from("shipped", type))
 

@@ -20,8 +20,8 @@ from musicgen_lite.training import lora
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.export import TrainingResult
 from musicgen_lite.training.setup import TrainingSetup, set_up
-from tests.support import finetuning
-from tests.support.corpora import paths, run, state
+from tests.support import corpora, finetuning
+from tests.support.corpora import paths, run, state, tiny_params
 from tests.support.finetuning import TARGETS
 from tests.support.models_tiny import KINDS, conditions, random_codes, tiny
 
@@ -97,6 +97,18 @@ def test_lora_begins_as_the_very_model(kind: str, pattern: str) -> None:
     assert weights(merged).keys() == weights(base).keys()
     assert all(torch.equal(value, weights(base)[name]) for name, value in weights(merged).items())
     assert lora.merged(base) is base
+
+
+@pytest.mark.parametrize("kind", ["a", "b"])
+def test_the_other_models_are_tuned_by_lora_too(tmp_path: Path, kind: str) -> None:
+    stores = corpora.write_corpus(tmp_path)
+    run(tmp_path / "first", tiny_params(kind, steps=2, validations=1), stores)
+    added = {"rank": 2, "alpha": 2.0, "targets": ["attention.out", "up"], "dropout": 0.1}
+    params = tiny_params(kind, init=str(paths(tmp_path / "first").model), steps=3, validations=1, lora=added)
+    tune(tmp_path / "tuned", params, stores)
+    before, after = (weights(written(tmp_path / name)) for name in ("first", "tuned"))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"blocks.0.attention.out.weight", "blocks.0.up.weight"}
 
 
 def adding(targets: list[str], rank: int, **changes: Any) -> Any:

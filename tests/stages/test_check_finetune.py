@@ -15,7 +15,7 @@ from musicgen_lite import models, published
 from musicgen_lite.errors import UserError
 from musicgen_lite.params import Params
 from musicgen_lite.pretrained import shipped
-from stages import check
+from stages import check, train
 from stages.runtime import EXTERNAL
 from tests.support import finetuning
 from tests.support.stage_params import parameters
@@ -70,6 +70,30 @@ def test_the_content_of_a_published_model_is_noted_and_a_change_in_it_is_seen(re
 def test_the_codec_and_the_text_encoder_of_the_checkpoint_are_its_own(repository: Path) -> None:
     own = {"name": "musicgen"}
     assert noted(tuning(codec=own, text=own))["init"]
+
+
+def test_a_model_of_the_hub_goes_by_its_commit(place: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its cache has it, out of its reach."""
+    import huggingface_hub.constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(place / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    kept = place / "hub" / "models--somebody--tiny"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    shutil.copytree(made, kept / "snapshots" / commit)
+    own = {"name": "somebody/tiny"}
+    params = tuning("somebody/tiny", codec=own, text=own)
+    assert noted(params)["init"] == {"sha256": commit}
+    found = train.initial_model(params)
+    assert found is not None
+    assert found.label == f"somebody/tiny@{commit}"
+    assert found.load()[1]["names"] == {"codec": found.label, "text": found.label}
+    with pytest.raises(
+        UserError, match=r"train\.init: 'somebody/gone' is not a directory, and the model hub did not give it"
+    ):
+        check.main(tuning("somebody/gone"))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 
 def model_name(params: Mapping[str, str]) -> str:
-    """The model of a run, by its parameters: "model A, delay", "MusicGen facebook/musicgen-small, delay", "MusicGen tuned from … ", "riffusion,
-    external"."""
+    """The model of a run, by its parameters: "model A, delay", "MusicGen facebook/musicgen-small, delay", "riffusion, external"."""
     kind = params.get("model.type", "?")
     if kind == "external":
         return f"{params.get('model.name', '?')}, external"

@@ -4,33 +4,20 @@ from typing import Any
 
 import torch
 
+from musicgen_lite import published
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.models.musicgen import tensor_names
+from musicgen_lite.models.musicgen import decoder_tensors
+from musicgen_lite.published import ready
 
 
 def decoder(ours: LanguageModel) -> Any:
     """A MusicgenForCausalLM of the size of a Model B or musicgen, delayed, holding its weights, in eval mode."""
     from transformers import MusicgenForCausalLM
-    from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
-    c, positions = ours.config, ours.position_embedding
-    assert positions is not None, "theirs are added, not rotary"
-    peer = MusicgenForCausalLM(
-        MusicgenDecoderConfig(
-            vocab_size=c.codebook_size, num_codebooks=c.num_codebooks, hidden_size=c.d_model,
-            num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d_model,
-            max_position_embeddings=len(positions), dropout=0.0, layerdrop=0.0,
-            pad_token_id=c.codebook_size, bos_token_id=c.codebook_size, eos_token_id=None,
-        )
-    ).eval()  # fmt: skip
-    own, shapes = dict(ours.named_parameters()), {name: tensor.shape for name, tensor in peer.state_dict().items()}
-    mapped = {
-        name: part.reshape(shapes[name])
-        for key, names in tensor_names(c.layers, c.num_codebooks).items()
-        for name, part in zip(names, own[key].chunk(len(names)), strict=True)
-    }
-    peer.load_state_dict(mapped)  # strict: every weight of theirs has one of ours
-    peer.model.decoder.embed_positions.weights = positions
+    assert ours.position_embedding is not None, "theirs are added, not rotary"
+    peer = MusicgenForCausalLM(published.decoder_config(ours.config)).eval()
+    peer.load_state_dict(decoder_tensors(ours))  # strict: every weight of theirs has one of ours
+    peer.model.decoder.embed_positions.weights = ours.position_embedding
     return peer
 
 
@@ -54,11 +41,3 @@ def whole(ours: LanguageModel, dtype: torch.dtype = torch.float32) -> Any:
     # As from_pretrained chooses it; put together in memory, the decoder is left with none and attends slowly.
     model.decoder.set_attn_implementation("sdpa")
     return ready(model).to(dtype)
-
-
-def ready(model: Any) -> Any:
-    """A MusicgenForConditionalGeneration that was put together, with the special ids that generating needs, in eval mode."""
-    settings = model.generation_config
-    settings.pad_token_id = settings.bos_token_id = settings.decoder_start_token_id = model.config.decoder.vocab_size
-    settings.eos_token_id = None
-    return model.eval()

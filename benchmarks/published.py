@@ -16,13 +16,12 @@ from typing import Any
 import torch
 
 from benchmarks.generation import timed
-from benchmarks.peer import ready
 from musicgen_lite import published
 from musicgen_lite.generation import Sampling, generate, prepare
 from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions
 from musicgen_lite.pretrained import shipped
-from musicgen_lite.published import PretrainedMusicGen
+from musicgen_lite.published import PretrainedMusicGen, ready
 
 CAPTIONS = (
     "A fast techno beat with a synth lead.",

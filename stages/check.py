@@ -26,7 +26,7 @@ def source(data: DataParams) -> dict[str, str]:
 
 def models(params: Params) -> dict[str, dict[str, str]]:
     """The state of each model that is a directory or a file, and of another system's audio, by the part that uses it."""
-    published = {"musicgen": params.model.musicgen.name} if params.model.type == "musicgen" else {}
+    published = {} if params.model.type != "musicgen" or params.trained else {"musicgen": params.model.musicgen.name}
     named = {
         "codec": {"codec": params.codec.name},
         "text": {"text": params.text.name},
@@ -58,12 +58,13 @@ def initial(params: Params) -> dict[str, str]:
 
 
 def check_initial(params: Params, found: Initial) -> None:
-    """Raise UserError unless the model fits the parameters, the codec and the text encoder."""
+    """Raise UserError unless the model fits the parameters, the codec and the text encoder, and has what LoRA adds to."""
     from musicgen_lite import codec
+    from musicgen_lite.training import lora
     from musicgen_lite.training.corpus import Inputs
     from musicgen_lite.training.setup import model_config
 
-    trusted, (model, extra) = params.trusted_pickles, found.load()
+    trusted, (config, names) = params.trusted_pickles, found.describe()
     coder = codec.load(resolve_model_path(params.codec.name), num_codebooks=params.codec.num_codebooks, trusted=trusted)
     encoder = text.load(resolve_model_path(params.text.name), trusted=trusted)
     inputs = Inputs(
@@ -77,7 +78,10 @@ def check_initial(params: Params, found: Initial) -> None:
         max_text=params.text.max_tokens,
         max_prompt_frames=num_frames(params.data.prompt_seconds, coder.rate, coder.frame_rate),
     )
-    check_fits(found, model.config, model_config(params, inputs), extra.get("names", {}), params.train.steps)
+    wanted = model_config(params, inputs, config)
+    check_fits(found, config, wanted, names, params.train.steps)
+    if params.train.lora.rank and params.train.steps:
+        lora.check(params.train.lora, wanted)
 
 
 def texts(params: Params) -> dict[str, list[str]]:

@@ -41,12 +41,11 @@ def main(params: Params) -> None:
     record, results, count = read_json(RUN), ScoreFolders(*SCORES), params.codec.num_codebooks
     windows = Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     sounds = page_sounds(SampleStore(SAMPLES), ClipWindows(ClipStore(CLIPS), windows), reconstruct, encodec.rate)
-    sizes = params.model.decoder if params.model.trained else None
     drawn = charts(read_curves(CURVES), results.details()[0], count)
     page = PageData(
         title=record["name"],
         model=f"MusicGen-Lite: {model_name(record['params'])}",
-        facts=run_facts(record, params.sample, params.train, sizes, params.data.source, params.seed),
+        facts=run_facts(record, params.sample, params.train, params.model.decoder, params.data.source, params.seed),
         tables=results.tables(count),
         charts=drawn,
         entries=page_entries(sounds, params.sample.seconds, encodec.rate / 2),

@@ -1,4 +1,4 @@
-"""Train model A or B, where a killed training goes on in the same tracked run; or take a model, or another system, as it is."""
+"""Train a model, where a killed training goes on in the same tracked run; or take a model, or another system, as it is."""
 
 import csv
 import shutil
@@ -43,7 +43,7 @@ RESULT = "result"  # in the folder of the training: its results, whole or absent
 def model(params: Params, folder: Path, loggers: Sequence[Any]) -> TrainingResult | None:
     """Write the model file into `folder`; None on non-zero ranks."""
     corpus, paths = Corpus(TOKENS, TEXT), paths_within(folder)
-    if params.model.type == "musicgen":
+    if not params.trained:
         return import_pretrained(params, resolve_model_path(params.model.musicgen.name), corpus, paths.model)
     start, preview = initial_model(params), None
     if params.train.preview_every and params.train.steps:
@@ -141,7 +141,7 @@ def main(params: Params) -> None:
     set_up_torch(params.compute)
     folder = work_dir("train", params)
     if not tracking.is_first_process():
-        if params.train.steps and params.model.trained:  # else there is nothing to do together
+        if params.train.steps and params.trained:  # else there is nothing to do together
             train(params, folder)
         return
     with held(folder, caller()):

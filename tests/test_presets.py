@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_named_presets_are_there() -> None:
-    assert {"default", "folder", "musiccaps", "musiccaps-large"} <= set(NAMES)
+    assert {"default", "finetune", "folder", "musiccaps", "musiccaps-large"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,6 +72,14 @@ def test_presets_say_what_they_are_for() -> None:
     assert small.text.name == large.text.name == "t5-base"
     assert small.data.source == large.data.source == "musiccaps"
     assert small.model.a.d_model < large.model.a.d_model
+
+
+def test_fine_tuning_takes_the_codec_and_the_text_encoder_of_what_it_tunes() -> None:
+    tuned, plain = params_of("finetune"), params_of("default")
+    assert (tuned.model.type, tuned.trained, tuned.model.pattern) == ("musicgen", True, "delay")
+    assert tuned.codec.name == tuned.text.name == tuned.train.init
+    assert tuned.train.lora.rank > 0
+    assert tuned.train.learning_rate < plain.train.learning_rate
 
 
 def params_of(name: str) -> params.Params:

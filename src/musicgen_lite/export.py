@@ -46,3 +46,16 @@ def write(folder: Path, model: Path, facts: ModelFacts, card: str) -> None:
         shutil.copyfile(model, part / SAFE[0])
         write_json(part / CONFIG, config(facts))
         write_text(part / CARD, card)
+
+
+def write_transformers(folder: Path, model: Path, card: str) -> None:
+    """Write the folder in the format of transformers' MusicGen, codec and text encoder included; as `write`.
+
+    UserError for a model of another type; see `published.write`.
+    """
+    from musicgen_lite import published
+
+    check_folder(folder)
+    with atomic_dir(folder) as part:
+        published.write(part, model)
+        write_text(part / CARD, card)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.io.hashing import SHORT, file_sha256
+from musicgen_lite.io.hashing import SHORT, file_sha256, files_in, short_digest
 from musicgen_lite.params import Params, TrackingParams
-from musicgen_lite.pretrained import shipped
+from musicgen_lite.pretrained import Source, shipped
+from musicgen_lite.pretrained import locate as locate_published
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from musicgen_lite.models import LanguageModel, ModelConfig
@@ -40,6 +41,11 @@ class Initial:
         """The name with the beginning of the digest."""
         return f"{self.name}, sha256 {self.sha256[:SHORT]}"
 
+    def describe(self) -> "tuple[ModelConfig, Mapping[str, str]]":
+        """The model's config, and the names of the codec and the text encoder that it was trained with; as `load`."""
+        model, extra = self.load()
+        return model.config, extra.get("names", {})
+
     def load(self) -> "tuple[LanguageModel, dict[str, Any]]":
         """The model and what its file says of it; UserError where it is damaged or no model of this project."""
         from musicgen_lite import models
@@ -50,24 +56,78 @@ class Initial:
             raise UserError(f"{PARAMETER} {self.name!r}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Checkpoint(Initial):
+    """A published MusicGen to start from: `path` is the folder of its files, `sha256` a digest of them or the hub's commit.
+
+    max_text, trusted: as of `published.load`.
+    """
+
+    source: Source
+    max_text: int
+    trusted: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name with the hub's commit, or the beginning of the digest of a directory."""
+        return self.source.pinned if self.source.revision else super().label
+
+    def describe(self) -> "tuple[ModelConfig, Mapping[str, str]]":
+        """As of a file; the weights of the language model are not read."""
+        from musicgen_lite import published
+
+        found = published.read(self.source.pinned, max_text=self.max_text, trusted=self.trusted, parameter=PARAMETER)
+        return found.config, {"codec": found.codec.name, "text": found.text.name}
+
+    def load(self) -> "tuple[LanguageModel, dict[str, Any]]":
+        """The model, and the names of its codec and its text encoder."""
+        from musicgen_lite import published
+
+        found = published.load(self.source.pinned, max_text=self.max_text, trusted=self.trusted, parameter=PARAMETER)
+        return found.model, {"names": {"codec": found.codec.name, "text": found.text.name}}
+
+
 def locate(params: Params, root: Path, of_run: RunFile) -> Initial | None:
-    """The model that `train.init` names; None where it is empty, and for a model of others, which is not trained.
+    """The model that `train.init` names; None where it is empty, and for a model of others that is not trained.
 
     A relative path starts at `root`. `of_run(tracking, root, name)` gives the file of an MLflow run, named by its name or id, or
     of a version of its registry.
-    UserError where there is no such file or run, and where this version ships no such model.
+    UserError where there is no such file, run or published model, and where this version ships no such model.
     """
     name = params.train.init
-    if not name or not params.model.trained:
+    if not name or not params.trained:
         return None
+    if params.model.type == "musicgen" and _is_published(name, root):
+        return _checkpoint(params, root)
     try:
         path = _path(params, root, of_run)
     except UserError as error:
+        musicgen = params.model.type == "musicgen"
+        nothing = "model.musicgen.name as it is" if musicgen else "random weights"
+        published = ", or of type musicgen a directory or OWNER/NAME of the hub" if musicgen else ""
         raise UserError(
-            f"{PARAMETER} {name!r}: {error}; allowed are nothing (random weights), shipped, a path that ends in "
-            ".safetensors, the name or id of a finished MLflow run, and models:/NAME@ALIAS or models:/NAME/VERSION"
+            f"{PARAMETER} {name!r}: {error}; allowed are nothing ({nothing}), shipped, a path that ends in .safetensors, the name "
+            f"or id of a finished MLflow run, and models:/NAME@ALIAS or models:/NAME/VERSION{published}"
         ) from error
     return Initial(name, path, file_sha256(path))
+
+
+def _is_published(name: str, root: Path) -> bool:
+    """Whether a name is that of a directory, or may be one of the hub."""
+    path = root / Path(name).expanduser()
+    if path.exists() or name.startswith("models:/") or path.suffix == ".safetensors":
+        return path.is_dir()
+    return "/" in name
+
+
+def _checkpoint(params: Params, root: Path) -> Checkpoint:
+    """The published MusicGen that `train.init` names, fetched if it is not here."""
+    name, trusted = params.train.init, params.trusted_pickles
+    path = root / Path(name).expanduser()
+    source = locate_published(str(path) if path.is_dir() else name, PARAMETER, {}, trusted)
+    contents = [(file.relative_to(source.folder).as_posix(), file) for file in files_in([source.folder])]
+    digest = source.revision or short_digest({place: file_sha256(file) for place, file in contents})
+    return Checkpoint(name, source.folder, digest, source, params.text.max_tokens, trusted)
 
 
 def _path(params: Params, root: Path, of_run: RunFile) -> Path:

@@ -11,7 +11,7 @@ from musicgen_lite.model_facts import COMPOSED, EMBEDDED, OWN_LICENCE, ModelFact
 KINDS = {
     "a": "a decoder that reads the caption's embeddings as a prefix",
     "b": "self- and cross-attention over the caption and an audio prompt that sets the style",
-    "musicgen": "the weights of a published MusicGen",
+    "musicgen": "MusicGen's own decoder, which reads the caption by cross-attention",
 }
 SOURCES = {
     COMPOSED: "Composed and rendered by MusicGen-Lite itself, from seeds; nothing recorded, nobody's music.",
@@ -56,7 +56,7 @@ music and the words of its captions, and cannot sing or speak.
 
 {licence}
 
-sha256 of `model.safetensors`: `{sha256}`
+sha256 of the model's file, as training wrote it: `{sha256}`
 """
 
 

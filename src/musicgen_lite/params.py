@@ -6,7 +6,7 @@ with what is allowed.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -18,17 +18,16 @@ from musicgen_lite.params_base import (
     Count,
     Fraction,
     Label,
-    Machines,
     NonEmpty,
     Protocols,
     RegisteredName,
     Scale,
     Seconds,
     Section,
-    Strategy,
     VideoUrl,
 )
 from musicgen_lite.params_errors import describe_all
+from musicgen_lite.params_train import TrainParams
 
 RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
@@ -171,7 +170,7 @@ class BParams(DecoderParams):
 
 
 class MusicgenParams(Section):
-    """A published model, which is not trained."""
+    """A published model, which is taken as it is where `train.init` is empty."""
 
     name: NonEmpty
 
@@ -195,17 +194,10 @@ class ModelParams(Section):
     external: ExternalParams
 
     @property
-    def decoder(self) -> AParams | BParams:
-        """The sizes of the model to train; ValueError for a model of others, which is not trained."""
+    def decoder(self) -> AParams | BParams | None:
+        """The sizes of model A or B; None for a model of others, which brings its own."""
         chosen = getattr(self, self.type)
-        if not isinstance(chosen, AParams | BParams):
-            raise ValueError(f"model.type {self.type} is a model of others, and has no sizes to choose")
-        return chosen
-
-    @property
-    def trained(self) -> bool:
-        """Whether the model is trained here: others are taken as they are."""
-        return self.type in ("a", "b")
+        return chosen if isinstance(chosen, AParams | BParams) else None
 
     @model_validator(mode="after")
     def _external_has_audio(self) -> "ModelParams":
@@ -218,60 +210,6 @@ class ModelParams(Section):
         if self.type == "musicgen" and self.pattern != "delay":
             raise ValueError(
                 f"pattern: found {self.pattern!r}; MusicGen predicts in the pattern delay, and in no other"
-            )
-        return self
-
-
-class TrainParams(Section):
-    init: str
-    steps: int = Field(ge=0, le=10_000_000)
-    effective_batch_size: int = BatchSize
-    batch_size: int | Literal["auto"]
-    crop_seconds: float = Seconds
-    learning_rate: float = Field(gt=0.0, le=10.0)
-    betas: tuple[Annotated[float, Fraction], Annotated[float, Fraction]] = Field(strict=False)
-    weight_decay: float = Field(ge=0.0, le=10.0)
-    warmup_fraction: float = Fraction
-    min_lr_ratio: float = Field(ge=0.0, le=1.0)
-    clip_norm: float = Field(gt=0.0, le=1e6)
-    precision: Literal["auto", "16-mixed", "bf16-mixed", "32"]
-    ema_decay: float = Fraction
-    validations: int = Field(ge=1, le=10_000)
-    keep_best: int = Field(ge=1, le=1000)
-    patience: int = Field(ge=0, le=10_000)
-    preview_every: int = Field(ge=0, le=10_000)
-    compile: bool
-    gradient_checkpointing: bool
-    devices: int = Machines
-    num_nodes: int = Machines
-    strategy: Strategy
-
-    @field_validator("batch_size", mode="before")
-    @classmethod
-    def _number_or_auto(cls, value: Any) -> Any:
-        if value != "auto" and not (type(value) is int and value >= 1):
-            raise ValueError(f"found {value!r}; allowed are auto and whole numbers from 1")
-        return value
-
-    @model_validator(mode="after")
-    def _without_steps_there_is_a_model(self) -> "TrainParams":
-        if not self.steps and not self.init:
-            raise ValueError("steps: found 0, which scores the model that train.init names as it is; it names none")
-        return self
-
-    @model_validator(mode="after")
-    def _batches_divide(self) -> "TrainParams":
-        processes = self.devices * self.num_nodes
-        if self.batch_size == "auto":
-            if processes > 1:
-                raise ValueError(
-                    "batch_size: auto tries on one device; with several devices or nodes give a number, at most "
-                    f"{self.effective_batch_size // processes}"
-                )
-        elif self.effective_batch_size % (self.batch_size * processes):
-            raise ValueError(
-                f"effective_batch_size ({self.effective_batch_size}) must be a multiple of batch_size "
-                f"({self.batch_size}) x devices ({self.devices}) x num_nodes ({self.num_nodes})"
             )
         return self
 
@@ -327,16 +265,26 @@ class Params(Section):
                 raise ValueError(f"found {digest!r}; a sha256 is 64 hexadecimal digits, in lower case")
         return digests
 
+    @property
+    def trained(self) -> bool:
+        """Whether a model is trained here: another system, and a published model that `train.init` does not name, are taken as they are."""
+        return self.model.type in ("a", "b") or (self.model.type == "musicgen" and bool(self.train.init))
+
     def training(self) -> dict[str, Any]:
         """The parameters that a training depends on, those of the chosen model directly under `model`.
 
-        A published model is not trained and has no section `train`; another system has no codes in a pattern either.
+        A published model that is not trained has no section `train`, one that is has its name in `train.init`; another system has no
+        codes in a pattern either.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
         model = self.model.model_dump(mode="json")
         sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
-        if not self.model.trained:
-            del tree["train"], model["dropout_text"], model["dropout_beat"]
+        if self.model.type not in ("a", "b"):
+            del model["dropout_beat"]
+        if not self.trained:
+            del tree["train"], model["dropout_text"]
+        elif self.model.type == "musicgen":
+            del sections["musicgen"]["name"]
         if self.model.type == "external":
             del tree["text"], model["pattern"]
         tree["model"] = {**model, **sections[self.model.type]}
@@ -351,9 +299,18 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _device_has_the_precision(self) -> "Params":
-        if self.compute.device == "cpu" and self.train.precision == "16-mixed" and self.model.trained:
+        if self.compute.device == "cpu" and self.train.precision == "16-mixed" and self.trained:
             raise ValueError(
                 "train.precision: found '16-mixed', which needs a GPU; on a CPU use auto, 32 or bf16-mixed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lora_has_a_base(self) -> "Params":
+        if self.trained and self.train.lora.rank and not self.train.init:
+            raise ValueError(
+                f"train.lora.rank: found {self.train.lora.rank}; LoRA adds to the weights of a model, which train.init must name; "
+                "0 trains all weights"
             )
         return self
 

@@ -100,3 +100,11 @@ def test_the_facts_of_a_trained_and_of_a_published_model() -> None:
     assert (facts["commit"], facts["seed"], facts["data"]) == ("0123456789", "3", "synthetic")
     published = record | {"training": {"parameters": 5, "published": "facebook/musicgen-small"}}
     assert dict(run_facts(published, *given, None, "synthetic", 3))["trained"] == "not here: facebook/musicgen-small"
+    lora = params.train.lora.model_copy(update={"rank": 8})
+    train = params.train.model_copy(update={"init": "owner/name", "lora": lora})
+    tuned = record | {
+        "params": {"model.type": "musicgen", "model.pattern": "delay", "train.init": "owner/name", "train.steps": "9"}
+    }
+    facts = dict(run_facts(tuned, params.sample, train, None, "folder", 3))
+    assert facts["trained"] == f"40 steps of {train.effective_batch_size} clips, LoRA of rank 8, from owner/name"
+    assert facts["model"] == "MusicGen tuned from owner/name, delay"

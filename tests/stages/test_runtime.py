@@ -26,6 +26,14 @@ def test_a_published_model_has_no_parameters_of_training() -> None:
     assert set(found) == {"seed", "compute", "data", "codec", "text", "model"}
 
 
+def test_a_published_model_that_is_trained_on_goes_by_where_it_started() -> None:
+    published = chosen("musicgen")
+    tuned = published.model_copy(update={"train": published.train.model_copy(update={"init": "owner/name"})})
+    found = tuned.training()
+    assert found["model"] == {"type": "musicgen", "pattern": "delay", "dropout_text": 0.1}
+    assert (found["train"]["init"], found["train"]["lora"]["rank"]) == ("owner/name", 0)
+
+
 def test_another_system_has_no_parameters_of_training_and_sampling() -> None:
     system = chosen("external")
     assert system.training()["model"] == {"type": "external", "name": "external", "audio": "", "prompts": ""}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.peer import ready
+from musicgen_lite.published import ready
 
 
 def build(seed: int = 0, scale: float = 5.0, **decoder: Any) -> Any:

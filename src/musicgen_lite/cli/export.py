@@ -1,6 +1,7 @@
 """`musicgen-lite export`."""
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,11 @@ from musicgen_lite.errors import UserError
 if TYPE_CHECKING:  # they take seconds to load
     from musicgen_lite.model_card import Origin
     from musicgen_lite.tracking import Result
+
+
+class Format(StrEnum):
+    OURS = "musicgen-lite"
+    TRANSFORMERS = "transformers"
 
 
 def export(
@@ -30,6 +36,12 @@ def export(
             "--license", help="The licence as the hub writes it, such as cc-by-4.0; by default what the project knows."
         ),
     ] = "",
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="musicgen-lite, or of a model of type musicgen transformers: its MusicgenForConditionalGeneration."
+        ),
+    ] = Format.OURS,
     uri: Uri = "",
     experiment: Experiment = "",
 ) -> None:
@@ -46,7 +58,11 @@ def export(
         path, result = _trained(model, uri, experiment)
     facts = model_facts.read(path)
     origin = _origin(result, folder.name) if result else _unmeasured(path, folder.name)
-    exporting.write(folder, path, facts, model_card(facts, replace(origin, licence=licence)))
+    card = model_card(facts, replace(origin, licence=licence))
+    if format is Format.TRANSFORMERS:
+        exporting.write_transformers(folder, path, card)
+    else:
+        exporting.write(folder, path, facts, card)
     print(f"{folder}: the model with its card; `hf upload OWNER/NAME {folder}` puts it on the hub")
 
 

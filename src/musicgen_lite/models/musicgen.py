@@ -16,6 +16,7 @@ from musicgen_lite.models.core.config import ModelConfig
 from musicgen_lite.models.core.transformer import Context, CrossBlock, key_bias
 
 TRAINED_SECONDS = 30.0  # the length of the crops that the published models were trained on
+DECODER = "decoder."  # before the names of the language model's weights in a checkpoint
 PROJECTION = "enc_to_dec_proj"  # of the text encoder's states, among a checkpoint's weights
 
 
@@ -78,6 +79,16 @@ def tensor_names(layers: int, num_codebooks: int) -> dict[str, list[str]]:
     return names
 
 
+def decoder_tensors(model: LanguageModel) -> dict[str, Tensor]:
+    """The weights of a decoder, or of Model B's, by their names in transformers' MusicgenForCausalLM."""
+    own, config = model.state_dict(), model.config
+    return {
+        name: part.flatten(0, -2) if part.ndim > 1 else part
+        for key, names in tensor_names(config.layers, config.num_codebooks).items()
+        for name, part in zip(names, own[key].chunk(len(names)), strict=True)
+    }
+
+
 def check(decoder: Mapping[str, Any]) -> None:
     """ValueError for settings of transformers' MusicgenDecoderConfig that MusicGen's mono decoders do not have."""
     supported = {
@@ -118,10 +129,27 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor]) -> MusicGenMode
     model = MusicGenModel(config).eval()
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     names = {
-        own: [f"decoder.{name}" for name in parts]
+        own: [f"{DECODER}{name}" for name in parts]
         for own, parts in tensor_names(config.layers, config.num_codebooks).items()
     } | {f"text_projection.{end}": [f"{PROJECTION}.{end}"] for end in ("weight", "bias")}
     model.load_state_dict(
         {own: torch.cat([tensors[one] for one in parts]).view(shapes[own]) for own, parts in names.items()}
     )
     return model
+
+
+def disassemble(model: LanguageModel) -> dict[str, Tensor]:
+    """The inverse of `assemble`: a decoder's weights by their names in a MusicgenForConditionalGeneration.
+
+    ValueError where that has no place for the projection of the text, which it leaves out between equal widths.
+    """
+    projection = {f"{PROJECTION}.{end}": model.state_dict()[f"text_projection.{end}"] for end in ("weight", "bias")}
+    if model.config.text_dim == model.config.d_model:
+        weight, bias = projection.values()
+        if bias.any() or not weight.equal(torch.eye(len(weight))):
+            raise ValueError(
+                f"its text encoder and its decoder are both {len(weight)} wide; transformers' MusicGen has no projection between them, "
+                "and this one was trained"
+            )
+        projection = {}
+    return {f"{DECODER}{name}": tensor for name, tensor in decoder_tensors(model).items()} | projection

@@ -29,14 +29,17 @@ def run_facts(
     source: str,
     seed: int,
 ) -> Facts:
-    """The facts of a run that its page begins with; `decoder` is None for a model of others."""
+    """The facts of a run that its page begins with; `decoder` is None for a model of others, whose sizes are its own."""
     training = record["training"]
     size = f"{training['parameters']:,} parameters" if "parameters" in training else "size unknown"
-    trained = f"not here: {training.get('published') or training.get('external')}"
-    if decoder is not None:
-        size += f", d {decoder.d_model}, {decoder.layers} layers"
-        trained = f"{training['best_step']} steps of {train.effective_batch_size} clips"
-        trained += f", from {train.init}" if train.init else ""
+    size += f", d {decoder.d_model}, {decoder.layers} layers" if decoder else ""
+    others = training.get("published") or training.get("external")
+    trained = (
+        f"not here: {others}" if others else f"{training['best_step']} steps of {train.effective_batch_size} clips"
+    )
+    if not others and train.init:
+        trained += f", LoRA of rank {train.lora.rank}" if train.lora.rank and train.steps else ""
+        trained += f", from {train.init}"
     return (
         ("model", model_name(record["params"]).removeprefix("model ")),
         ("size", size),

@@ -15,7 +15,10 @@ def model_name(params: Mapping[str, str]) -> str:
     kind = params.get("model.type", "?")
     if kind == "external":
         return f"{params.get('model.name', '?')}, external"
-    name = f"MusicGen {params.get('model.name', '?')}" if kind == "musicgen" else f"model {kind.upper()}"
+    name = f"model {kind.upper()}"
+    if kind == "musicgen":
+        tuned = params.get("train.steps", "0") != "0"
+        name = f"MusicGen{' tuned from' * tuned} {params.get('model.name') or params.get('train.init', '?')}"
     return f"{name}, {params.get('model.pattern', '?')}"
 
 

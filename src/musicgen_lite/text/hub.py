@@ -8,7 +8,7 @@ import numpy as np
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.hashing import fingerprint
-from musicgen_lite.pretrained import check_type, load_model, load_tokenizer, locate, tokenizer_digest
+from musicgen_lite.pretrained import Source, check_type, load_model, load_tokenizer, locate, tokenizer_digest
 from musicgen_lite.text import coverage
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -25,14 +25,19 @@ CONFIG_KEYS = (
 )  # fmt: skip
 
 
-def load(name: str, *, device: "str | torch.device", trusted: Collection[str], parameter: str) -> "T5TextEncoder":
-    """The T5 encoder called `name`; see `text.load`."""
+def read(name: str, trusted: Collection[str], parameter: str) -> tuple[Any, Any, Source]:
+    """transformers' model of the encoder called `name`, its tokenizer, and their files."""
     from transformers import T5EncoderModel
 
     source = locate(name, parameter, EMBEDDED, trusted)
     check_type(source, "t5", PART)
-    model = load_model(T5EncoderModel, source, PART).to(device)
-    return T5TextEncoder(model, load_tokenizer(source), source.pinned, source.revision, parameter)
+    return load_model(T5EncoderModel, source, PART), load_tokenizer(source), source
+
+
+def load(name: str, *, device: "str | torch.device", trusted: Collection[str], parameter: str) -> "T5TextEncoder":
+    """The T5 encoder called `name`; see `text.load`."""
+    model, tokenizer, source = read(name, trusted, parameter)
+    return T5TextEncoder(model.to(device), tokenizer, source.pinned, source.revision, parameter)
 
 
 def tokenizer(name: str, *, trusted: Collection[str], parameter: str) -> Any:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from musicgen_lite.models import LanguageModel
 from musicgen_lite.training.dataset import Batch
+from musicgen_lite.training.lora import merged
 from musicgen_lite.training.schedule import ema_decay
 
 Preview = Callable[[LanguageModel, int], None]
@@ -206,4 +207,4 @@ class Previews(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero and len(self.curves.rows) % self.every == 0:
             with torch.no_grad():
-                self.preview(self.averaging.model.eval(), trainer.global_step)
+                self.preview(merged(self.averaging.model).eval(), trainer.global_step)

@@ -7,7 +7,7 @@ from typing import Any
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.models import LanguageModel
-from musicgen_lite.training import checkpoints
+from musicgen_lite.training import checkpoints, lora
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.setup import TrainingSetup, recipe
 
@@ -43,7 +43,8 @@ def load_weights(model: LanguageModel, path: str | Path, key: str) -> int:
     if checkpoint is None:
         raise UserError(f"{path}: this checkpoint is damaged or missing; delete its folder and train again")
     prefix = "model."
-    model.load_state_dict({n.removeprefix(prefix): v for n, v in checkpoint[key].items() if n.startswith(prefix)})
+    held = {n.removeprefix(prefix): v for n, v in checkpoint[key].items() if n.startswith(prefix)}
+    model.load_state_dict(model.state_dict() | held)  # frozen weights are in no checkpoint
     return int(checkpoint["global_step"])
 
 
@@ -56,8 +57,8 @@ def export(
     path: Path,
 ) -> TrainingResult:
     """Write the averaged weights of the best validation into a model file."""
-    model, corpus = setup.model, setup.corpus
-    step = load_weights(model, best_checkpoint, "state_dict")
+    corpus, step = setup.corpus, load_weights(setup.model, best_checkpoint, "state_dict")
+    model = lora.merged(setup.model)
     val_loss = next(row["val_loss"] for row in rows if row["step"] == step)
     extra = {
         "step": step,

@@ -17,6 +17,8 @@ from musicgen_lite.training.dataset import Batch
 from musicgen_lite.training.keyed_random import stable_hash
 from musicgen_lite.training.schedule import learning_rate_factor
 
+WEIGHTS = ("state_dict", "current_model_state")  # in a checkpoint: the averaged ones, and those of the last step
+
 
 def parameter_groups(model: LanguageModel, weight_decay: float) -> list[dict[str, Any]]:
     """AdamW's groups: matrices are decayed, everything with fewer than two axes (biases, norms) is not.
@@ -116,6 +118,15 @@ class TrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["identity"] = self.identity
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        for weights in WEIGHTS:  # frozen ones are those that the training started from, which may be gigabytes
+            held = checkpoint.get(weights, {})
+            checkpoint[weights] = {name: value for name, value in held.items() if name not in frozen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = self.state_dict()
+        for weights in WEIGHTS:
+            checkpoint[weights] = own | checkpoint[weights]
 
     def configure_optimizers(self) -> Any:
         params = self.params

@@ -13,10 +13,12 @@ from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.models import LanguageModel, ModelConfig
 from musicgen_lite.params import BParams, Params, TrainParams
+from musicgen_lite.training import lora
 from musicgen_lite.training.batch_size import resolve
 from musicgen_lite.training.corpus import Corpus, Inputs
 from musicgen_lite.training.dataset import TokenDataset
 
+SIZES = ("d_model", "layers", "heads", "dropout", "positions", "pointer_dim", "beat")  # of a config, by the parameters
 AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32": None}
 
 
@@ -72,14 +74,17 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
     hardware = choose_hardware(params)
     inputs = corpus.inputs
     dropout_audio = decoder.dropout_audio if isinstance(decoder, BParams) else None
-    dropout_beat = params.model.dropout_beat if decoder.beat else None
-    if decoder.beat:
+    dropout_beat = params.model.dropout_beat if decoder and decoder.beat else None
+    if dropout_beat is not None:
         _check_beats(params.model.type, corpus, train_clips)
     frames, dropout_text = crop_frames(params, inputs), params.model.dropout_text
     dataset = TokenDataset(corpus, frames, params.seed, dropout_text, dropout_audio, dropout_beat)
     torch.manual_seed(params.seed)
-    model = starting_model(params, model_config(params, inputs), initial)
+    model = starting_model(params, inputs, initial)
     model.gradient_checkpointing = train.gradient_checkpointing
+    if train.lora.rank and train.steps:
+        lora.check(train.lora, model.config)
+        lora.adapt(model, train.lora)
     if train.compile:
         for block in model.blocks:  # one compilation serves all of them, and no name in the state changes
             block.compile()
@@ -111,34 +116,34 @@ def _check_beats(type: str, corpus: Corpus, clips: list[str]) -> None:
         )
 
 
-def starting_model(params: Params, config: ModelConfig, initial: Initial | None) -> LanguageModel:
-    """A model of the config with new weights, or with those of `initial`, whose longer tables of positions stay whole."""
+def starting_model(params: Params, inputs: Inputs, initial: Initial | None) -> LanguageModel:
+    """A model with new weights, or with those of `initial`, whose longer tables of positions stay whole."""
     if initial is None:
-        return models.build(config)
+        return models.build(model_config(params, inputs))
     found, extra = initial.load()
+    config = model_config(params, inputs, found.config)
     check_fits(initial, found.config, config, extra.get("names", {}), params.train.steps)
-    prompt = found.config.max_prompt_frames if config.type == "b" else config.max_prompt_frames
-    model = models.build(replace(config, max_text=found.config.max_text, max_prompt_frames=prompt))
+    longest = {name: getattr(found.config, name) for name in ("max_text", "max_prompt_frames")}
+    model = models.build(replace(config, **longest))
     model.load_state_dict(found.state_dict())
     return model
 
 
-def model_config(params: Params, inputs: Inputs) -> ModelConfig:
-    """The model that the parameters describe, for these codes and texts."""
-    decoder = params.model.decoder
-    return ModelConfig(
-        type=params.model.type,
-        pattern=params.model.pattern,
-        d_model=decoder.d_model,
-        layers=decoder.layers,
-        heads=decoder.heads,
-        dropout=decoder.dropout,
-        positions=decoder.positions,
-        pointer_dim=decoder.pointer_dim,
-        beat=decoder.beat,
-        max_frames=crop_frames(params, inputs),
-        **vars(inputs),
-    )
+def model_config(params: Params, inputs: Inputs, found: ModelConfig | None = None) -> ModelConfig:
+    """The model that the parameters describe, for these codes and texts.
+
+    A MusicGen has the sizes of the model that it starts from, `found`, and goes on knowing clips as long as that one does.
+    ValueError where there is none.
+    """
+    decoder, frames = params.model.decoder, crop_frames(params, inputs)
+    if decoder is not None:
+        sizes = {name: getattr(decoder, name) for name in SIZES}
+    elif found is not None:
+        sizes = {name: getattr(found, name) for name in ("d_model", "layers", "heads")}
+        frames = max(frames, found.max_frames)
+    else:
+        raise ValueError(f"model.type {params.model.type} has no sizes of its own: they are those of train.init")
+    return ModelConfig(type=params.model.type, pattern=params.model.pattern, max_frames=frames, **sizes, **vars(inputs))
 
 
 def crop_frames(params: Params, inputs: Inputs) -> int:
@@ -187,11 +192,11 @@ def _start(initial: Initial | None) -> dict[str, str]:
 
 def recipe(params: Params) -> dict[str, Any]:
     """The parameters that make a training what it is."""
-    model = params.model
-    shared = ("type", "pattern", "dropout_text", *(("dropout_beat",) if model.decoder.beat else ()))
+    model, decoder = params.model, params.model.decoder
+    shared = ("type", "pattern", "dropout_text", *(("dropout_beat",) if decoder and decoder.beat else ()))
     return {
         "seed": params.seed,
         "model": {name: getattr(model, name) for name in shared},
-        "decoder": model.decoder.model_dump(mode="json"),
+        "decoder": decoder.model_dump(mode="json") if decoder else {},
         "train": params.train.model_dump(mode="json"),
     }

@@ -39,6 +39,22 @@ CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz
 class ComputeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: int = Field(ge=0, le=1024)
+    engine: Literal["local", "ray"]
+    address: str
+    workers: int = Field(ge=0, le=10_000)
+    gpus_per_worker: float = Field(ge=0.0, le=16.0)
+
+    @model_validator(mode="after")
+    def _workers_have_the_device(self) -> "ComputeParams":
+        if self.engine == "ray" and self.device == "cuda" and not self.gpus_per_worker:
+            raise ValueError(
+                "gpus_per_worker: found 0; with device cuda a worker of Ray needs a GPU, or a part of one (0.5)"
+            )
+        if self.engine == "ray" and self.device == "cpu" and self.gpus_per_worker:
+            raise ValueError(
+                f"gpus_per_worker: found {self.gpus_per_worker:g}; with device cpu a worker of Ray takes none"
+            )
+        return self
 
 
 class SyntheticParams(Section):
@@ -333,6 +349,7 @@ class Params(Section):
         A published model is not trained and has no section `train`; another system has no codes in a pattern either.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
+        tree["compute"] = {name: tree["compute"][name] for name in ("device", "threads")}  # engines give the same bytes
         model = self.model.model_dump(mode="json")
         sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
         if not self.model.trained:

@@ -4,7 +4,7 @@ Exempt, each for a reason:
 - errors.py: the exception and the words for a missing extra change no result;
 - params.py, params_base.py, params_errors.py: DVC tracks the values themselves as params;
 - the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
-- device.py: it says where results are computed, as the section `compute` does;
+- device.py, compute: they say where results are computed, as the section `compute` does;
 - tracking: it records results and never changes them;
 - training/preview.py, and what only it imports: previews during training are a by-product;
 - published.py, and what only it imports: it finds and reads a published model. What is made of it is models/musicgen.py, and its
@@ -29,7 +29,16 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "musicgen_lite"
 
 
-EXEMPT = ("errors.py", "params.py", "params_base.py", "params_errors.py", "device.py", "__init__.py", "tracking")
+EXEMPT = (
+    "errors.py",
+    "params.py",
+    "params_base.py",
+    "params_errors.py",
+    "device.py",
+    "compute",
+    "__init__.py",
+    "tracking",
+)
 
 
 NOT_FOLLOWED = (

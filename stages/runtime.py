@@ -21,7 +21,8 @@ from musicgen_lite.compute import Engine, choose, num_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import explain
 from musicgen_lite.io.hashing import file_sha256, files_in, short_digest
-from musicgen_lite.params import ComputeParams, Params
+from musicgen_lite.params import Params
+from musicgen_lite.params_compute import ComputeParams
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
 CLIPS = Path("data/clips")

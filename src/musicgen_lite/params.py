@@ -28,33 +28,13 @@ from musicgen_lite.params_base import (
     Strategy,
     VideoUrl,
 )
+from musicgen_lite.params_compute import ComputeParams
 from musicgen_lite.params_errors import describe_all
 
 RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
-
-
-class ComputeParams(Section):
-    device: Literal["auto", "cpu", "cuda"]
-    threads: int = Field(ge=0, le=1024)
-    engine: Literal["local", "ray"]
-    address: str
-    workers: int = Field(ge=0, le=10_000)
-    gpus_per_worker: float = Field(ge=0.0, le=16.0)
-
-    @model_validator(mode="after")
-    def _workers_have_the_device(self) -> "ComputeParams":
-        if self.engine == "ray" and self.device == "cuda" and not self.gpus_per_worker:
-            raise ValueError(
-                "gpus_per_worker: found 0; with device cuda a worker of Ray needs a GPU, or a part of one (0.5)"
-            )
-        if self.engine == "ray" and self.device == "cpu" and self.gpus_per_worker:
-            raise ValueError(
-                f"gpus_per_worker: found {self.gpus_per_worker:g}; with device cpu a worker of Ray takes none"
-            )
-        return self
 
 
 class SyntheticParams(Section):

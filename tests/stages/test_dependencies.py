@@ -116,7 +116,7 @@ LAYERS: dict[str, set[str]] = {
 }  # fmt: skip
 # What one file alone may import besides.
 ALONE = {"preview.py": {"generation", "text", "codec", "pretrained"}, "external.py": {"sources"}}
-BASE = {"errors", "params", "params_base", "params_errors", "device", "io", "__init__"}
+BASE = {"errors", "params", "params_base", "params_compute", "params_errors", "device", "io", "__init__"}
 
 
 @pytest.mark.parametrize("area", LAYERS)

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from musicgen_lite.compute.work import Recipe, Work
 from musicgen_lite.device import choose_device
 from musicgen_lite.io.prefetch import prefetched
-from musicgen_lite.params import ComputeParams
+from musicgen_lite.params_compute import ComputeParams
 
 __all__ = ["Engine", "Local", "Recipe", "Work", "choose"]
 
@@ -21,9 +21,12 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """Runs a `Work` on pieces. device: `cpu` or `cuda`, on which its models compute."""
+    """Runs a `Work` on pieces."""
 
-    device: str
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`, on which the models of a work compute."""
+        ...
 
     def map(self, work: Work[Piece, Inputs, Result], pieces: Iterable[Piece]) -> Iterator[Result]:
         """The result of each of `pieces`, in their order; a few are read and computed ahead.

@@ -9,7 +9,7 @@ from musicgen_lite.errors import UserError
 Piece = TypeVar("Piece", contravariant=True)
 Inputs = TypeVar("Inputs")
 Result = TypeVar("Result", covariant=True)
-Model = TypeVar("Model")
+Model = TypeVar("Model", covariant=True)
 
 
 class Work(Protocol[Piece, Inputs, Result]):

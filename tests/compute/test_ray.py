@@ -39,6 +39,7 @@ CLIPS, BATCH, RATE = 320, 8, 1600
 def cluster() -> Iterator[Cluster]:
     """A head with room for two workers."""
     ray.cloudpickle.register_pickle_by_value(ray_works)
+    os.environ.update(on_ray.OWN_RAY | os.environ)
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield started
     ray.shutdown()
@@ -196,5 +197,15 @@ def test_a_worker_with_another_model_is_named(engine: OnRay, tmp_path: Path) -> 
 def test_a_worker_that_no_node_has_room_for_is_named(cluster: Cluster) -> None:
     engine = OnRay("cpu", cluster.address, workers=1, threads=64)
     with pytest.raises(UserError, match=r"a worker needs 64 CPU\(s\) \(compute\.threads\); no node .* \(.*: 2\)"):
+        list(engine.map(Doubled(), range(3)))
+    engine.close()
+
+
+def test_a_cluster_of_another_version_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OnRay("cpu", cluster.address, workers=1)
+    monkeypatch.setattr(ray, "__version__", "1.0.0")
+    with pytest.raises(
+        UserError, match=rf"compute\.address: {cluster.address}: Ray 1\.0\.0 cannot start there \(Version mis"
+    ):
         list(engine.map(Doubled(), range(3)))
     engine.close()

@@ -103,7 +103,7 @@ LAYERS: dict[str, set[str]] = {
     "io": set(), "compute": set(), "pretrained": set(), "rhythm": set(), "sources": {"rhythm"},
     "codec": {"compute", "pretrained", "rhythm"}, "text": {"compute", "pretrained"}, "clap": {"pretrained"},
     "patterns": set(), "models": {"patterns"},
-    "generation": {"models", "patterns", "rhythm"},
+    "generation": {"codec", "compute", "models", "patterns", "rhythm"},
     "generator": {"clap", "codec", "export", "generation", "models", "pretrained", "published", "request", "rhythm", "streaming",
                   "text", "tracking", "wav"},
     "export": {"model_facts", "pretrained"}, "model_facts": {"models"}, "model_card": {"model_facts", "scoring"},

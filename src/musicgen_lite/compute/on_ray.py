@@ -31,6 +31,8 @@ VARIABLES = (
     "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_OFFLINE", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "TOKENIZERS_PARALLELISM", "TRANSFORMERS_OFFLINE", "TRANSFORMERS_VERBOSITY",
 )  # fmt: skip
+# Of a Ray of this machine: nothing is reported to anybody, and workers, niced by default, have the priority of this process.
+OWN_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 ANSWER_S = 5.0
 # Of HTTP/2, which Ray's head speaks: the client's preface with its settings, and the type of the server's answer.
 PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 4
@@ -73,7 +75,7 @@ class OnRay:
         """Start or join Ray, once. The workers import this process's own tree, which travels with it."""
         if self._ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.update(OWN_RAY | os.environ)
         own = {} if self._address else {"num_cpus": max(os.cpu_count() or 1, self._room.workers * self._room.threads)}
         try:
             self._ray.init(

@@ -28,7 +28,7 @@ from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
 from stages.tokenize import tokenize
 from tests.support import codec_real, ray_works
-from tests.support.ray_works import Counting
+from tests.support.ray_works import Counting, Doubled
 
 RATE, BATCH, SECONDS = 16000, 32, 2.0
 
@@ -165,8 +165,15 @@ def main(count: int) -> None:
                 f"| {label} | {count / run.seconds:.1f} | {run.start_s:.1f} | {beside:.0f} | {run.driver:.0f} | "
                 f"{run.worker:.0f} | {sum(calls.values())} |", flush=True,
             )  # fmt: skip
+            if workers == 1:
+                begun = time.perf_counter()
+                assert list(engine.map(Doubled(), range(1000)))[-1] == 1998
+                nothing = (
+                    f"1,000 pieces without any work, one worker's start included: {time.perf_counter() - begun:.1f} s"
+                )
             engine.close()
             cluster.shutdown()
+    print(nothing)
 
 
 if __name__ == "__main__":

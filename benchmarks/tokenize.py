@@ -26,6 +26,8 @@ from transformers import EncodecModel
 
 from benchmarks.generation import process_memory
 from musicgen_lite import codec
+from musicgen_lite.codec.tokenizer import Tokenizer
+from musicgen_lite.compute import Local, Recipe
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
@@ -66,11 +68,12 @@ def loop(folder: Path, model: Any) -> list[np.ndarray]:
 
 def stage(folder: Path, name: str, seconds: float) -> Callable[[], None]:
     """What runs the stage's own function on the clips of `folder`, each cut into two halves."""
-    model, clips = codec.load(name, num_codebooks=CODEBOOKS), ClipStore(folder)
+    recipe, clips = Recipe(codec.load, name, num_codebooks=CODEBOOKS), ClipStore(folder)
+    tokenizer = Tokenizer(recipe, Windows(recipe.model.rate, seconds / 2, seconds), seconds)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as out:
-            tokenize(clips, model, Windows(model.rate, seconds / 2, seconds), seconds, BATCH, Path(out))
+            tokenize(Local(), clips, tokenizer, BATCH, Path(out))
 
     return run
 

@@ -1,6 +1,7 @@
 """Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
 from musicgen_lite import text, tracking
+from musicgen_lite.compute import choose
 from musicgen_lite.device import check_weights, choose_device, choose_kv_cache
 from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits, locate
@@ -108,6 +109,7 @@ def warn_of_unknown_characters(params: Params) -> None:
 
 def main(params: Params) -> None:
     device, sample = choose_device(params.compute.device, "compute.device"), params.sample
+    choose(params.compute)  # an engine that is not installed, or does not answer, is named before anything long runs
     check_weights(sample.weights, device, "sample.weights")
     choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
     warn_of_unknown_characters(params)

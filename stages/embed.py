@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from musicgen_lite import text
-from musicgen_lite.device import fitting
+from musicgen_lite.compute import Recipe
 from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import Params
+from musicgen_lite.text.embedding import TextEmbedding
 from musicgen_lite.text.variants import SUFFIXES, TextVariant, digest, text_variants
-from stages.runtime import CLIPS, TEXT, resolve_model_path, run, set_up_torch, work_dir
+from stages.runtime import CLIPS, TEXT, resolve_model_path, run, set_up_engine, work_dir
 
 
 def texts_of(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[TextVariant], int]:
@@ -30,24 +31,24 @@ def texts_of(clips: ClipStore, chosen: Sequence[str]) -> tuple[list[TextVariant]
 
 
 def main(params: Params) -> None:
-    device = set_up_torch(params.compute)
+    engine = set_up_engine(params.compute)
     cfg = params.text
-    encoder = text.load(resolve_model_path(cfg.name), device=device, trusted=params.trusted_pickles)
+    recipe = Recipe(text.load, resolve_model_path(cfg.name), device=engine.device, trusted=params.trusted_pickles)
+    encoder = recipe.model
     texts, without_aspects = texts_of(ClipStore(CLIPS), cfg.variants)
     warning = encoder.coverage_warning([one.text for one in texts], "captions")
     lengths = encoder.num_tokens([one.text for one in texts])
     counts = Counter(one.variant for one in texts)
     truncated = Counter(one.variant for one, length in zip(texts, lengths, strict=True) if length > cfg.max_tokens)
     batches = text.batches([min(length, cfg.max_tokens) for length in lengths], cfg.batch_size)
-    with resumable_dir(TEXT, work_dir("embed", params, encoder.fingerprint, device)) as folder:
+    with resumable_dir(TEXT, work_dir("embed", params, encoder.fingerprint, engine.device)) as folder:
         writer = ArrayWriter(folder, "float16")
         remaining = [batch for batch in batches if any(texts[number].key not in writer for number in batch)]
-        for numbers in track(remaining, "embed captions", unit="batch"):
-            batch = [texts[number] for number in numbers]
-            with fitting("text.batch_size", len(batch), "lower text.max_tokens"):
-                encoded = encoder.encode([one.text for one in batch], cfg.max_tokens)
-            for one, vectors in zip(batch, encoded, strict=True):
-                if one.key not in writer:
+        words = ([texts[number].text for number in batch] for batch in remaining)
+        found = engine.map(TextEmbedding(recipe, cfg.max_tokens), words)
+        for batch, encoded in zip(remaining, track(found, "embed captions", len(remaining), "batch"), strict=True):
+            for number, vectors in zip(batch, encoded, strict=True):
+                if (one := texts[number]).key not in writer:
                     writer.add(one.key, vectors, digest=digest(one.text))
         writer.close(
             {

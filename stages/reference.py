@@ -6,11 +6,12 @@ import pandas as pd
 
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
+from musicgen_lite.compute import Recipe
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.audio.embedders import Embedders, origins
+from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_reference
 from musicgen_lite.scoring.audio.sets import (
     ReferenceClips,
@@ -21,6 +22,7 @@ from musicgen_lite.scoring.audio.sets import (
     stand_ins,
     targets,
 )  # fmt: skip
+from musicgen_lite.scoring.audio.spread import spread
 from musicgen_lite.scoring.audio.token_consistency import token_consistency
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources.splits import EVALUATION_SEED, GENRE, few_genres, few_tracks, halves, some_training_clips
@@ -30,22 +32,23 @@ from stages.runtime import (
     SCORES_REFERENCE,
     resolve_model_path,
     run,
-    set_up_torch,
+    set_up_engine,
 )
 
 
 def main(params: Params) -> None:
-    device = set_up_torch(params.compute)
-    encodec = codec.load(
+    engine, trusted = set_up_engine(params.compute), params.trusted_pickles
+    coder = Recipe(
+        codec.load,
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
-        device=device,
-        trusted=params.trusted_pickles,
+        device=engine.device,
+        trusted=trusted,
     )
-    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
+    picker = Recipe(load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=trusted)
     clips = ClipStore(CLIPS)
     windows = ClipWindows(
-        clips, Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(coder.model.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     reference, prompted = halves(clips, params.sample.prompts)
     if doubt := few_tracks(reference, prompted):
@@ -60,25 +63,25 @@ def main(params: Params) -> None:
         tracks=tracks,
         reference=targets(windows, reference["id"].tolist()),
         real=real,
-        reconstruction=reconstructed(real, encodec),
+        reconstruction=reconstructed(real, coder.model),
         noise=as_noise(real, EVALUATION_SEED),
         prompts=audio_prompts(windows, ids),
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
     sets, bootstrap = (
-        embed_reference(sets_of_clips, Embedders(clap, encodec, None, params.score.protocols)),
+        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols)),
         Bootstrap(params.score.bootstrap),
     )
-    scores = score_reference(sets_of_clips, sets, clap, bootstrap)
-    scores.update(token_consistency(real, encodec, bootstrap))
+    scores = score_reference(sets_of_clips, sets, picker.model, bootstrap)
+    scores.update(token_consistency(real, coder.model, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
-    scores.notes |= origins(clap) | ({"tracks": doubt} if doubt else {})
+    scores.notes |= origins(picker.model) | ({"tracks": doubt} if doubt else {})
     scores.notes["training_clips"] = {"searched": len(training), "of": len(clips.split("train"))}
     sets.save(REFERENCE)
     # For those who make audio for these prompts elsewhere, by the columns that `generate --prompts` takes.
-    seconds = [windows.target_length(clip) / encodec.rate for clip in ids]
+    seconds = [windows.target_length(clip) / coder.model.rate for clip in ids]
     prompts = pd.DataFrame({"id": ids, "prompt": prompted["caption"].to_list(), "seconds": seconds})
     write_text(REFERENCE / "prompts.csv", prompts.to_csv(index=False))
     scores.write(SCORES_REFERENCE)

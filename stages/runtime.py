@@ -17,10 +17,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from musicgen_lite import params
+from musicgen_lite.compute import Engine, choose, num_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import explain
 from musicgen_lite.io.hashing import file_sha256, files_in, short_digest
-from musicgen_lite.params import ComputeParams, Params
+from musicgen_lite.params import Params
+from musicgen_lite.params_compute import ComputeParams
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
 
 CLIPS = Path("data/clips")
@@ -115,13 +117,21 @@ def resolve_model_path(name: str) -> str:
 
 
 def set_up_torch(compute: ComputeParams) -> str:
-    """Set threads and pick the device: `cpu` or `cuda`."""
+    """Set this process's threads and pick its device: `cpu` or `cuda`."""
     import torch
 
     from musicgen_lite.device import choose_device
 
-    torch.set_num_threads(compute.threads or os.cpu_count() or 1)
+    torch.set_num_threads(num_threads(compute))
     return choose_device(compute.device, "compute.device")
+
+
+def set_up_engine(compute: ComputeParams) -> Engine:
+    """Set this process's threads and pick what the frozen models compute with."""
+    import torch
+
+    torch.set_num_threads(num_threads(compute))
+    return choose(compute)
 
 
 def work_dir(stage: str, params: Params, *facts: str) -> Path:

@@ -10,18 +10,18 @@ from itertools import groupby
 
 import numpy as np
 
-from musicgen_lite import codec, models, text
+from musicgen_lite import codec, text
 from musicgen_lite.clap import ClapScorer
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec import Codec
+from musicgen_lite.compute import Recipe
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
     best_of,
+    candidates,
     choose_beats,
-    generate,
     item_seed,
-    prepare,
     takes_beat,
     with_beats,
 )
@@ -30,6 +30,7 @@ from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.beats import NO_BEAT, Beat
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import atomic_dir, read_json
+from musicgen_lite.io.progress import track
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.models import LanguageModel, external
@@ -40,7 +41,19 @@ from musicgen_lite.rhythm import goes_on
 from musicgen_lite.sources import rejected
 from musicgen_lite.sources.splits import halves
 from musicgen_lite.text import TextEncoder
-from stages.runtime import CLIPS, MODEL, SAMPLES, SYSTEM, TEXT, TOKENS, resolve_model_path, root, run, set_up_torch
+from stages.runtime import (
+    CLIPS,
+    MODEL,
+    SAMPLES,
+    SYSTEM,
+    TEXT,
+    TOKENS,
+    resolve_model_path,
+    root,
+    run,
+    set_up_engine,
+    set_up_torch,
+)
 
 
 @dataclass(frozen=True)
@@ -127,24 +140,28 @@ def take(params: Params, encodec: Codec, clap: ClapScorer) -> None:
 
 
 def main(params: Params) -> None:
-    device = set_up_torch(params.compute)
-    encodec = codec.load(
+    device, engine = set_up_torch(params.compute), set_up_engine(params.compute)
+    coder = Recipe(
+        codec.load,
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
-        device=device,
+        device=engine.device,
         trusted=params.trusted_pickles,
     )
+    encodec = coder.model
     clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
     if params.model.type == "external":
         take(params, encodec, clap)
         return
-    model, _ = models.load(MODEL, device)
+    recipe = Recipe(candidates.load_model, MODEL.absolute(), device=engine.device)
+    model = recipe.model
     encoder = text.load(resolve_model_path(params.text.name), device=device, trusted=params.trusted_pickles)
     check_parts(MODEL, model.config, encodec.fingerprint, encoder.fingerprint)
     cfg = params.sample
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
     frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)
-    decoder = prepare(model, cfg.weights, cfg.kv_cache)
+    decoder = Recipe(candidates.load_decoder, recipe, cfg.weights, cfg.kv_cache, device=engine.device)
+    work = candidates.Candidates(recipe, decoder, coder, sampling, frames, length)
     with atomic_dir(SAMPLES) as part:
         writer = SampleWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
@@ -152,12 +169,13 @@ def main(params: Params) -> None:
             seeds = [
                 item_seed(params.seed, item.prompt_id, number) for item in group for number in range(cfg.candidates)
             ]
-            given = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates).to(device)
+            given = conditions(group, model.config.codebook_size).repeat_interleave(cfg.candidates)
+            given = given.to(model.head.device)
             beats = told(model, given, group, seeds, params)
             given = with_beats(given, beats)
-            codes = generate(model, given, frames, sampling, seeds, cfg.batch_size, f"sample {kind}", decoder=decoder)
-            decoded = (wave for chunk in codes.split(cfg.batch_size) for wave in encodec.decode(chunk).cpu().numpy())
-            waves = [wave[:length] for wave in decoded]  # the last frame may reach beyond it
+            batches = list(candidates.rows(given, seeds, cfg.batch_size))
+            made = track(engine.map(work, batches), f"sample {kind}", len(batches), "batch")
+            waves = [wave for batch in made for wave in batch]
             fit = partial(clap.similarity, [item.caption for item in group], encodec.rate)
             ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
+from musicgen_lite.compute import Recipe
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_json
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.audio.embedders import Embedders, origins
+from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
 from musicgen_lite.scoring.audio.sets import generated_set, load_reference
+from musicgen_lite.scoring.audio.spread import spread
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
@@ -22,32 +24,37 @@ from stages.runtime import (
     SCORES_AUDIO,
     resolve_model_path,
     run,
-    set_up_torch,
+    set_up_engine,
 )
 
 
 def main(params: Params) -> None:
-    device = set_up_torch(params.compute)
-    encodec = codec.load(
+    engine, trusted = set_up_engine(params.compute), params.trusted_pickles
+    coder = Recipe(
+        codec.load,
         resolve_model_path(params.codec.name),
         num_codebooks=params.codec.num_codebooks,
-        device=device,
-        trusted=params.trusted_pickles,
+        device=engine.device,
+        trusted=trusted,
     )
-    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
+    picker = Recipe(load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=trusted)
     judge = None
     if params.score.judge:
-        judge = load_clap(
+        judge = Recipe(
+            load_clap,
             resolve_model_path(params.score.judge),
-            device=device,
-            trusted=params.trusted_pickles,
+            device=engine.device,
+            trusted=trusted,
             parameter="score.judge",
         )
-    embedders, bootstrap = Embedders(clap, encodec, judge, params.score.protocols), Bootstrap(params.score.bootstrap)
+    embedders, bootstrap = (
+        spread(engine, picker, coder, judge, params.score.protocols),
+        Bootstrap(params.score.bootstrap),
+    )
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
     external = params.model.type == "external"
     windows = ClipWindows(
-        clips, Windows(encodec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(coder.model.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     sets = load_reference(REFERENCE, embedders, windows.target)
     tracks = dict(zip(clips.index["id"], clips.index["track_id"], strict=True))
@@ -57,7 +64,7 @@ def main(params: Params) -> None:
         count = 1 if external else params.sample.candidates
         generated = replace(generated_set(samples, kind, count, tracks, windows), external=external)
         scores.update(score_generated(generated, sets, embedders, bootstrap))
-    scores.notes |= origins(clap, judge)
+    scores.notes |= origins(embedders.clap, embedders.judge)
     if external and samples.rejected:
         first = samples.rejected[0]
         scores.notes["rejected"] = (

@@ -26,6 +26,7 @@ from musicgen_lite.params_base import (
     Section,
     VideoUrl,
 )
+from musicgen_lite.params_compute import ComputeParams
 from musicgen_lite.params_errors import describe_all
 from musicgen_lite.params_train import TrainParams
 
@@ -33,11 +34,6 @@ RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
-
-
-class ComputeParams(Section):
-    device: Literal["auto", "cpu", "cuda"]
-    threads: int = Field(ge=0, le=1024)
 
 
 class SyntheticParams(Section):
@@ -277,6 +273,7 @@ class Params(Section):
         codes in a pattern either.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
+        tree["compute"] = {name: tree["compute"][name] for name in ("device", "threads")}  # engines give the same bytes
         model = self.model.model_dump(mode="json")
         sections = {kind: model.pop(kind) for kind in get_args(ModelParams.__annotations__["type"])}
         if self.model.type not in ("a", "b"):

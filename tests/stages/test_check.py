@@ -220,3 +220,11 @@ def test_weights_that_the_device_does_not_hold_stop_before_anything_runs(place: 
         UserError, match=r"sample.kv_cache: found 'float16'; on cpu auto, float32, bfloat16 are allowed"
     ):
         check.main(params.model_copy(update={"sample": sample, "compute": compute}))
+
+
+def test_a_cluster_that_is_not_there_stops_before_anything_runs(place: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    params = parameters()
+    compute = params.compute.model_copy(update={"engine": "ray", "address": "127.0.0.1:1"})
+    with pytest.raises(UserError, match=r"compute\.address: found '127\.0\.0\.1:1', where no Ray cluster answers"):
+        check.main(params.model_copy(update={"compute": compute}))

@@ -14,7 +14,7 @@ from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
-from musicgen_lite.scoring.audio.embeddings import Embedder
+from musicgen_lite.scoring.audio.embeddings import Embedder, Vectors, one_by_one
 
 
 class ClapEmbedder:
@@ -146,12 +146,14 @@ class Embedders:
     """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does.
 
     protocols: by which FAD is measured with `clap`, ours and those of other tools; each is a space of its own.
+    vectors: how many clips are embedded, here or elsewhere (`spread.spread`).
     """
 
     clap: Clap
     codec: Codec
     judge: Clap | None = None
     protocols: tuple[str, ...] = ("ours",)
+    vectors: Vectors = one_by_one
 
     @cached_property
     def clap_space(self) -> Embedder:
@@ -163,6 +165,16 @@ class Embedders:
         """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
         own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
         return own + ([FadtkEmbedder(self.clap)] if "fadtk" in self.protocols else [])
+
+    @cached_property
+    def clap_spaces(self) -> list[Embedder]:
+        """The spaces of the CLAP models, in which candidates and captions are compared."""
+        return [self.clap_space] + ([] if self.judge is None else [ClapEmbedder(self.judge, "judge")])
+
+    @cached_property
+    def by_name(self) -> dict[str, Embedder]:
+        """Every space by its name."""
+        return {one.name: one for one in (*self.spaces, *self.clap_spaces)}
 
     @property
     def claps(self) -> dict[str, Clap]:

@@ -6,7 +6,7 @@ distance between the embeddings of two embedders means nothing.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,14 +99,26 @@ def compute(embedder: Embedder, samples: np.ndarray, rate: int) -> np.ndarray:
     return embedder.embed(samples, rate)
 
 
+Vectors = Callable[[Iterator[Item], Sequence[Embedder]], Iterable[Sequence[np.ndarray]]]
+"""Gives the embeddings `[W, D]` of each clip by each embedder, in the order of the clips."""
+
+
+def one_by_one(
+    items: Iterable[Item], embedders: Sequence[Embedder], compute: Compute = compute
+) -> Iterator[list[np.ndarray]]:
+    """Embeddings of one clip after the other, in this process."""
+    for _, samples, rate in items:
+        yield [compute(embedder, samples, rate) for embedder in embedders]
+
+
 def embed(
     items: Iterable[Item],
     embedders: Sequence[Embedder],
     what: str,
     short: Collection[str] = (),
-    compute: Compute = compute,
+    vectors: Vectors = one_by_one,
 ) -> dict[str, Embeddings]:
-    """Embed a set of clips with each embedder, reading `items` once and holding one waveform at a time.
+    """Embed a set of clips with each embedder, reading `items` once and holding as many waveforms as `vectors` does.
 
     short: ids of clips that are known to be shorter than the others; these are embedded at full length.
     Silent clips are embedded and listed. Raises UserError naming the clip for empty or not finite samples, a duplicate
@@ -117,26 +129,27 @@ def embed(
     silent: list[str] = []
     digest = hashlib.sha256()
     first: tuple[str, int, int] | None = None
-    for clip, samples, rate in items:
-        _check(clip, samples, rate, first, what, clip in short)
-        if clip not in short:
-            first = first or (clip, rate, len(samples))
-        ids.append(clip)
-        if audio.rms_db(samples) < audio.SILENCE_DB:
-            silent.append(clip)
-        _count(digest, clip, samples, rate)
-        for embedder in embedders:
-            vectors = np.asarray(compute(embedder, samples, rate), dtype=np.float32)
-            if (
-                vectors.ndim != 2
-                or vectors.shape[1] != embedder.dim
-                or not len(vectors)
-                or not np.isfinite(vectors).all()
-            ):
+
+    def checked() -> Iterator[Item]:
+        nonlocal first
+        for clip, samples, rate in items:
+            _check(clip, samples, rate, first, what, clip in short)
+            if clip not in short:
+                first = first or (clip, rate, len(samples))
+            ids.append(clip)
+            if audio.rms_db(samples) < audio.SILENCE_DB:
+                silent.append(clip)
+            _count(digest, clip, samples, rate)
+            yield clip, samples, rate
+
+    for number, found in enumerate(vectors(checked(), embedders)):
+        for embedder, given in zip(embedders, found, strict=True):
+            one = np.asarray(given, dtype=np.float32)
+            if one.ndim != 2 or one.shape[1] != embedder.dim or not len(one) or not np.isfinite(one).all():
                 raise UserError(
-                    f"{what}, clip {clip!r}: {embedder.name} gave {vectors.shape}, not finite [W, {embedder.dim}]"
+                    f"{what}, clip {ids[number]!r}: {embedder.name} gave {one.shape}, not finite [W, {embedder.dim}]"
                 )
-            rows[embedder.name].append(vectors)
+            rows[embedder.name].append(one)
     check_unique(ids, what)
     seconds = first[2] / first[1] if first else 0.0
     return {

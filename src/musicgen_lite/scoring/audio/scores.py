@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from musicgen_lite.scoring.audio.chroma import chroma_likeness
 from musicgen_lite.scoring.audio.contrast import likeness_to_prompts
 from musicgen_lite.scoring.audio.distances import audio_distances, distance_to_statistics
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, Embedders
-from musicgen_lite.scoring.audio.embeddings import Compute, Embedder, Embeddings, compute, embed
+from musicgen_lite.scoring.audio.embeddings import Compute, Embedder, Embeddings, compute, embed, one_by_one
 from musicgen_lite.scoring.audio.memorisation import memorisation
 from musicgen_lite.scoring.audio.sets import ClipSet, GeneratedSet, ReferenceClips, ReferenceSets
 from musicgen_lite.scoring.audio.statistics_file import Statistics
@@ -58,7 +59,7 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
     for name, model in embedders.claps.items():
         scores.update(_by_clap(generated, candidates[name], name, model, bootstrap))
     picked = track(generated.chosen(), "embed picked samples", len(generated), "clip")
-    own = embed(picked, embedders.spaces, "picked samples", generated.short)
+    own = embed(picked, embedders.spaces, "picked samples", generated.short, embedders.vectors)
     scores.update(_to_reference(own, sets, generated, bootstrap))
     if generated.prompts is not None:
         clips, prompts = generated.chosen(), generated.prompts
@@ -90,14 +91,15 @@ def score_clips(
             reference.check(space)
     models = {name: ClapEmbedder(model, name) for name, model in embedders.claps.items()} if captions else {}
     needed = {one.name: one for one in (*models.values(), *spaces)}
-    own = embed(track(clips, "embed clips", len(clips), "clip"), list(needed.values()), "clips", clips.short, compute)
+    vectors = partial(one_by_one, compute=compute)
+    own = embed(track(clips, "embed clips", len(clips), "clip"), list(needed.values()), "clips", clips.short, vectors)
     scores = Scores()
     if isinstance(reference, Statistics):
         for space in spaces:
             scores.update(distance_to_statistics(reference, own[space.name], "generated", bootstrap))
     else:
         given = track(reference, "embed reference", len(reference), "clip")
-        base = embed(given, spaces, "reference", reference.short, compute)
+        base = embed(given, spaces, "reference", reference.short, vectors)
         for space in spaces:
             scores.update(audio_distances(base[space.name], {"generated": own[space.name]}, bootstrap))
     for name, model in models.items():
@@ -132,9 +134,8 @@ def _to_reference(
 
 def _embed_candidates(generated: GeneratedSet, embedders: Embedders) -> dict[str, Embeddings]:
     """Every candidate in the space of each CLAP."""
-    spaces = [ClapEmbedder(model, name) for name, model in embedders.claps.items()]
     candidates = track(generated.candidates(), "CLAP of candidates", len(generated) * generated.count, "clip")
-    return embed(candidates, spaces, "generated samples", generated.short_candidates)
+    return embed(candidates, embedders.clap_spaces, "generated samples", generated.short_candidates, embedders.vectors)
 
 
 def _by_clap(generated: GeneratedSet, candidates: Embeddings, name: str, model: Clap, bootstrap: Bootstrap) -> Scores:

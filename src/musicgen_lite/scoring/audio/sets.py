@@ -250,7 +250,7 @@ def embed_reference(clips: ReferenceClips, embedders: Embedders) -> ReferenceSet
         one: ClipSet | None = getattr(clips, name)
         if one is None:
             return {}
-        return embed(track(one, f"embed {name}", len(one), "clip"), spaces, name, one.short)
+        return embed(track(one, f"embed {name}", len(one), "clip"), spaces, name, one.short, embedders.vectors)
 
     sets = {name: embedded(name, embedders.spaces) for name in _NAMES}
     return _reference_sets(sets, {name: embedded(name, [embedders.clap_space]).get("clap") for name in _IN_CLAP})

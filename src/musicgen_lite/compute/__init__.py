@@ -1,0 +1,65 @@
+"""Where the frozen models compute: in this process, or by Ray on several processes and machines.
+
+A stage describes its work once, as what is done with one piece of a corpus, and takes the results in the order of the
+pieces: both engines run the same `Work` with the same threads on the same pieces, so that their bytes are the same.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from musicgen_lite.compute.work import Recipe, Work
+from musicgen_lite.device import choose_device
+from musicgen_lite.io.prefetch import prefetched
+from musicgen_lite.params_compute import ComputeParams
+
+__all__ = ["Engine", "Local", "Recipe", "Work", "choose"]
+
+Piece = TypeVar("Piece")
+Inputs = TypeVar("Inputs")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Runs a `Work` on pieces."""
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`, on which the models of a work compute."""
+        ...
+
+    def map(self, work: Work[Piece, Inputs, Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+        """The result of each of `pieces`, in their order; a few are read and computed ahead.
+
+        Raises what the work raises for a piece; UserError where workers are lost again and again.
+        """
+        ...
+
+
+class Local:
+    """Computes in this process, while a thread reads the next pieces."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def map(self, work: Work[Piece, Inputs, Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+        """See `Engine.map`."""
+        return map(work.compute, prefetched(work.read, pieces))
+
+
+def num_threads(params: ComputeParams) -> int:
+    """The CPU threads that one process computes with."""
+    return params.threads or os.cpu_count() or 1
+
+
+def choose(params: ComputeParams) -> Engine:
+    """The engine that the section `compute` names; nothing is started before its first use.
+
+    UserError where Ray is named and not installed, where its cluster does not answer, or a GPU is asked for and missing.
+    """
+    if params.engine == "local":
+        return Local(choose_device(params.device, "compute.device"))
+    from musicgen_lite.compute.on_ray import OnRay
+
+    device = "cuda" if params.gpus_per_worker else "cpu"
+    return OnRay(device, params.address, params.workers, num_threads(params), params.gpus_per_worker)

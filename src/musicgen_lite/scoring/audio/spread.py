@@ -1,0 +1,76 @@
+"""The embedding of many clips by an engine: some at a time, with the models that each process loads for itself."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from musicgen_lite.clap import Clap
+from musicgen_lite.codec import Codec
+from musicgen_lite.compute import Engine, Recipe
+from musicgen_lite.scoring.audio.embedders import Embedders
+from musicgen_lite.scoring.audio.embeddings import Embedder, Item
+
+CLIPS_TOGETHER = 4  # of a piece; each is embedded by itself, so that their number changes nothing
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips to embed, and the names of the spaces."""
+
+    items: Sequence[Item]
+    spaces: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The embeddings `[W, D]` of each clip in each space."""
+
+    embedders: Recipe[Embedders]
+
+    def name(self, piece: Clips) -> str:
+        """See `Work.name`."""
+        return f"clips {piece.items[0][0]} to {piece.items[-1][0]}"
+
+    def read(self, piece: Clips) -> Clips:
+        """See `Work.read`."""
+        return piece
+
+    def compute(self, inputs: Clips) -> list[list[np.ndarray]]:
+        """See `Work.compute`."""
+        known = self.embedders.model.by_name
+        spaces = [known[name] for name in inputs.spaces]
+        return [[space.embed(samples, rate) for space in spaces] for _, samples, rate in inputs.items]
+
+
+def load(
+    clap: Recipe[Clap], codec: Recipe[Codec], judge: Recipe[Clap] | None, protocols: tuple[str, ...], device: str
+) -> Embedders:
+    """The embedders of these models, each of which knows its own device."""
+    return Embedders(clap.model, codec.model, None if judge is None else judge.model, protocols)
+
+
+def spread(
+    engine: Engine,
+    clap: Recipe[Clap],
+    codec: Recipe[Codec],
+    judge: Recipe[Clap] | None = None,
+    protocols: tuple[str, ...] = ("ours",),
+) -> Embedders:
+    """Embedders whose sets of clips are embedded by `engine`."""
+    recipe = Recipe(load, clap, codec, judge, protocols)
+    work = Embedding(recipe)
+
+    def vectors(items: Iterator[Item], embedders: Sequence[Embedder]) -> Iterator[list[np.ndarray]]:
+        for found in engine.map(work, pieces(items, [one.name for one in embedders])):
+            yield from found
+
+    return replace(recipe.model, vectors=vectors)
+
+
+def pieces(items: Iterable[Item], spaces: Sequence[str]) -> Iterator[Clips]:
+    """Consecutive `items`, some to a piece."""
+    items = iter(items)
+    while some := list(islice(items, CLIPS_TOGETHER)):
+        yield Clips(some, spaces)

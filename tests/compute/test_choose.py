@@ -1,0 +1,117 @@
+"""The engine that the parameters name, and what is said before anything is computed."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from musicgen_lite import params
+from musicgen_lite.compute import Local, Recipe, choose
+from musicgen_lite.compute.pool import Room
+from musicgen_lite.errors import UserError
+from musicgen_lite.params_compute import ComputeParams
+from tests.support.project import ROOT
+from tests.support.ray_works import Doubled
+
+
+def compute(**changes: Any) -> ComputeParams:
+    """The section `compute` of params.yaml, changed."""
+    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    tree["compute"] |= {"device": "cpu", **changes}
+    return params.parse(tree).compute
+
+
+@contextmanager
+def listening() -> Iterator[str]:
+    """The address of something that takes a connection, reads, and says nothing of Ray's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_the_default_computes_here_in_order() -> None:
+    engine = choose(compute())
+    assert isinstance(engine, Local)
+    assert engine.device == "cpu"
+    assert list(engine.map(Doubled(), range(100))) == list(range(0, 200, 2))
+
+
+def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        UserError, match=r'compute\.engine ray needs .*pip install "musicgen-lite\[ray\]".*engine to local'
+    ):
+        choose(compute(engine="ray"))
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(UserError, match=rf"compute\.address: found '{free}', where no Ray cluster answers \(.*refused"):
+        choose(compute(engine="ray", address=free))
+
+
+def test_what_listens_there_and_is_not_ray_is_named() -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    with listening() as address, pytest.raises(UserError, match=r"no Ray cluster answers \(something else than Ray"):
+        choose(compute(engine="ray", address=address))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda"}, r"gpus_per_worker: found 0; with device cuda a worker of Ray needs a GPU"),
+        ({"gpus_per_worker": 1.0}, r"gpus_per_worker: found 1; with device cpu a worker of Ray takes none"),
+        ({"gpus_per_worker": 1.5, "device": "auto"}, r"gpus_per_worker: found 1\.5; allowed are parts of one"),
+        ({"engine": "spark"}, r"compute\.engine: found 'spark'; input should be 'local' or 'ray'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compute(**{"engine": "ray", **changes})
+
+
+def test_the_room_of_a_node_is_what_it_needs_most() -> None:
+    node = {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}
+    assert Room(0, threads=2, gpus=0.0).fits(node) == 4
+    assert Room(0, threads=2, gpus=0.5).fits(node) == 2
+    assert Room(0, threads=16, gpus=0.0).fits(node) == 0
+    assert Room(0, threads=1, gpus=0.0).fits({**node, "Alive": False}) == 0
+
+
+def test_a_recipe_loads_once_and_travels_without_its_model() -> None:
+    import pickle
+
+    recipe = Recipe(Loaded.load, "name", device="cpu")
+    assert recipe.model is recipe.model
+    again = pickle.loads(pickle.dumps(recipe))
+    assert "model" not in again.__dict__
+    Loaded.fingerprint, before = "other", Loaded.fingerprint
+    try:
+        with pytest.raises(UserError, match="'name' has the fingerprint other here, but first where the stage runs"):
+            again.model  # noqa: B018 - what reading it raises
+    finally:
+        Loaded.fingerprint = before
+
+
+class Loaded:
+    """A model by name."""
+
+    fingerprint = "first"
+
+    @classmethod
+    def load(cls, name: str, device: str) -> "Loaded":
+        return cls()

@@ -116,7 +116,17 @@ LAYERS: dict[str, set[str]] = {
 }  # fmt: skip
 # What one file alone may import besides.
 ALONE = {"preview.py": {"generation", "text", "codec", "pretrained"}, "external.py": {"sources"}}
-BASE = {"errors", "params", "params_base", "params_compute", "params_errors", "params_train", "device", "io", "__init__"}
+BASE = {
+    "errors",
+    "params",
+    "params_base",
+    "params_compute",
+    "params_errors",
+    "params_train",
+    "device",
+    "io",
+    "__init__",
+}
 
 
 @pytest.mark.parametrize("area", LAYERS)

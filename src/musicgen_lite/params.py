@@ -31,6 +31,8 @@ from musicgen_lite.params_base import (
 from musicgen_lite.params_errors import describe_all
 
 RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
+# Of `train`: how processes share a step. It changes rounding and dropout's draws alone: a training may go on with another.
+DIVISION = ("batch_size", "devices", "num_nodes", "strategy")
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}

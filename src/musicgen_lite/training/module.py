@@ -116,6 +116,15 @@ class TrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["identity"] = self.identity
+        checkpoint["accumulation"] = self.trainer.accumulate_grad_batches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count micro-batches as this training divides its steps: it may have other processes than the one before."""
+        before, now = checkpoint["accumulation"], self.trainer.accumulate_grad_batches
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            steps = counts["ready"] // before
+            counts |= {name: count + steps * (now - before) for name, count in counts.items()}
 
     def configure_optimizers(self) -> Any:
         params = self.params

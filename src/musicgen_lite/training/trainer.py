@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning.pytorch as L
 from lightning.pytorch.loggers import Logger
 
+from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.training.checkpoints import AtomicCheckpointIO, SaveLast
 from musicgen_lite.training.setup import TrainingSetup
 
@@ -71,6 +72,20 @@ def telling_where_it_goes_on(trainer: L.Trainer, last: SaveLast) -> Iterator[Non
                     f"train: stopped at step {step}; the same command goes on from {where}", file=sys.stderr, flush=True
                 )
         raise
+
+
+@contextlib.contextmanager
+def naming_a_lost_process(trainer: L.Trainer) -> Iterator[None]:
+    """Turn what gloo and NCCL raise where another process of the training is gone into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not any(backend in str(error) for backend in ("gloo", "NCCL")):
+            raise
+        raise UserError(
+            f"train: process {trainer.global_rank} of {trainer.world_size} lost another one, whose own message says why "
+            f"({first_line(error)}); the same command goes on from the last checkpoint, with as many processes or others"
+        ) from error
 
 
 @contextlib.contextmanager

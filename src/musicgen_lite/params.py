@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 from musicgen_lite.errors import UserError
 from musicgen_lite.params_base import (
     BatchSize,
+    Bucket,
     Clips,
     Count,
     Fraction,
@@ -306,6 +307,16 @@ class TrackingParams(Section):
     experiment: Label
     required: bool
     registered_model: RegisteredName = ""
+    artifacts: Bucket = ""
+
+    @model_validator(mode="after")
+    def _a_server_has_its_own(self) -> "TrackingParams":
+        if self.artifacts and self.uri.startswith(("http:", "https:", "databricks")):
+            raise ValueError(
+                f"artifacts: found {self.artifacts!r}, but the server of tracking.uri decides where they go (mlflow server "
+                "--artifacts-destination); leave it empty"
+            )
+        return self
 
 
 class Params(Section):

@@ -56,6 +56,14 @@ def _model_name(name: str) -> str:
     return name
 
 
+def _bucket(place: str) -> str:
+    if not re.fullmatch(r"(s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/.*)?)?", place):
+        raise ValueError(
+            f"found {place!r}; allowed are s3://bucket/folder, and nothing for a folder beside the database"
+        )
+    return place
+
+
 def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
     if "ours" not in names or len(set(names)) < len(names):
         raise ValueError(f"found {', '.join(names)}; ours, which other scores need, and each of the others once")
@@ -67,6 +75,7 @@ Strategy = Annotated[Literal["auto", "ddp"], BeforeValidator(_whole_copies)]
 Protocols = Annotated[tuple[Literal["ours", "fadtk"], ...], Field(strict=False), AfterValidator(_ours_and_others)]
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 Label = Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
+Bucket = Annotated[str, AfterValidator(_bucket)]
 RegisteredName = Annotated[str, Field(max_length=100), AfterValidator(_model_name)]
 VideoUrl = Annotated[str, AfterValidator(_takes_an_id)]
 

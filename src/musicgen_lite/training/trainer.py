@@ -19,27 +19,36 @@ from musicgen_lite.training.setup import TrainingSetup
 def build_trainer(
     setup: TrainingSetup, callbacks: list[L.Callback], loggers: Sequence[Logger], directory: Path
 ) -> L.Trainer:
-    """The trainer for a setup; `directory` is its root for whatever Lightning writes by itself."""
+    """The trainer for a setup; `directory` is its root for whatever Lightning writes by itself.
+
+    UserError where torchrun or SLURM has started another number of processes than the parameters say.
+    """
     train = setup.params.train
-    return L.Trainer(
-        accelerator=setup.hardware.accelerator,
-        devices=train.devices,
-        num_nodes=train.num_nodes,
-        strategy=train.strategy,
-        precision=setup.hardware.precision,
-        # An epoch of Lightning's is the interval from one validation to the next.
-        max_epochs=len(setup.validation_steps),
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=setup.accumulation,
-        callbacks=callbacks,
-        logger=list(loggers) or False,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=directory,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    try:
+        return L.Trainer(
+            accelerator=setup.hardware.accelerator,
+            devices=train.devices,
+            num_nodes=train.num_nodes,
+            strategy=train.strategy,
+            precision=setup.hardware.precision,
+            # An epoch of Lightning's is the interval from one validation to the next.
+            max_epochs=len(setup.validation_steps),
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            accumulate_grad_batches=setup.accumulation,
+            callbacks=callbacks,
+            logger=list(loggers) or False,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=directory,
+            use_distributed_sampler=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"train.devices ({train.devices}) and train.num_nodes ({train.num_nodes}): {first_line(error)}; give torchrun, or SLURM, "
+            "the same numbers"
+        ) from error
 
 
 @contextlib.contextmanager

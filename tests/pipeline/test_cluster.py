@@ -49,7 +49,7 @@ def test_two_processes_make_one_run_which_a_clone_finds_with_its_results(
     place = track_in(project, postgres.uri)
     project.commit()
     done = project.run(
-        "dvc", "exp", "run", "-n", "two", "-S", "train.devices=2", "-S", "train.strategy=ddp", env=environment
+        "dvc", "exp", "run", "-n", "two", "-S", "train.devices=2", "-S", "train.batch_size=4", env=environment
     )
     assert "4 clips per micro-batch, 2 processes" in done.stdout
     (run,) = runs(place, tmp_path)
@@ -73,7 +73,9 @@ def test_two_processes_make_one_run_which_a_clone_finds_with_its_results(
 
 def test_torchrun_trains_on_two_machines_what_dvc_then_takes(project: Project, tmp_path: Path) -> None:
     """The machines are processes of this one that share the repository."""
-    project.set(seed=5, train__devices=1, train__num_nodes=2, tracking__uri="", tracking__artifacts="")
+    project.set(
+        seed=5, train__devices=1, train__num_nodes=2, train__batch_size=4, tracking__uri="", tracking__artifacts=""
+    )
     project.run("dvc", "repro", "tokenize", "embed", "check")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -112,7 +114,9 @@ def test_a_folder_on_s3_becomes_clips(
     make(tmp_path, [f"{name},A tone." for name in names])
     for file in tmp_path.iterdir():
         s3.client().upload_file(str(file), BUCKET, f"songs/{file.name}")
-    project.set(data__source="folder", data__folder__path=f"s3://{BUCKET}/songs", data__min_available=6)
+    project.set(
+        train__num_nodes=1, data__source="folder", data__folder__path=f"s3://{BUCKET}/songs", data__min_available=6
+    )
     said = project.run("dvc", "repro", "download", env=environment).stdout
     assert "clips: {'train': 6, 'validation': 2, 'test': 4}, rejected: 0" in said
     again = project.run("dvc", "repro", "download", env=environment).stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning.pytorch as L
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 
 from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.training.checkpoints import AtomicCheckpointIO, SaveLast
@@ -25,6 +26,8 @@ def build_trainer(
     """
     train = setup.params.train
     try:
+        if TorchElasticEnvironment.detect():  # Lightning would look later, and never with one device
+            TorchElasticEnvironment().validate_settings(num_devices=train.devices, num_nodes=train.num_nodes)
         return L.Trainer(
             accelerator=setup.hardware.accelerator,
             devices=train.devices,

@@ -14,19 +14,17 @@ from ruamel.yaml import YAML, YAMLError
 from musicgen_lite.errors import UserError
 from musicgen_lite.params_base import (
     BatchSize,
-    Bucket,
     Clips,
     Count,
     Fraction,
-    Label,
     Machines,
     NonEmpty,
     Protocols,
-    RegisteredName,
     Scale,
     Seconds,
     Section,
     Strategy,
+    TrackingParams,
     VideoUrl,
 )
 from musicgen_lite.params_errors import describe_all
@@ -300,23 +298,6 @@ class ScoreParams(Section):
     protocols: Protocols
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
-
-
-class TrackingParams(Section):
-    uri: str
-    experiment: Label
-    required: bool
-    registered_model: RegisteredName = ""
-    artifacts: Bucket = ""
-
-    @model_validator(mode="after")
-    def _a_server_has_its_own(self) -> "TrackingParams":
-        if self.artifacts and self.uri.startswith(("http:", "https:", "databricks")):
-            raise ValueError(
-                f"artifacts: found {self.artifacts!r}, but the server of tracking.uri decides where they go (mlflow server "
-                "--artifacts-destination); leave it empty"
-            )
-        return self
 
 
 class Params(Section):

@@ -1,9 +1,9 @@
-"""What the sections of params.yaml are made of: their base class, and kinds of values with their bounds."""
+"""What the sections of params.yaml are made of: their base class, kinds of values with their bounds, and where runs go."""
 
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Fraction = Field(ge=0.0, lt=1.0)
 Count = Field(ge=1, le=10_000_000)
@@ -82,3 +82,20 @@ VideoUrl = Annotated[str, AfterValidator(_takes_an_id)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TrackingParams(Section):
+    uri: str
+    experiment: Label
+    required: bool
+    registered_model: RegisteredName = ""
+    artifacts: Bucket = ""
+
+    @model_validator(mode="after")
+    def _a_server_has_its_own(self) -> "TrackingParams":
+        if self.artifacts and self.uri.startswith(("http:", "https:", "databricks")):
+            raise ValueError(
+                f"artifacts: found {self.artifacts!r}, but the server of tracking.uri decides where they go (mlflow server "
+                "--artifacts-destination); leave it empty"
+            )
+        return self

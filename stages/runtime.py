@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -134,16 +134,18 @@ def set_up_engine(compute: ComputeParams) -> Engine:
     return choose(compute)
 
 
-def work_dir(stage: str, params: Params, *facts: str) -> Path:
+def work_dir(stage: str, params: Params, *facts: str, besides: Collection[str] = ()) -> Path:
     """The folder in the main repository where a stage keeps unfinished work and resumes it.
 
     Its name hashes the stage's dependencies and parameters in dvc.yaml, by content and value, and `facts` that DVC does
-    not know (fingerprints of external models, the device): a changed input never resumes the work of another.
+    not know (fingerprints of external models, the device): a changed input never resumes the work of another. `besides`:
+    parameters of the stage's section that decide nothing of the result.
     A training's checkpoints carry an identity besides, made by the same function, for those who name a folder themselves.
     """
     declared = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     deps, names = (_interpolate(declared[key], params) for key in ("deps", "params"))
     tree = params.model_dump(mode="json")
+    tree[stage] = {name: value for name, value in tree.get(stage, {}).items() if name not in besides}
     values = {name: _value(tree, name) for name in names}
     contents = {file.as_posix(): file_sha256(file) for file in files_in(deps)}
     identity = {"stage": stage, "params": values, "facts": facts, "files": contents}

@@ -11,7 +11,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, locate
 from musicgen_lite.io.files import atomic_dir, atomic_path, read_json, write_json
 from musicgen_lite.io.work import held
-from musicgen_lite.params import Params
+from musicgen_lite.params import DIVISION, Params
 from musicgen_lite.training.corpus import Corpus
 from musicgen_lite.training.export import TrainingResult
 from musicgen_lite.training.fit import TrainingPaths, fit
@@ -139,9 +139,10 @@ def weights(made: Mapping[str, Any]) -> str:
 
 def main(params: Params) -> None:
     set_up_torch(params.compute)
-    folder = work_dir("train", params)
+    folder = work_dir("train", params, besides=DIVISION)
     if not tracking.is_first_process():
-        if params.train.steps and params.trained:  # else there is nothing to do together
+        # Else there is nothing to do together.
+        if params.train.steps and params.trained and not (folder / RESULT).exists():
             train(params, folder)
         return
     with held(folder, caller()):

@@ -93,8 +93,18 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("tracking.required", "yes", "tracking.required: found 'yes'"),
         ("train.betas", [0.9, 1.0], "train.betas.1: found 1.0; input should be less than 1"),
         ("train.betas", [-0.1, 0.9], "train.betas.0: found -0.1; input should be greater than or equal to 0"),
-        ("train.strategy", "foo", "train.strategy: found 'foo'; input should be 'auto', 'ddp'"),
-        ("train.strategy", "fsdp", "train.strategy: found 'fsdp'"),
+        ("train.strategy", "foo", "train.strategy: found 'foo'; input should be 'auto' or 'ddp'"),
+        (
+            "train.strategy",
+            "fsdp",
+            "averaging, whose weights are validated and kept, does not work on sharded models; use",
+        ),
+        (
+            "train.strategy",
+            "deepspeed_stage_3",
+            "train.strategy: found 'deepspeed_stage_3', which gives each process a part",
+        ),
+        ("train.strategy", "ddp_spawn", "train.strategy: found 'ddp_spawn', whose processes hand back neither"),
         ("train.devices", 3, "batch_size: auto tries on one device"),
         ("sample.candidates", 10**9, "sample.candidates: found 1000000000; input should be less than or equal to 64"),
         ("score.protocols", ["fadtk"], "score.protocols: found fadtk; ours, which other scores need, and each of"),
@@ -166,7 +176,11 @@ def test_what_needs_a_gpu_or_another_batch_is_refused_before_anything_runs() -> 
 def test_what_stands_for_other_packages_is_what_they_say() -> None:
     from lightning.pytorch.strategies import StrategyRegistry
 
-    assert {*get_args(params_base.Strategy)} - {"auto"} <= set(StrategyRegistry.available_strategies())
+    theirs = set(StrategyRegistry.available_strategies())
+    assert {*get_args(get_args(params_base.Strategy)[0])} - {"auto"} <= theirs
+    for name in theirs - {"auto", "ddp"}:
+        with pytest.raises(UserError, match=rf"train\.strategy: found '{name}'"):
+            params.parse(change("train.strategy", name))
     config = json.loads((shipped.path("codec") / "config.json").read_text())
     assert params.CODEBOOKS["embedded"] == EncodecConfig(**config).num_quantizers
     assert params.CODEBOOKS["encodec_24khz"] == EncodecConfig().num_quantizers

@@ -17,13 +17,12 @@ from musicgen_lite.params_base import (
     Clips,
     Count,
     Fraction,
-    Label,
     NonEmpty,
     Protocols,
-    RegisteredName,
     Scale,
     Seconds,
     Section,
+    TrackingParams,
     VideoUrl,
 )
 from musicgen_lite.params_compute import ComputeParams
@@ -31,6 +30,8 @@ from musicgen_lite.params_errors import describe_all
 from musicgen_lite.params_train import TrainParams
 
 RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
+# Of `train`: how processes share a step. It changes rounding and dropout's draws alone: a training may go on with another.
+DIVISION = ("batch_size", "devices", "num_nodes", "strategy")
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
@@ -231,13 +232,6 @@ class ScoreParams(Section):
     protocols: Protocols
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
-
-
-class TrackingParams(Section):
-    uri: str
-    experiment: Label
-    required: bool
-    registered_model: RegisteredName = ""
 
 
 class Params(Section):

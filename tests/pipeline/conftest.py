@@ -8,6 +8,10 @@ from filelock import FileLock
 
 from benchmarks import gpu_pipeline as gpu
 from tests.support.project import ENVIRONMENT, Project, create
+from tests.support.stores import postgres as postgres
+from tests.support.stores import postgres_server as postgres_server
+from tests.support.stores import s3 as s3
+from tests.support.stores import s3_server as s3_server
 
 RECORDING = Path(__file__).parent / "recording"
 

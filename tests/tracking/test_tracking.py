@@ -28,7 +28,7 @@ def find(root: Path, record: dict[str, Any], **changes: Any) -> tracking.RunRef 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "RANK", "LOCAL_RANK", "SLURM_PROCID"):
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -85,6 +85,26 @@ def test_without_a_required_server_training_goes_on_without_a_run(
     assert (ref.run_id, ref.created) == (None, False)
     with pytest.raises(UserError, match="no MLflow server answers"):
         tracking.close(settings(dead), tmp_path, run.record, **content())
+
+
+@pytest.mark.parametrize(
+    ("told", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun, started by srun on each machine
+        ({"RANK": "4", "LOCAL_RANK": "0", "SLURM_PROCID": "0"}, False),
+        ({"LOCAL_RANK": "1", "SLURM_PROCID": "0"}, False),  # Lightning, in a shell that SLURM opened
+        ({"NODE_RANK": "1"}, False),  # Lightning, started by hand on the second machine
+        ({"NODE_RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_the_first_process_is_known_by_what_started_it(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], first: bool
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert tracking.is_first_process() == first
 
 
 def test_only_the_first_process_of_a_parallel_training_opens_a_run(

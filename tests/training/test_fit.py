@@ -201,6 +201,18 @@ def test_what_the_machine_cannot_do_is_said_first(
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_another_number_of_processes_than_torchrun_has_started_is_named(
+    tmp_path: Path, stores: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one device each process would train for itself, into the same folder."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        UserError, match=r"train.devices \(1\) and train.num_nodes \(1\): .*world size \(2\).*same numbers"
+    ):
+        run(tmp_path, tiny_params(), stores)
+
+
 TWO_PROCESSES = """
 import sys
 from pathlib import Path

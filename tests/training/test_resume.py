@@ -96,6 +96,24 @@ def test_a_training_ends_the_same_wherever_it_breaks_off(
         assert_same(tmp_path / str(number), unbroken)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_training_goes_on_with_steps_divided_otherwise_wherever_it_breaks_off(
+    tmp_path: Path, stores: tuple[Path, Path], batch_size: int
+) -> None:
+    """As with other processes, a step has another number of micro-batches; without dropout only rounding may differ."""
+    before, after = (tiny_params("b", dropout=0.0, batch_size=size) for size in (2, batch_size))
+    expected = run(tmp_path, before, stores).rows
+    for number, (owner, method, call) in enumerate(PLACES[::3]):
+        place = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at_call(patch, owner, method, call)
+            with pytest.raises(Killed):
+                run(place, before, stores, checkpoint_seconds=0.0)
+        for row, wanted in zip(run(place, after, stores).rows, expected, strict=True):
+            assert row == pytest.approx(wanted, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("owner", "method"), [(TrainingModule, "training_step"), (TrainingModule, "validation_step"), (SaveLast, "_save")]
 )

@@ -1,4 +1,4 @@
-"""A folder of the user's own audio with a metadata table, in the manner of Hugging Face's AudioFolder.
+"""A folder of the user's own audio with a metadata table, in the manner of Hugging Face's AudioFolder, here or on S3.
 
 The table is `metadata.csv` or `metadata.jsonl`. Columns: file_name (relative to the folder) and caption are required;
 start_s, end_s, track_id, split, aspect_list, bpm and beat_s (seconds of the file at which a bar begins) are optional. A window longer than a clip is cut into consecutive clips.
@@ -17,7 +17,7 @@ from musicgen_lite.io.beats import Beat
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
 from musicgen_lite.params import FolderParams
-from musicgen_lite.sources import ffmpeg, tables
+from musicgen_lite.sources import ffmpeg, remote, tables
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
 from musicgen_lite.sources.duplicates import equal_files
 from musicgen_lite.sources.file_lookup import FileLookup
@@ -48,11 +48,14 @@ class Entry:
 
 
 def locate(params: FolderParams, root: Path) -> Path:
-    """The folder that the parameter or the environment names; relative paths start at `root`."""
+    """The folder that the parameter or the environment names; relative paths start at `root`.
+
+    Of an address (s3://…) it is a copy on this machine, so far with the table alone. UserError where it cannot be read.
+    """
     name = params.path or os.environ.get(VARIABLE, "")
     if not name:
         raise UserError(f"data.folder.path: empty; give a folder with metadata.csv there or in {VARIABLE}")
-    return root / Path(name).expanduser()
+    return remote.copy(name, root, TABLES) if remote.is_remote(name) else root / Path(name).expanduser()
 
 
 def table_path(folder: Path) -> Path:
@@ -72,9 +75,12 @@ def digest(folder: Path) -> str:
     """Over the metadata and each named file's size and time of change: an equal digest means no import is due."""
     table = table_path(folder)
     rows = tables.read(table, REQUIRED, reject=lambda place, reason: None)
+    cells = sorted({row.cells.get(NAME, "") for row in rows})
+    if (facts := remote.facts(folder, cells)) is not None:
+        return short_digest([table.name, file_sha256(table), facts])
     names = FileLookup(folder)
     stats: list[tuple[str | int, ...]] = []
-    for cell in sorted({row.cells.get(NAME, "") for row in rows}):
+    for cell in cells:
         found = names.find(cell)
         stats.append((found,) if isinstance(found, str) else (cell.strip(), *file_stat(found[0])))
     return short_digest([table.name, file_sha256(table), stats])
@@ -101,7 +107,9 @@ def _entries(folder: Path, reject: Reject) -> list[Entry]:
     """Rows that are valid by the table alone; the audio is not opened."""
     names, entries = FileLookup(folder), list[Entry]()
     seen: dict[tuple[Path, float, float | None], str] = {}
-    for number, row in enumerate(tables.read(table_path(folder), REQUIRED, reject)):
+    rows = tables.read(table_path(folder), REQUIRED, reject)
+    remote.fetch(folder, {row.cells.get(NAME, "") for row in rows})
+    for number, row in enumerate(rows):
         found = names.find(row.cells.get(NAME, ""))
         reason = found if isinstance(found, str) else tables.invalid_caption(row)
         if not reason and row.get("split") not in ("", *SPLITS):

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.params import TrackingParams
+from musicgen_lite.tracking import stores
 from musicgen_lite.tracking.relocation import relocate
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "3",
 }
 
 
@@ -56,12 +59,16 @@ class Unreachable(UserError):
 
 @dataclass(frozen=True)
 class Place:
-    """A tracking database or server, as MLflow addresses it; `database` is set where it is a SQLite file."""
+    """A tracking database or server, as MLflow addresses it.
+
+    `database` is set where it is a SQLite file, `bucket` where a database's artifacts are on S3.
+    """
 
     uri: str
     root: Path
     experiment: str
     database: Path | None
+    bucket: str = ""
 
     @property
     def is_server(self) -> bool:
@@ -70,14 +77,14 @@ class Place:
     @property
     def address(self) -> str:
         """The URI as a message shows it."""
-        return self.uri.partition("?")[0]
+        return self.uri.partition("?")[0].replace(stores.DRIVER, "postgresql", 1)
 
     @property
     def artifacts(self) -> str | None:
-        """The folder of the artifacts; None for a server, which decides itself."""
+        """The folder of the artifacts, or s3://…; None for a server, which decides itself."""
         if self.is_server:
             return None
-        return str((self.database.parent if self.database else self.root) / ARTIFACTS)
+        return self.bucket or str((self.database.parent if self.database else self.root) / ARTIFACTS)
 
     def lock(self) -> FileLock:
         """The lock that processes of one repository hold while they set up the database or claim a run."""
@@ -118,16 +125,30 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
             "tracking.uri: holds a user or password, which would be committed; give them in the environment variables "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
+    if stores.is_postgres(uri) and urllib.parse.urlsplit(uri).password:
+        raise UserError(
+            "tracking.uri: holds a password, which would be committed; give it in the environment variable PGPASSWORD or in "
+            "the file ~/.pgpass"
+        )
+    bucket = tracking.artifacts.rstrip("/")
     if uri and scheme != "sqlite":
-        return Place(uri, root, tracking.experiment, None)
+        uri = stores.postgres(uri) if stores.is_postgres(uri) else uri
+        return Place(uri, root, tracking.experiment, None, bucket)
     named = root / (uri.removeprefix("sqlite:///") or DATABASE)
     database = named.parent.resolve() / named.name
     # Another process may be writing: wait for it instead of failing with "database is locked".
-    return Place(f"sqlite:///{database}?timeout={LOCKED_S}", root, tracking.experiment, database)
+    return Place(f"sqlite:///{database}?timeout={LOCKED_S}", root, tracking.experiment, database, bucket)
 
 
 def _sentence(place: Place, what: str) -> str:
     return f"tracking.uri {place.address}: {what}; start it, change tracking.uri{OPTIONAL}"
+
+
+def _of_bucket(place: Place, what: str) -> str:
+    return (
+        f"tracking.artifacts {place.artifacts}: S3 failed ({what}); see to it, or to AWS_ENDPOINT_URL and the credentials in the "
+        f"environment; then the same command goes on{OPTIONAL}"
+    )
 
 
 def _other_schema(place: Place) -> str:
@@ -157,7 +178,9 @@ def errors_as_unreachable(place: Place) -> Iterator[None]:
 
         if OTHER_SCHEMA in str(error):
             raise Unreachable(_other_schema(place)) from error
-        if isinstance(error, MlflowException | SQLAlchemyError | OSError | sqlite3.Error):
+        if isinstance(error, stores.errors()) or (place.bucket and place.bucket in str(error)):
+            raise Unreachable(_of_bucket(place, first_line(error))) from error
+        if isinstance(error, MlflowException | SQLAlchemyError | OSError | sqlite3.Error | ImportError):
             raise Unreachable(_sentence(place, f"MLflow failed ({first_line(error)})")) from error
         raise
 
@@ -171,7 +194,9 @@ def _check(place: Place) -> None:
             pass  # Something answers; the next request shows whether it is MLflow.
         except NO_ANSWER as error:
             raise Unreachable(_sentence(place, f"no MLflow server answers ({first_line(error)})")) from None
-    elif place.database:
+    if place.bucket and not place.is_server and (fault := stores.bucket_fault(place.bucket)):
+        raise Unreachable(_of_bucket(place, fault))
+    if place.database:
         folder = place.database.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -195,12 +220,25 @@ def _check(place: Place) -> None:
 
 def _relocate(place: Place) -> None:
     """Keep artifacts beside the database, even where it was copied from another place."""
-    if place.database and place.artifacts and (found := relocate(place.database, Path(place.artifacts))):
+    if (
+        place.database
+        and place.artifacts
+        and not place.bucket
+        and (found := relocate(place.database, Path(place.artifacts)))
+    ):
         rest = f"; {found.left} still have theirs there: copy them to keep them" if found.left else ""
         warn(
             f"{place.database} was made elsewhere, with artifacts in {' and '.join(found.old)}; its "
             f"experiments and {found.moved} of its runs now have them in {place.artifacts}{rest}"
         )
+
+
+def _set_up_alone(place: Place) -> contextlib.AbstractContextManager[None]:
+    """While the database is set up: two processes of other repositories, or machines, may begin with it at once.
+
+    Those of this repository are held up by `Place.lock`: together they would ruin a fresh SQLite file.
+    """
+    return stores.alone(place.uri) if stores.is_postgres(place.uri) else contextlib.nullcontext()
 
 
 def connect(place: Place) -> Connection:
@@ -213,13 +251,17 @@ def connect(place: Place) -> Connection:
     _check(place)
     client_of = require("mlflow", extra="pipeline", purpose="tracking").MlflowClient
 
-    # Two processes that set up a fresh SQLite file at once ruin it.
-    with errors_as_unreachable(place), place.lock():
+    with errors_as_unreachable(place), place.lock(), _set_up_alone(place):
         client = client_of(place.uri)
         found = client.get_experiment_by_name(place.experiment)
         if found is None:
             return Connection(place, client, client.create_experiment(place.experiment, place.artifacts))
         _relocate(place)
+    if place.bucket and found.artifact_location != place.artifacts:
+        raise UserError(
+            f"tracking.artifacts: found {place.bucket}, but the experiment {place.experiment!r} has its artifacts in "
+            f"{found.artifact_location}, where they stay; give tracking.experiment another name, or that place here"
+        )
     if found.lifecycle_stage != "active":
         raise UserError(
             f"tracking.experiment: {place.experiment!r} was deleted in MLflow; restore it there "

@@ -98,9 +98,11 @@ def _new_record(params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process of rank 0, which alone logs."""
-    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-    return int(rank) == 0
+    """Whether this is the process of rank 0, which alone logs: by what torchrun, Lightning or SLURM's srun tells it."""
+    for names in (("RANK",), ("NODE_RANK", "LOCAL_RANK"), ("SLURM_PROCID",)):
+        if told := [os.environ[name] for name in names if os.environ.get(name)]:
+            return not any(map(int, told))
+    return True
 
 
 def begin(tracking: TrackingParams, root: str | Path, params: Mapping[str, Any], kept: str | Path) -> Run:

@@ -70,25 +70,32 @@ class Curves(Callback):
         self.rows: list[dict[str, float]] = []
         self.timings: list[dict[str, float]] = []
         self.passes_per_step = effective_batch_size / clips
-        self._nll: Tensor = torch.zeros(())
-        self._tempo: Tensor = torch.zeros(2)
+        self._losses: Tensor = torch.zeros((), dtype=torch.float64)  # NLL of each codebook, the tempo head's two
         self._cells = 0
         self._norms = 0.0
         self._steps = 0
         self._seconds = 0.0
         self._since = 0.0
 
-    def state_dict(self) -> dict[str, Any]:
-        sums = {"nll": self._nll.tolist(), "cells": self._cells, "norms": self._norms, "steps": self._steps}
-        sums["tempo"] = self._tempo.tolist()
-        return {"rows": self.rows, "timings": self.timings, "seconds": self._seconds, **sums}
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        losses, cells = self._over_all_processes(trainer)
+        sums = {"losses": losses.tolist(), "cells": cells, "norms": self._norms, "steps": self._steps}
+        checkpoint["curves"] = {"rows": self.rows, "timings": self.timings, "seconds": self._seconds, **sums}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.timings = state_dict["rows"], state_dict["timings"]
-        self._nll = torch.tensor(state_dict["nll"], dtype=torch.float64)
-        self._tempo = torch.tensor(state_dict["tempo"], dtype=torch.float64)
-        self._cells, self._norms, self._steps = state_dict["cells"], state_dict["norms"], state_dict["steps"]
-        self._seconds = state_dict["seconds"]
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint["curves"]
+        self.rows, self.timings = saved["rows"], saved["timings"]
+        self._norms, self._steps, self._seconds = saved["norms"], saved["steps"], saved["seconds"]
+        # What all processes had summed up is one's; now there may be another number of them.
+        mine = int(trainer.is_global_zero)
+        self._losses = torch.tensor(saved["losses"], dtype=torch.float64) * mine
+        self._cells = saved["cells"] * mine
+
+    def _over_all_processes(self, trainer: L.Trainer) -> tuple[Tensor, int]:
+        """The sums since the last validation: losses, float64 on the CPU, and cells."""
+        losses = trainer.strategy.reduce(self._losses.to(trainer.strategy.root_device, copy=True), reduce_op="sum")
+        cells = trainer.strategy.reduce(losses.new_tensor(self._cells), reduce_op="sum")
+        return losses.cpu(), int(cells)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._since = time.perf_counter()
@@ -98,8 +105,8 @@ class Curves(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._nll = self._nll.to(outputs["nll"]) + outputs["nll"]
-        self._tempo = self._tempo.to(outputs["tempo"]) + outputs["tempo"]
+        losses = torch.cat([outputs["nll"], outputs["tempo"]])
+        self._losses = self._losses.to(losses) + losses
         self._cells += batch.cells
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and math.isfinite(pl_module.grad_norm):
             self._norms += pl_module.grad_norm
@@ -114,12 +121,11 @@ class Curves(Callback):
 
     def running_loss(self) -> float:
         """Mean training loss since the last validation, in nats per token."""
-        return float(self._nll.sum()) / max(self._cells, 1)
+        return float(self._losses[:-2].sum()) / max(self._cells, 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        parts = [self._nll, self._tempo.to(self._nll), self._nll.new_tensor([self._cells])]
-        sums = trainer.strategy.reduce(torch.cat(parts), reduce_op="sum").cpu()
-        nll, (tempo, clips, cells) = sums[:-3], sums[-3:].tolist()
+        losses, cells = self._over_all_processes(trainer)
+        nll, (tempo, clips) = losses[:-2], losses[-2:].tolist()
         row = {"step": trainer.global_step, "epoch": trainer.global_step * self.passes_per_step}
         row["train_loss"] = float(nll.sum() / cells)
         row |= {f"train_loss_q{q}": float(value * len(nll) / cells) for q, value in enumerate(nll, start=1)}
@@ -139,7 +145,7 @@ class Curves(Callback):
             timing["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**20
         self.rows = [*self.rows, row]
         self.timings = [*self.timings, timing]
-        self._nll, self._tempo = torch.zeros(()), torch.zeros(2)
+        self._losses = torch.zeros_like(self._losses)
         self._cells, self._norms, self._steps, self._seconds = 0, 0.0, 0, 0.0
         for logger in trainer.loggers:
             logger.log_metrics(

@@ -21,7 +21,13 @@ from musicgen_lite.training.export import TrainingResult, export, export_untrain
 from musicgen_lite.training.module import TrainingModule, evaluate
 from musicgen_lite.training.sampler import ClipLoader
 from musicgen_lite.training.setup import TrainingSetup, recipe, set_up
-from musicgen_lite.training.trainer import build_trainer, interruptible, quiet, telling_where_it_goes_on
+from musicgen_lite.training.trainer import (
+    build_trainer,
+    interruptible,
+    naming_a_lost_process,
+    quiet,
+    telling_where_it_goes_on,
+)
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -51,7 +57,8 @@ def fit(
     """Train the model that `params` describe and write the best averaged weights, the curves and the timings.
 
     It starts from the weights of `initial`, or from random ones; with no steps to train, `initial` is written as it is. A
-    training that was killed goes on from its last whole checkpoint, and ends as if it had never been stopped. `preview` is
+    training that was killed goes on from its last whole checkpoint, and ends as if it had never been stopped; with other
+    processes or micro-batches it does so but for rounding and the draws of dropout. `preview` is
     called with the averaged model and the step. Once `stop()` is true, which is asked after each step, the training leaves
     a checkpoint and raises KeyboardInterrupt. `data` makes the batches. With several processes all call this; only rank 0 asks `stop`, writes, and
     returns a result, the others return None. UserError for a corpus and parameters that do not fit together, for
@@ -97,9 +104,11 @@ def _train(
     with quiet():
         trainer = build_trainer(setup, [*_callbacks(setup, curves, preview), best, last], loggers, directory)
         if trainer.is_global_zero:
-            print(f"train: on {setup.hardware}, {setup.batch_size} clips per micro-batch", flush=True)
+            processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
+            print(f"train: on {setup.hardware}, {setup.batch_size} clips per micro-batch{processes}", flush=True)
         fits = fitting("train.batch_size", setup.batch_size, "set train.gradient_checkpointing to true")
-        with telling_where_it_goes_on(trainer, last), interruptible(trainer), fits:
+        lost = naming_a_lost_process(trainer)
+        with telling_where_it_goes_on(trainer, last), interruptible(trainer), lost, fits:
             trainer.fit(module, datamodule=data(setup), ckpt_path=resume_from, weights_only=True)
     if not trainer.is_global_zero:
         return None

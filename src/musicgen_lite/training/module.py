@@ -118,15 +118,25 @@ class TrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["identity"] = self.identity
+        checkpoint["accumulation"] = self.trainer.accumulate_grad_batches
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
         for weights in WEIGHTS:  # frozen ones are those that the training started from, which may be gigabytes
             held = checkpoint.get(weights, {})
             checkpoint[weights] = {name: value for name, value in held.items() if name not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the frozen weights back, and count micro-batches as this training divides its steps.
+
+        It may have other processes than the one before.
+        """
         own = self.state_dict()
         for weights in WEIGHTS:
             checkpoint[weights] = own | checkpoint[weights]
+        before, now = checkpoint["accumulation"], self.trainer.accumulate_grad_batches
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            steps = counts["ready"] // before
+            counts |= {name: count + steps * (now - before) for name, count in counts.items()}
 
     def configure_optimizers(self) -> Any:
         params = self.params

@@ -12,7 +12,7 @@ from musicgen_lite.initial import Initial, check_fits
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.models import LanguageModel, ModelConfig
-from musicgen_lite.params import BParams, Params, TrainParams
+from musicgen_lite.params import DIVISION, BParams, Params, TrainParams
 from musicgen_lite.training import lora
 from musicgen_lite.training.batch_size import resolve
 from musicgen_lite.training.corpus import Corpus, Inputs
@@ -46,7 +46,7 @@ class TrainingSetup:
     `train_clips`, `validation_clips`: ids; `batch_size`: clips of a micro-batch; `accumulation`: micro-batches of an
     optimizer step on one device; `validation_steps`: the optimizer steps after which the model is validated, the last one
     at the end; `identity`: a fingerprint of parameters and data, which every checkpoint holds: a training resumes none of
-    another, also where the caller names the folder of the checkpoints; `initial`: the model that it starts from, "" for
+    another, also where the caller names the folder of the checkpoints, but one of other processes; `initial`: the model that it starts from, "" for
     random weights.
     """
 
@@ -100,11 +100,16 @@ def set_up(params: Params, corpus: Corpus, initial: Initial | None = None) -> Tr
         batch_size=batch_size,
         accumulation=_accumulation(train, batch_size),
         validation_steps=validation_steps(train.steps, train.validations),
-        identity=short_digest(
-            {**corpus.facts(), **recipe(params), **_start(initial), "config": model.config.to_dict()}
-        ),
+        identity=_identity(params, corpus, initial, model),
         initial=initial.label if initial else "",
     )
+
+
+def _identity(params: Params, corpus: Corpus, initial: Initial | None, model: LanguageModel) -> str:
+    """The fingerprint of a training, however its steps are divided."""
+    made = recipe(params)
+    made["train"] = {name: value for name, value in made["train"].items() if name not in DIVISION}
+    return short_digest({**corpus.facts(), **made, **_start(initial), "config": model.config.to_dict()})
 
 
 def _check_beats(type: str, corpus: Corpus, clips: list[str]) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import lightning.pytorch as L
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 
+from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.training.checkpoints import AtomicCheckpointIO, SaveLast
 from musicgen_lite.training.setup import TrainingSetup
 
@@ -18,27 +20,38 @@ from musicgen_lite.training.setup import TrainingSetup
 def build_trainer(
     setup: TrainingSetup, callbacks: list[L.Callback], loggers: Sequence[Logger], directory: Path
 ) -> L.Trainer:
-    """The trainer for a setup; `directory` is its root for whatever Lightning writes by itself."""
+    """The trainer for a setup; `directory` is its root for whatever Lightning writes by itself.
+
+    UserError where torchrun or SLURM has started another number of processes than the parameters say.
+    """
     train = setup.params.train
-    return L.Trainer(
-        accelerator=setup.hardware.accelerator,
-        devices=train.devices,
-        num_nodes=train.num_nodes,
-        strategy=train.strategy,
-        precision=setup.hardware.precision,
-        # An epoch of Lightning's is the interval from one validation to the next.
-        max_epochs=len(setup.validation_steps),
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=setup.accumulation,
-        callbacks=callbacks,
-        logger=list(loggers) or False,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=directory,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    try:
+        if TorchElasticEnvironment.detect():  # Lightning would look later, and never with one device
+            TorchElasticEnvironment().validate_settings(num_devices=train.devices, num_nodes=train.num_nodes)
+        return L.Trainer(
+            accelerator=setup.hardware.accelerator,
+            devices=train.devices,
+            num_nodes=train.num_nodes,
+            strategy=train.strategy,
+            precision=setup.hardware.precision,
+            # An epoch of Lightning's is the interval from one validation to the next.
+            max_epochs=len(setup.validation_steps),
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            accumulate_grad_batches=setup.accumulation,
+            callbacks=callbacks,
+            logger=list(loggers) or False,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=directory,
+            use_distributed_sampler=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"train.devices ({train.devices}) and train.num_nodes ({train.num_nodes}): {first_line(error)}; give torchrun, or SLURM, "
+            "the same numbers"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -71,6 +84,20 @@ def telling_where_it_goes_on(trainer: L.Trainer, last: SaveLast) -> Iterator[Non
                     f"train: stopped at step {step}; the same command goes on from {where}", file=sys.stderr, flush=True
                 )
         raise
+
+
+@contextlib.contextmanager
+def naming_a_lost_process(trainer: L.Trainer) -> Iterator[None]:
+    """Turn what gloo and NCCL raise where another process of the training is gone into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not any(backend in str(error) for backend in ("gloo", "NCCL")):
+            raise
+        raise UserError(
+            f"train: process {trainer.global_rank} of {trainer.world_size} lost another one, whose own message says why "
+            f"({first_line(error)}); the same command goes on from the last checkpoint, with as many processes or others"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -173,9 +173,13 @@ def main(params: Params) -> None:
             given = given.to(model.head.device)
             beats = told(model, given, group, seeds, params)
             given = with_beats(given, beats)
-            batches = list(candidates.rows(given, seeds, cfg.batch_size))
-            made = track(engine.map(work, batches), f"sample {kind}", len(batches), "batch")
-            waves = [wave for batch in made for wave in batch]
+            # A batch may take minutes: where it is made here, its steps are shown.
+            label = f"sample {kind}"
+            batches = list(candidates.rows(given, seeds, cfg.batch_size, label if engine.here else ""))
+            made = engine.map(work, batches)
+            waves = [
+                wave for batch in (made if engine.here else track(made, label, len(batches), "batch")) for wave in batch
+            ]
             fit = partial(clap.similarity, [item.caption for item in group], encodec.rate)
             ranking = best_of(waves, cfg.candidates, fit)
             for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):

@@ -21,7 +21,9 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """Runs a `Work` on pieces."""
+    """Runs a `Work` on pieces; `here`: in this process."""
+
+    here: bool
 
     @property
     def device(self) -> str:
@@ -38,6 +40,8 @@ class Engine(Protocol):
 
 class Local:
     """Computes in this process, while a thread reads the next pieces."""
+
+    here = True
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device

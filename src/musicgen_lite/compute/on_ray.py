@@ -45,6 +45,8 @@ class OnRay:
     as many as fit. threads, gpus: of each worker. UserError where Ray is missing or the cluster does not answer.
     """
 
+    here = False
+
     def __init__(self, device: str, address: str = "", workers: int = 0, threads: int = 1, gpus: float = 0.0) -> None:
         self._ray = require("ray", extra="ray", purpose="compute.engine ray", otherwise="set compute.engine to local")
         self.device, self._address, self._room = device, address, Room(workers, threads, gpus)

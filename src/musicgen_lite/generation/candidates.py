@@ -17,10 +17,14 @@ from musicgen_lite.models.core.conditions import Conditions
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates that are generated together: their conditions on the CPU, and the seed of each."""
+    """Candidates that are generated together: their conditions on the CPU, and the seed of each.
+
+    label: of a bar over their steps; without one there is none.
+    """
 
     conditions: Conditions
     seeds: Sequence[int]
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Candidates:
         """See `Work.compute`; UserError where the rows do not fit into a GPU's memory."""
         model, given = self.model.model, inputs.conditions.to(self.model.model.head.device)
         count, decoder = len(inputs.seeds), self.decoder.model
-        codes = generate(model, given, self.frames, self.sampling, inputs.seeds, count, decoder=decoder)
+        codes = generate(model, given, self.frames, self.sampling, inputs.seeds, count, inputs.label, decoder=decoder)
         # The last frame may reach beyond the length.
         return [wave[: self.length] for wave in self.codec.model.decode(codes).cpu().numpy()]
 
@@ -61,7 +65,9 @@ def load_decoder(model: Recipe[LanguageModel], weights: str, kv_cache: str, devi
     return prepare(model.model, weights, kv_cache)
 
 
-def rows(conditions: Conditions, seeds: Sequence[int], size: int) -> Iterator[Rows]:
-    """The rows of `conditions`, `size` at a time."""
-    for start in range(0, len(seeds), size):
-        yield Rows(conditions[start : start + size].to("cpu"), seeds[start : start + size])
+def rows(conditions: Conditions, seeds: Sequence[int], size: int, label: str = "") -> Iterator[Rows]:
+    """The rows of `conditions`, `size` at a time; `label` is numbered."""
+    starts = range(0, len(seeds), size)
+    for number, start in enumerate(starts, start=1):
+        place = slice(start, start + size)
+        yield Rows(conditions[place].to("cpu"), seeds[place], label and f"{label}, {number} of {len(starts)}")

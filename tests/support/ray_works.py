@@ -42,6 +42,7 @@ class Counting:
     engine: Engine
     log: Path
     pause: float = 0.0
+    here: bool = False
 
     @property
     def device(self) -> str:

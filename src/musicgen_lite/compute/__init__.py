@@ -21,9 +21,12 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """Runs a `Work` on pieces; `here`: in this process."""
+    """Runs a `Work` on pieces."""
 
-    here: bool
+    @property
+    def here(self) -> bool:
+        """Whether it does so in this process."""
+        ...
 
     @property
     def device(self) -> str:

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.fine_tuning FOLDER --skip PATTERN ...` divides the tracks of a folder with a metadata table into folds.
 For each, both trainings take the same steps on the same clips of the other folds; their NLL on the tracks left out is
-compared track by track. The interval is that of Student's t over the tracks, which are few.
+compared track by track. The interval is that of Student's t over the tracks, which are few. `--listen N` then generates for the
+captions of N clips left out last, before and after the tuning, with guidance 1 and 3: is it music still, and as loud?
 """
 
 import argparse
@@ -17,7 +18,10 @@ import torch
 import yaml
 from scipy import stats
 
+import musicgen_lite
 from musicgen_lite import codec, text
+from musicgen_lite.clap import load as load_clap
+from musicgen_lite.generation import Sampling
 from musicgen_lite.initial import Initial
 from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import Clip
@@ -98,6 +102,24 @@ def trained(params: Params, corpus: Corpus, place: Path, initial: Initial | None
     return {track: float(np.mean(values)) for track, values in nll.items()}
 
 
+def listen(tuned: Path, kind: str, captions: Sequence[str]) -> None:
+    """Print CLAP with the captions and the level of what both models generate, and CLAP of noise with the same captions."""
+    noise = np.random.default_rng(0).normal(0.0, 0.1, RATE * 5).astype(np.float32)
+    judge = load_clap("embedded")
+    floor = float(judge.similarity(captions, RATE, [noise] * len(captions), list(range(len(captions)))).mean())
+    print(f"CLAP of white noise with {len(captions)} captions of clips left out: {floor:.3f}")
+    for guidance in (1.0, 3.0):
+        for name, path in (("shipped", f"shipped-{kind}"), ("tuned", str(tuned))):
+            generator = musicgen_lite.load(path)
+            sampling = Sampling(guidance=guidance)
+            made = [generator.generate(one, seconds=5, candidates=1, sampling=sampling) for one in captions]
+            clap = np.mean([music.scores[0] for music in made])
+            level = 10 * np.log10(np.mean([np.mean(music.samples**2) for music in made]))
+            print(
+                f"guidance {guidance:g}, {name}: CLAP {clap:.3f}, {clap - floor:+.3f} over noise; level {level:.1f} dB"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -107,6 +129,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="of the tuning; random weights take 1e-3")
+    parser.add_argument("--listen", type=int, default=0, help="captions to generate for, after the last fold")
+    parser.add_argument("--only-listen", action="store_true", help="the last fold's tuning alone, without comparing")
     given = parser.parse_args()
     tracks = clips_by_track(given.folder, given.skip)
     names = sorted(tracks)
@@ -114,13 +138,19 @@ def main() -> None:
     model = shipped.model_file(given.type)
     initial = Initial("shipped", model, file_sha256(model))
     rows: dict[str, list[float]] = defaultdict(list)
-    for fold in range(given.folds):
+    for fold in range(given.folds - 1 if given.only_listen else 0, given.folds):
         with tempfile.TemporaryDirectory() as place:
             corpus = write(tracks, names[fold :: given.folds], Path(place))
-            for name, start, rate in (("tuned", initial, given.learning_rate), ("scratch", None, 1e-3)):
+            tuning, scratch = ("tuned", initial, given.learning_rate), ("scratch", None, 1e-3)
+            for name, start, rate in (tuning,) if given.only_listen else (tuning, scratch):
                 params = parameters(given.type, given.steps, given.batch, rate)
                 for track, nll in trained(params, corpus, Path(place) / name, start).items():
                     rows[track].append(nll)
+            if given.listen and fold == given.folds - 1:
+                left_out = [clip.caption for name in names[fold :: given.folds] for clip in tracks[name]]
+                listen(Path(place) / "tuned" / "model.safetensors", given.type, left_out[: given.listen])
+    if given.only_listen:
+        return
     for track in names:
         print(f"{track[:50]:50} tuned {rows[track][0]:.3f}, from random weights {rows[track][1]:.3f}")
     gains = np.array([scratch - tuned for tuned, scratch in rows.values()])

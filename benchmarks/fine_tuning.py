@@ -39,6 +39,7 @@ from musicgen_lite.training.setup import set_up
 
 ROOT = Path(__file__).parent.parent
 SECONDS, PROMPT_S, RATE, MAX_TOKENS = 8.0, 3.0, 16000, 64
+TARGETS = ["attention.qkv", "attention.out", "up", "down"]
 SIZE = ("d_model", "layers", "heads")  # those of the shipped models
 
 
@@ -75,16 +76,17 @@ def write(tracks: dict[str, list[Clip]], held_out: Sequence[str], place: Path) -
     return Corpus(place / "tokens", place / "text")
 
 
-def parameters(kind: str, steps: int, batch: int, learning_rate: float) -> Params:
-    """Those of the repository, with the size of the shipped models."""
+def parameters(kind: str, steps: int, batch: int, learning_rate: float, rank: int = 0) -> Params:
+    """Those of the repository, with the size of the shipped models; `rank`: of LoRA on all matrices of attention and MLP."""
     tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["model"]["type"] = kind
     config = load(shipped.model_file(kind))[0].config
     tree["model"][kind] |= {name: getattr(config, name) for name in SIZE}
     tree["train"] |= {
         "steps": steps, "effective_batch_size": batch, "batch_size": batch, "learning_rate": learning_rate,
-        "validations": 1, "preview_every": 0,
+        "validations": 1, "preview_every": 0, "init": "shipped" if rank else "",
     }  # fmt: skip
+    tree["train"]["lora"] |= {"rank": rank, "alpha": 2.0 * rank or 1.0, "targets": TARGETS}
     return parse(tree)
 
 
@@ -129,6 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="of the tuning; random weights take 1e-3")
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="tune by LoRA; 0 tunes all weights")
     parser.add_argument("--listen", type=int, default=0, help="captions to generate for, after the last fold")
     parser.add_argument("--only-listen", action="store_true", help="the last fold's tuning alone, without comparing")
     given = parser.parse_args()
@@ -141,9 +144,10 @@ def main() -> None:
     for fold in range(given.folds - 1 if given.only_listen else 0, given.folds):
         with tempfile.TemporaryDirectory() as place:
             corpus = write(tracks, names[fold :: given.folds], Path(place))
-            tuning, scratch = ("tuned", initial, given.learning_rate), ("scratch", None, 1e-3)
-            for name, start, rate in (tuning,) if given.only_listen else (tuning, scratch):
-                params = parameters(given.type, given.steps, given.batch, rate)
+            tuning = ("tuned", initial, given.learning_rate, given.lora)
+            trainings = [tuning] if given.only_listen else [tuning, ("scratch", None, 1e-3, 0)]
+            for name, start, rate, rank in trainings:
+                params = parameters(given.type, given.steps, given.batch, rate, rank)
                 for track, nll in trained(params, corpus, Path(place) / name, start).items():
                     rows[track].append(nll)
             if given.listen and fold == given.folds - 1:

@@ -3,29 +3,15 @@
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import musicgen_lite
+from musicgen_lite.compute.packages import versions
 from musicgen_lite.compute.pool import Pool, Room
 from musicgen_lite.compute.work import Work
 from musicgen_lite.errors import UserError, first_line, require
 
-# What may change a result without changing this project's code.
-PACKAGES = (
-    "librosa",
-    "numba",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
 # Settings of the process that a worker needs as well, besides those that Ray sets.
 VARIABLES = (
     "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_OFFLINE", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS",
@@ -97,17 +83,6 @@ def environment() -> dict[str, Any]:
     # Ray would set it to the CPUs of the worker; here it is this process's, whose bytes the worker's must equal.
     settings["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
     return {"py_modules": [str(Path(musicgen_lite.__file__).parent)], "env_vars": settings}
-
-
-def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """The version of each package without build tags such as +cpu; `none` for one that is not installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name).split("+")[0]
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
 
 
 def check_answers(address: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from musicgen_lite.compute.packages import versions
 from musicgen_lite.errors import UserError, first_line
 
 TOGETHER = 2  # pieces that a worker has: one is read while the other is computed
@@ -49,8 +50,6 @@ class Worker:
         import platform
 
         import ray
-
-        from musicgen_lite.compute.on_ray import versions
 
         found = versions(expected)
         wrong = [f"{name} {found[name]}, not {expected[name]}" for name in expected if found[name] != expected[name]]

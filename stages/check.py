@@ -10,7 +10,7 @@ from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.models import external
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
-from musicgen_lite.sources import folder, musiccaps, tables
+from musicgen_lite.sources import folder, jamendo, musiccaps, tables
 from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run
 
 
@@ -23,6 +23,8 @@ def source(data: DataParams) -> dict[str, str]:
             return {"source": data.source, "digest": folder.digest(folder.locate(data.folder, root()))}
         case "musiccaps":
             return {"source": data.source, "digest": musiccaps.digest(musiccaps.locate(data.musiccaps, root()))}
+        case "jamendo":
+            return {"source": data.source, "digest": jamendo.digest(jamendo.locate(data.jamendo, root()))}
 
 
 def models(params: Params) -> dict[str, dict[str, str]]:
@@ -92,6 +94,8 @@ def texts(params: Params) -> dict[str, list[str]]:
             captions = tables.captions(folder.table_path(folder.locate(params.data.folder, root())), folder.REQUIRED)
         case "musiccaps":
             captions = tables.captions(musiccaps.locate(params.data.musiccaps, root()), musiccaps.REQUIRED)
+        case "jamendo":
+            captions = jamendo.texts(jamendo.locate(params.data.jamendo, root()))
         case _:
             captions = []
     return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts)}

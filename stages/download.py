@@ -1,4 +1,4 @@
-"""Clips: compose and render them, import a folder, or fetch MusicCaps; rejected ones are listed with their reasons."""
+"""Clips: compose and render them, import a folder or MTG-Jamendo, or fetch MusicCaps; rejected ones are listed with their reasons."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from musicgen_lite.io.clips import SPLITS, Clip, ClipWriter
 from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.io.progress import track
 from musicgen_lite.params import DataParams, Params
-from musicgen_lite.sources import folder, musiccaps, rejected, synthetic
+from musicgen_lite.sources import folder, jamendo, musiccaps, rejected, synthetic
 from musicgen_lite.sources.duplicates import drop_leaked
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.splits import check_tests
@@ -31,6 +31,14 @@ def imported(data: DataParams, reject: Reject) -> Iterator[Clip]:
     path = folder.locate(cfg, root())
     fractions = cfg.validation_fraction, cfg.test_fraction
     clips = folder.clips(path, data.rate, data.seconds, *fractions, reject, shortest=data.shortest)
+    yield from track(clips, "import clips", unit="clip")
+
+
+def of_jamendo(data: DataParams, reject: Reject) -> Iterator[Clip]:
+    """The clips of a local copy of MTG-Jamendo."""
+    cfg = data.jamendo
+    place = jamendo.locate(cfg, root())
+    clips = jamendo.clips(place, data.rate, data.seconds, cfg.clips_per_track, reject, data.shortest)
     yield from track(clips, "import clips", unit="clip")
 
 
@@ -58,6 +66,8 @@ def main(params: Params) -> None:
             clips = imported(data, reject)
         case "musiccaps":
             clips = fetched(data, reject)
+        case "jamendo":
+            clips = of_jamendo(data, reject)
     with atomic_dir(CLIPS) as part:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)

@@ -67,7 +67,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         (
             "data.source",
             "musiccap",
-            "data.source: found 'musiccap'; input should be 'synthetic', 'folder' or 'musiccaps'",
+            "data.source: found 'musiccap'; input should be 'synthetic', 'folder', 'musiccaps' or 'jamendo'",
         ),
         ("data.min_seconds", 9.0, "min_seconds (9) must not exceed seconds (8)"),
         ("data.musiccaps.url", "http://mirror", "found 'http://mirror'; it must hold {ytid}"),
@@ -122,6 +122,8 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("data.synthetic.train", 2_000_001, "data.synthetic.train: found 2000001; input should be less than"),
         ("data.min_available", 2000, "min_available (2000) must not exceed the 1376 clips that synthetic makes"),
         ("data.folder.test_fraction", 0.9, "validation_fraction (0.1) and test_fraction (0.9) must be less than 1"),
+        ("data.jamendo.suffix", "", "data.jamendo.suffix: found ''; it must not be empty"),
+        ("data.jamendo.clips_per_track", -1, "data.jamendo.clips_per_track: found -1; input should be greater than"),
         ("data.musiccaps.cache", "", "data.musiccaps.cache: found ''; it must not be empty"),
         ("tracking.experiment", "  ", "tracking.experiment: found '  '; it must not be empty"),
         ("tracking.experiment", "x" * 251, "string should have at most 250 characters"),

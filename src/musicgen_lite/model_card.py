@@ -17,11 +17,17 @@ SOURCES = {
     COMPOSED: "Composed and rendered by MusicGen-Lite itself, from seeds; nothing recorded, nobody's music.",
     "folder": "Captioned audio of whoever trained it; ask them what it is.",
     "musiccaps": "MusicCaps: captions by musicians (CC BY-SA 4.0) for 10 s clips of YouTube's music.",
+    "jamendo": "MTG-Jamendo: tracks by independent artists under Creative Commons licences, which differ by track.",
     "": "Not noted in the model's file.",
 }
 ROW = re.compile(r"^\| ([^|]+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 ESTIMATE = re.compile(r"(\S+) \((\S+) to (\S+), n (\d+)\)")
-DATASETS = {COMPOSED: "music composed by MusicGen-Lite", "folder": "a folder of clips", "musiccaps": "MusicCaps"}
+DATASETS = {
+    COMPOSED: "music composed by MusicGen-Lite",
+    "folder": "a folder of clips",
+    "musiccaps": "MusicCaps",
+    "jamendo": "MTG-Jamendo",
+}
 TEXT = """# {name}
 
 Text to music: {kind} ({parameters}{d_model} wide, {layers} layers, {pattern} pattern), for

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from musicgen_lite.errors import UserError
-from musicgen_lite.params import FolderParams
+from musicgen_lite.params_data import FolderParams
 from musicgen_lite.sources import folder
 from tests.support.clip_folders import RATE, gather, make, tone
 from tests.support.stores import BUCKET, S3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from musicgen_lite import params
+from musicgen_lite import params, params_data
 from musicgen_lite.sources.synthetic import SPLIT_STRIDE, compose
 from pretraining import corpus
 
@@ -38,7 +38,7 @@ def pretraining_seeds() -> list[range]:
 def test_seeds_never_meet() -> None:
     ranges = sorted([*default_seeds().values(), *pretraining_seeds()], key=lambda one: one.start)
     assert all(first.stop <= second.start for first, second in itertools.pairwise(ranges))
-    highest = params.SyntheticParams.model_fields["seed"].metadata
+    highest = params_data.SyntheticParams.model_fields["seed"].metadata
     assert any(getattr(bound, "lt", None) == 4_000_000 for bound in highest), (
         "larger seeds would reach the shipped models'"
     )

@@ -121,6 +121,7 @@ BASE = {
     "params",
     "params_base",
     "params_compute",
+    "params_data",
     "params_errors",
     "params_train",
     "device",

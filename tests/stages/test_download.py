@@ -11,6 +11,7 @@ import soundfile
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import ClipStore
 from stages import check, download
+from tests.support import jamendo_tables
 from tests.support.musiccaps_tables import marked, row, wav, write_table
 from tests.support.server import Server
 from tests.support.stage_params import parameters
@@ -88,6 +89,25 @@ def test_an_address_that_fails_for_all_writes_off_none(
         assert not list((place / "repository/cache/musiccaps").iterdir())
         download.main(parameters(**changes))
     assert len(ClipStore("data/clips")) == 40
+
+
+def test_jamendo_from_tables_to_clips(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jamendo_tables.whole(place / "repository")
+    changes = {"source": "jamendo", "jamendo__tables": "tables", "jamendo__audio": "audio"}
+    check.main(parameters(**changes))
+    before = Path("data/external/source.json").read_text()
+    download.main(parameters(**changes))
+    assert ClipStore("data/clips").index["split"].value_counts().to_dict() == {"train": 12, "validation": 4, "test": 8}
+    (place / "repository/audio/01/1.mp3").unlink()
+    check.main(parameters(**changes))
+    assert Path("data/external/source.json").read_text() != before
+    with pytest.raises(
+        UserError, match=r"See whether data\.jamendo\.audio and data\.jamendo\.suffix fit the names"
+    ) as error:
+        download.main(parameters(**changes, jamendo__suffix="_instrumental.mp3"))
+    assert "musiccaps" not in str(error.value)
+    assert "rejected, file: 24" in capsys.readouterr().out
+    assert len(ClipStore("data/clips")) == 24  # what was there stays whole
 
 
 def test_what_to_do_about_too_few_clips_follows_their_source(place: Path) -> None:

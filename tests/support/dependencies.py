@@ -2,7 +2,7 @@
 
 Exempt, each for a reason:
 - errors.py: the exception and the words for a missing extra change no result;
-- params.py, params_base.py, params_compute.py, params_errors.py, params_train.py: DVC tracks the values themselves as params;
+- params.py, params_base.py, params_compute.py, params_data.py, params_errors.py, params_train.py: DVC tracks the values themselves as params;
 - the package's own __init__.py: it holds the version, and `load` for those who do not use the pipeline;
 - device.py, compute: they say where results are computed, as the section `compute` does;
 - tracking: it records results and never changes them;
@@ -34,6 +34,7 @@ EXEMPT = (
     "params.py",
     "params_base.py",
     "params_compute.py",
+    "params_data.py",
     "params_errors.py",
     "params_train.py",
     "device.py",

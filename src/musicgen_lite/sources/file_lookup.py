@@ -15,10 +15,11 @@ def normalize(name: str) -> str:
 
 
 class FileLookup:
-    """Finds files in `folder`; each folder is listed once."""
+    """Finds files in `folder`; each folder is listed once. column: of the table, which reasons name."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._listings, self._hints = folder, dict[Path, list[str]](), MAX_HINTS
+    def __init__(self, folder: Path, column: str = "file_name") -> None:
+        self.folder, self.column = folder, column
+        self._listings, self._hints = dict[Path, list[str]](), MAX_HINTS
 
     def find(self, cell: str) -> tuple[Path, str] | str:
         """The file that a table's cell names and its name on disk, relative to the folder; or the reason to reject it.
@@ -27,7 +28,7 @@ class FileLookup:
         """
         name = cell.strip()
         if not name:
-            return "file: file_name is empty"
+            return f"file: {self.column} is empty"
         for given in dict.fromkeys((cell, name)):
             if found := self._file(given):
                 return found if isinstance(found, str) else (found, given)
@@ -41,10 +42,10 @@ class FileLookup:
         try:
             path = (self.folder / name).resolve()
             if Path(name).is_absolute() or not path.is_relative_to(self.folder.resolve()):
-                return "file: file_name leads outside the folder; name files relative to it"
+                return f"file: {self.column} leads outside the folder; name files relative to it"
             return path if path.is_file() else None
         except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL byte, a loop of links
-            return f"file: file_name cannot be a file's ({error})"
+            return f"file: {self.column} cannot be a file's ({error})"
 
     def _normalized_match(self, name: str) -> str | None:
         """The one path on disk whose normalized name equals this one, part by part."""

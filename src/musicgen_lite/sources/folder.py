@@ -16,7 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.beats import Beat
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
-from musicgen_lite.params import FolderParams
+from musicgen_lite.params_data import FolderParams
 from musicgen_lite.sources import ffmpeg, remote, tables
 from musicgen_lite.sources.cutting import cut, needs_ffmpeg
 from musicgen_lite.sources.duplicates import equal_files

@@ -14,7 +14,7 @@ from pathlib import Path
 from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.io.clips import Clip
 from musicgen_lite.io.hashing import SHORT, file_sha256
-from musicgen_lite.params import MusicCapsParams
+from musicgen_lite.params_data import MusicCapsParams
 from musicgen_lite.sources import tables
 from musicgen_lite.sources.cutting import cut
 from musicgen_lite.sources.fetch import Fetcher, Missing, Window

@@ -38,6 +38,11 @@ def advice(source: str, rejected: Rejected, url: str) -> str:
                 f"{loops}Add tracks, set the column split, or change data.folder.validation_fraction, "
                 "data.folder.test_fraction or data.min_available"
             )
+        case "jamendo":
+            return (
+                "See whether data.jamendo.audio and data.jamendo.suffix fit the names of the files, and data.jamendo.subset the "
+                "tables, or lower data.min_available"
+            )
         case _:
             return _of_videos(rejected, url)
 

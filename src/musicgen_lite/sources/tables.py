@@ -39,12 +39,7 @@ def read(path: Path, required: Sequence[str], reject: Reject) -> list[Row]:
 
     Raises UserError for a file that is missing, not UTF-8, not such a table, or has no `required` column.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; it needs the columns {', '.join(required)}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error}); save it again in that encoding") from error
+    text = read_text(path, f"it needs the columns {', '.join(required)}")
     rows = list((_json_rows if path.suffix == ".jsonl" else _csv_rows)(path, text, reject))
     columns = dict.fromkeys(name for row in rows for name in row.cells)
     missing = [name for name in required if name not in columns]
@@ -53,6 +48,16 @@ def read(path: Path, required: Sequence[str], reject: Reject) -> list[Row]:
     if missing:
         raise UserError(f"{path}: column {missing[0]!r} is missing; found {', '.join(columns)}")
     return rows
+
+
+def read_text(path: Path, needed: str) -> str:
+    """A file in UTF-8, with or without a byte order mark; UserError for one that is missing (`needed`: what of it), or is not."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {needed}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error}); save it again in that encoding") from error
 
 
 def _csv_rows(path: Path, text: str, reject: Reject) -> Iterator[Row]:

@@ -1,6 +1,8 @@
 """Check every parameter, and record the state of external inputs, so that DVC sees when one changes."""
 
-from musicgen_lite import text, tracking
+from pathlib import Path
+
+from musicgen_lite import batch, text, tracking
 from musicgen_lite.compute import choose
 from musicgen_lite.device import check_weights, choose_device, choose_kv_cache
 from musicgen_lite.errors import UserError
@@ -44,6 +46,12 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         system = params.model.external
         found["model"] = {"external": external.Place.of(system.audio, system.prompts, root()).digest()}
     return found
+
+
+def prompts(params: Params) -> list[dict[str, str]]:
+    """The prompts of `sample.prompts_file`, each with its id; none where no file is named."""
+    name = params.sample.prompts_file
+    return batch.read_named(root() / Path(name).expanduser(), "sample.prompts_file") if name else []
 
 
 def initial(params: Params) -> dict[str, str]:
@@ -98,7 +106,8 @@ def texts(params: Params) -> dict[str, list[str]]:
             captions = jamendo.texts(jamendo.locate(params.data.jamendo, root()))
         case _:
             captions = []
-    return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts)}
+    own = [one["prompt"] for one in prompts(params)]
+    return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts), "sample.prompts_file": own}
 
 
 def warn_of_unknown_characters(params: Params) -> None:
@@ -122,7 +131,9 @@ def main(params: Params) -> None:
             "this repository has no commit yet: MLflow runs cannot say which code made them, and `dvc exp run` ends with `Empty git "
             "repo`; run `git add -A && git commit -m start`"
         )
-    found = {"source": source(params.data), **models(params), "init": initial(params)}
+    found = {
+        "source": source(params.data), **models(params), "init": initial(params), "prompts": {"prompts": prompts(params)},
+    }  # fmt: skip
     with atomic_dir(EXTERNAL) as part:
         for name, state_of in found.items():
             write_json(part / f"{name}.json", state_of)

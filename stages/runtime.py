@@ -27,6 +27,7 @@ from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, start
 
 CLIPS = Path("data/clips")
 EXTERNAL = Path("data/external")  # the state of external inputs, one file each
+PROMPTS = EXTERNAL / "prompts.json"  # what sample.prompts_file holds
 TOKENS = Path("data/tokens")
 TEXT = Path("data/text")
 MODEL = Path("data/model/model.safetensors")

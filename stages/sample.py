@@ -44,6 +44,7 @@ from musicgen_lite.text import TextEncoder
 from stages.runtime import (
     CLIPS,
     MODEL,
+    PROMPTS,
     SAMPLES,
     SYSTEM,
     TEXT,
@@ -68,7 +69,31 @@ class Item:
 
 
 def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
-    """Test captions (B: once more with their own audio prompt), then the fixed prompts."""
+    """Test captions (B: once more with their own audio prompt), or in their place the prompts of a file; then the fixed prompts."""
+    yield from of_file(params, encoder) if params.sample.prompts_file else of_tests(params)
+    fixed = list(params.sample.fixed_prompts)
+    if remark := encoder.coverage_warning(fixed, "sample.fixed_prompts"):
+        print(remark)
+    for number, embedding in enumerate(text.encode_stored(encoder, fixed, params.text.max_tokens)):
+        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
+
+
+def of_file(params: Params, encoder: TextEncoder) -> Iterator[Item]:
+    """The prompts that `check` read from `sample.prompts_file`; UserError for the id of a clip, which scores would pair."""
+    clips, prompts = ClipStore(CLIPS), read_json(PROMPTS)["prompts"]
+    for one in prompts:
+        if one["id"] in clips:
+            raise UserError(
+                f"sample.prompts_file: id {one['id']!r} is that of a clip; give the prompt another one, or leave the parameter "
+                "empty to generate for test captions"
+            )
+    embeddings = text.encode_stored(encoder, [one["prompt"] for one in prompts], params.text.max_tokens)
+    for one, embedding in zip(prompts, embeddings, strict=True):
+        yield Item(one["id"], "text", one["prompt"], embedding)
+
+
+def of_tests(params: Params) -> Iterator[Item]:
+    """Test captions; for model B once more with their own audio prompt."""
     cached, prompts = ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")
     _, prompted = halves(ClipStore(CLIPS), params.sample.prompts)
     rows = prompted.to_dict("records")
@@ -77,11 +102,6 @@ def items(params: Params, encoder: TextEncoder) -> Iterator[Item]:
     if params.model.type == "b":
         for row in rows:
             yield Item(row["id"], "prompt", row["caption"], cached[row["id"]], prompts[row["id"]].T)
-    fixed = list(params.sample.fixed_prompts)
-    if remark := encoder.coverage_warning(fixed, "sample.fixed_prompts"):
-        print(remark)
-    for number, embedding in enumerate(text.encode_stored(encoder, fixed, params.text.max_tokens)):
-        yield Item(f"fixed-{number}", "fixed", fixed[number], embedding)
 
 
 def conditions(group: Sequence[Item], special: int) -> Conditions:

@@ -58,11 +58,12 @@ def main(params: Params) -> None:
     )
     sets = load_reference(REFERENCE, embedders, windows.target)
     tracks = dict(zip(clips.index["id"], clips.index["track_id"], strict=True))
-    kinds: list[Kind] = ["text", "prompt"] if params.model.type == "b" else ["text"]
+    own = external or bool(params.sample.prompts_file)  # prompts that are no test captions
+    kinds: list[Kind] = ["text", "prompt"] if params.model.type == "b" and not own else ["text"]
     scores = Scores()
     for kind in kinds:
         count = 1 if external else params.sample.candidates
-        generated = replace(generated_set(samples, kind, count, tracks, windows), external=external)
+        generated = replace(generated_set(samples, kind, count, tracks, windows), external=own)
         scores.update(score_generated(generated, sets, embedders, bootstrap))
     scores.notes |= origins(embedders.clap, embedders.judge)
     if external and samples.rejected:

@@ -292,3 +292,10 @@ def test_lora_needs_a_model_to_add_to() -> None:
     tuned["train"]["lora"]["targets"] = []
     with pytest.raises(UserError, match=r"train\.lora\.targets: "):
         params.parse(tuned)
+
+
+def test_prompts_are_of_no_use_to_another_system() -> None:
+    tree = change("sample.prompts_file", "p.txt")
+    tree["model"] |= {"type": "external", "external": {"name": "x", "audio": "made", "prompts": ""}}
+    with pytest.raises(UserError, match=r"sample\.prompts_file: found 'p\.txt'; with model\.type external nothing"):
+        params.parse(tree)

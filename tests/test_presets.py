@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from musicgen_lite import params, presets
+from musicgen_lite import models, params, presets
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
+from musicgen_lite.training.corpus import Inputs
+from musicgen_lite.training.setup import model_config
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ROOT / "presets"
@@ -29,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_named_presets_are_there() -> None:
-    assert {"default", "finetune", "folder", "musiccaps", "musiccaps-large"} <= set(NAMES)
+    assert {"attm", "default", "finetune", "folder", "musiccaps", "musiccaps-large"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,6 +83,21 @@ def test_fine_tuning_takes_the_codec_and_the_text_encoder_of_what_it_tunes() -> 
     assert tuned.codec.name == tuned.text.name == tuned.train.init
     assert tuned.train.lora.rank > 0
     assert tuned.train.learning_rate < plain.train.learning_rate
+
+
+@pytest.mark.parametrize("type", ["a", "b"])
+def test_attm_keeps_the_rules_of_its_challenge(type: str) -> None:
+    found = params_of("attm")
+    assert (found.sample.seconds, found.sample.candidates, found.train.init) == (10.0, 1, "")
+    assert found.score.clap == "music_audioset_epoch_15_esc_90.14.pt"
+    inputs = Inputs(
+        codec="codec", codebook_size=2048, num_codebooks=4, frame_rate=50.0, rate=32000, text="text", text_dim=768,
+        max_text=found.text.max_tokens, max_prompt_frames=150,
+    )  # fmt: skip
+    chosen = found.model_copy(update={"model": found.model.model_copy(update={"type": type})})
+    with torch.device("meta"):
+        model = models.build(model_config(chosen, inputs))
+    assert sum(one.numel() for one in model.parameters()) <= 500_000_000
 
 
 def params_of(name: str) -> params.Params:

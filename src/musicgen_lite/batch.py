@@ -57,6 +57,29 @@ def read_prompts(path: Path, defaults: Request) -> list[Row]:
     return _all_good(path, cells, lambda row: _row(row[0], row[1], defaults))
 
 
+def read_named(path: Path, parameter: str) -> list[dict[str, str]]:
+    """The prompts of such a file, each with its `id`: that of the table, else its number, as `001`; all else is not for a row to say.
+
+    Raises UserError, naming the `parameter`, for fewer than two prompts and for ids that are no file's name or there twice.
+    """
+    rows = read_prompts(path, Request(""))
+    bad, seen = list[str](), dict[str, str]()
+    named = [(row, row.id or f"{number:03d}") for number, row in enumerate(rows, 1)]
+    for row, name in named:
+        first = seen.setdefault(name, row.place)
+        if row.request != Request(row.request.prompt):
+            bad.append(f"{row.place}: seconds, seed and tempo are those of the parameters; leave these columns empty")
+        elif not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+            bad.append(f"{row.place}: id {name[:100]!r} is to name a file; letters, digits, -, _ and . are allowed")
+        elif first != row.place:
+            bad.append(f"{row.place}: id {name!r} is that of {first} as well; give each prompt its own")
+    if bad:
+        raise UserError("\n  ".join([f"{parameter}: {path}: {len(bad)} bad rows:", *bad[:SHOWN]]))
+    if len(rows) < 2:
+        raise UserError(f"{parameter}: {path}: holds {len(rows)} prompt; scores need at least 2")
+    return [{"id": name, "prompt": row.request.prompt} for row, name in named]
+
+
 def check_rows(path: Path, rows: Sequence[Row], check: Callable[[Request], None]) -> None:
     """Raise UserError naming each row whose request `check` refuses."""
 

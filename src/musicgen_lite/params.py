@@ -135,6 +135,7 @@ class ModelParams(Section):
 
 class SampleParams(Section):
     prompts: int = Field(ge=2, le=100_000)
+    prompts_file: str
     seconds: float = Seconds
     candidates: int = Field(ge=1, le=64)
     guidance: float = Scale
@@ -224,6 +225,15 @@ class Params(Section):
             raise ValueError(
                 f"train.lora.rank: found {self.train.lora.rank}; LoRA adds to the weights of a model, which train.init must name; "
                 "0 trains all weights"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _another_system_was_prompted_elsewhere(self) -> "Params":
+        if self.model.type == "external" and self.sample.prompts_file:
+            raise ValueError(
+                f"sample.prompts_file: found {self.sample.prompts_file!r}; with model.type external nothing is generated: leave it "
+                "empty, and name the system's own table in model.external.prompts"
             )
         return self
 

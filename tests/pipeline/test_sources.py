@@ -1,13 +1,16 @@
 """Each outside source through the real dvc.yaml, as a tiny twin: from what lies on the disk to tokens."""
 
+import json
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
+from musicgen_lite.io.samples import SampleStore
 from tests.support import jamendo_tables
-from tests.support.project import Project, create
+from tests.support.project import Project, create, stages_run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 TO_TOKENS = ("dvc", "repro", "tokenize")
@@ -20,16 +23,29 @@ def tokenized(project: Project) -> list[str]:
     return clips
 
 
-def test_jamendo_becomes_tokens_and_given_captions_make_its_clips_stale(tmp_path: Path) -> None:
+def test_jamendo_by_the_preset_attm_becomes_a_submission(tmp_path: Path) -> None:
     project = create(tmp_path / "project")
     jamendo_tables.whole(tmp_path, "_instrumental.mp3")
+    (tmp_path / "captions.json").write_text('[{"path": "01/1.mp3", "caption": "A given text."}]')
+    prompts = {"p1": "A calm piano.", "p2": "Fast drums.", "p3": "A loud guitar."}
+    lines = "".join(f"{name},{prompt}\n" for name, prompt in prompts.items())
+    (project.folder / "prompts.csv").write_text(f"id,prompt\n{lines}")
     project.set(
         data__source="jamendo", data__rate=8000, data__jamendo__tables=str(tmp_path / "tables"),
         data__jamendo__audio=str(tmp_path / "audio"), data__jamendo__suffix="_instrumental.mp3",
+        data__jamendo__captions=str(tmp_path / "captions.json"), sample__candidates=1, sample__prompts_file="prompts.csv",
     )  # fmt: skip
-    assert project.stages_of(*TO_TOKENS) == ["check", "download", "tokenize"]
+    output = project.run("dvc", "repro").stdout
+    assert stages_run(output)[-1] == "track"
     assert len(tokenized(project)) == 24
-    (tmp_path / "captions.json").write_text('{"1": "A given text."}')
-    project.set(data__jamendo__captions=str(tmp_path / "captions.json"))
-    assert project.stages_of("dvc", "repro", "download") == ["check", "download"]
     assert "A given text." in ClipStore(project.folder / "data/clips").index["caption"].tolist()
+    samples = SampleStore(project.folder / "data/samples")
+    assert {one.prompt_id: one.caption for one in samples.picked("text")} == prompts
+    scores = json.loads((project.folder / "data/scores/audio/details.json").read_text())
+    assert scores["estimates"]["clap"]["n"] == scores["estimates"]["clap_fad_generated"]["n"] == 3
+    assert "prompts of its own" in json.dumps(scores["notes"]["clap"]["sets"])
+
+    project.run("musicgen-lite", "export-samples", "submission")
+    found = {path.stem: soundfile.info(path) for path in (project.folder / "submission").glob("*.wav")}
+    assert found.keys() == prompts.keys()
+    assert {(one.samplerate, one.frames) for one in found.values()} == {(44100, round(1.01 * 44100))}

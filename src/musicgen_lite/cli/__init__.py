@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from musicgen_lite import __version__
-from musicgen_lite.cli import clean, compare, convert_clap, export, generate, preset, pull, push, score, ui, web
+from musicgen_lite.cli import (
+    clean,
+    compare,
+    convert_clap,
+    export,
+    export_samples,
+    generate,
+    preset,
+    pull,
+    push,
+    score,
+    ui,
+    web,
+)
 from musicgen_lite.cli.shared.errors import PlainErrors
 
 app = typer.Typer(
@@ -37,6 +50,7 @@ def main(
 
 app.command("generate")(generate.generate)
 app.command("export")(export.export)
+app.command("export-samples")(export_samples.export_samples)
 app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("app")(web.web)

@@ -66,7 +66,7 @@ class GeneratedSet:
 
     `read(id, k)` gives candidate k, for the ids in `short` no longer than the real clip; `tracks`: the track that each test
     clip is cut from. `prompts` holds the audio prompts by the same ids, if any; they are not part of the candidates' audio.
-    external: whether another system made them, which may lack some of the prompts, or have prompts of its own.
+    external: whether they may lack some of the prompts, or have prompts of their own, as another system's and those of a file.
     """
 
     captions: Mapping[str, str]

@@ -12,7 +12,7 @@ from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.models import external
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import state
-from musicgen_lite.sources import folder, jamendo, musiccaps, tables
+from musicgen_lite.sources import folder, hub, jamendo, musiccaps, tables
 from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run
 
 
@@ -27,6 +27,8 @@ def source(data: DataParams) -> dict[str, str]:
             return {"source": data.source, "digest": musiccaps.digest(musiccaps.locate(data.musiccaps, root()))}
         case "jamendo":
             return {"source": data.source, "digest": jamendo.digest(jamendo.locate(data.jamendo, root()))}
+        case "hub":
+            return {"source": data.source, "digest": hub.digest(hub.locate(data.hub, root()))}
 
 
 def models(params: Params) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Clips: compose and render them, import a folder or MTG-Jamendo, or fetch MusicCaps; rejected ones are listed with their reasons."""
+"""Clips: compose and render them, import a folder or MTG-Jamendo, stream a data set, or fetch MusicCaps; rejected ones are listed with their reasons."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from musicgen_lite.io.clips import SPLITS, Clip, ClipWriter
 from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.io.progress import track
 from musicgen_lite.params import DataParams, Params
-from musicgen_lite.sources import folder, jamendo, musiccaps, rejected, synthetic
+from musicgen_lite.sources import folder, hub, jamendo, musiccaps, rejected, synthetic
 from musicgen_lite.sources.duplicates import drop_leaked
 from musicgen_lite.sources.fetch import Fetcher
 from musicgen_lite.sources.splits import check_tests
@@ -42,6 +42,12 @@ def of_jamendo(data: DataParams, reject: Reject) -> Iterator[Clip]:
     yield from track(clips, "import clips", unit="clip")
 
 
+def streamed(data: DataParams, reject: Reject) -> Iterator[Clip]:
+    """The clips of a data set that the datasets library reads."""
+    clips = hub.clips(hub.locate(data.hub, root()), data.hub, data.rate, data.seconds, reject, data.shortest)
+    yield from track(clips, "stream clips", unit="clip")
+
+
 def fetched(data: DataParams, reject: Reject) -> Iterator[Clip]:
     """The clips of MusicCaps. The cache is in the main repository, so that all experiments share it."""
     cfg = data.musiccaps
@@ -68,6 +74,8 @@ def main(params: Params) -> None:
             clips = fetched(data, reject)
         case "jamendo":
             clips = of_jamendo(data, reject)
+        case "hub":
+            clips = streamed(data, reject)
     with atomic_dir(CLIPS) as part:
         writer = ClipWriter(part)
         counts = dict.fromkeys(SPLITS, 0)

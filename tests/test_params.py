@@ -67,7 +67,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         (
             "data.source",
             "musiccap",
-            "data.source: found 'musiccap'; input should be 'synthetic', 'folder', 'musiccaps' or 'jamendo'",
+            "data.source: found 'musiccap'; input should be 'synthetic', 'folder', 'musiccaps', 'jamendo' or 'hub'",
         ),
         ("data.min_seconds", 9.0, "min_seconds (9) must not exceed seconds (8)"),
         ("data.musiccaps.url", "http://mirror", "found 'http://mirror'; it must hold {ytid}"),
@@ -124,6 +124,8 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("data.folder.test_fraction", 0.9, "validation_fraction (0.1) and test_fraction (0.9) must be less than 1"),
         ("data.jamendo.suffix", "", "data.jamendo.suffix: found ''; it must not be empty"),
         ("data.jamendo.clips_per_track", -1, "data.jamendo.clips_per_track: found -1; input should be greater than"),
+        ("data.hub.audio", "", "data.hub.audio: found ''; it must not be empty"),
+        ("data.hub.test_fraction", 0.95, "validation_fraction (0.05) and test_fraction (0.95) must be less than 1"),
         ("data.musiccaps.cache", "", "data.musiccaps.cache: found ''; it must not be empty"),
         ("tracking.experiment", "  ", "tracking.experiment: found '  '; it must not be empty"),
         ("tracking.experiment", "x" * 251, "string should have at most 250 characters"),

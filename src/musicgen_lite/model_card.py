@@ -18,6 +18,7 @@ SOURCES = {
     "folder": "Captioned audio of whoever trained it; ask them what it is.",
     "musiccaps": "MusicCaps: captions by musicians (CC BY-SA 4.0) for 10 s clips of YouTube's music.",
     "jamendo": "MTG-Jamendo: tracks by independent artists under Creative Commons licences, which differ by track.",
+    "hub": "A captioned data set that the datasets library reads; ask whoever trained it which.",
     "": "Not noted in the model's file.",
 }
 ROW = re.compile(r"^\| ([^|]+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)

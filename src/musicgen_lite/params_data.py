@@ -14,19 +14,24 @@ class SyntheticParams(Section):
     test: int = Field(ge=4, le=2_000_000)  # two in each half: an interval needs two
 
 
-class FolderParams(Section):
-    path: str
+class DividedParams(Section):
+    """A source that is divided here: shares of its tracks for validation and test."""
+
     validation_fraction: float = Fraction
     test_fraction: float = Fraction
 
     @model_validator(mode="after")
-    def _some_are_left_to_train_on(self) -> "FolderParams":
+    def _some_are_left_to_train_on(self) -> "DividedParams":
         if self.validation_fraction + self.test_fraction >= 1.0:
             raise ValueError(
                 f"validation_fraction ({self.validation_fraction:g}) and test_fraction ({self.test_fraction:g}) must be "
                 "less than 1 together, so that tracks are left to train on"
             )
         return self
+
+
+class FolderParams(DividedParams):
+    path: str
 
 
 class MusicCapsParams(Section):
@@ -53,8 +58,16 @@ class JamendoParams(Section):
     clips_per_track: int = Field(ge=0, le=1_000_000)
 
 
+class HubParams(DividedParams):
+    name: str
+    revision: str
+    split: str
+    audio: NonEmpty
+    text: NonEmpty
+
+
 class DataParams(Section):
-    source: Literal["synthetic", "folder", "musiccaps", "jamendo"]
+    source: Literal["synthetic", "folder", "musiccaps", "jamendo", "hub"]
     rate: int = Field(ge=8000, le=192000)
     seconds: float = Seconds
     min_seconds: float | None = Field(ge=0.5, le=3600.0)
@@ -64,6 +77,7 @@ class DataParams(Section):
     folder: FolderParams
     musiccaps: MusicCapsParams
     jamendo: JamendoParams
+    hub: HubParams
 
     @property
     def shortest(self) -> float:

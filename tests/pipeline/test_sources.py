@@ -9,7 +9,7 @@ import soundfile
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.samples import SampleStore
-from tests.support import jamendo_tables
+from tests.support import hub_datasets, jamendo_tables
 from tests.support.project import Project, create, stages_run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -49,3 +49,14 @@ def test_jamendo_by_the_preset_attm_becomes_a_submission(tmp_path: Path) -> None
     found = {path.stem: soundfile.info(path) for path in (project.folder / "submission").glob("*.wav")}
     assert found.keys() == prompts.keys()
     assert {(one.samplerate, one.frames) for one in found.values()} == {(44100, round(1.01 * 44100))}
+
+
+def test_a_data_set_of_tars_becomes_tokens(tmp_path: Path) -> None:
+    project = create(tmp_path / "project")
+    hub_datasets.webdataset(tmp_path / "set")
+    project.set(
+        data__source="hub", data__rate=8000, data__hub__name=str(tmp_path / "set"), data__hub__audio="wav",
+        data__hub__text="json.caption", data__hub__validation_fraction=0.2, data__hub__test_fraction=0.3,
+    )  # fmt: skip
+    assert project.stages_of(*TO_TOKENS) == ["check", "download", "tokenize"]
+    assert len(tokenized(project)) == hub_datasets.COUNT

@@ -11,7 +11,7 @@ import soundfile
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import ClipStore
 from stages import check, download
-from tests.support import jamendo_tables
+from tests.support import hub_datasets, jamendo_tables
 from tests.support.musiccaps_tables import marked, row, wav, write_table
 from tests.support.server import Server
 from tests.support.stage_params import parameters
@@ -108,6 +108,27 @@ def test_jamendo_from_tables_to_clips(place: Path, capsys: pytest.CaptureFixture
     assert "musiccaps" not in str(error.value)
     assert "rejected, file: 24" in capsys.readouterr().out
     assert len(ClipStore("data/clips")) == 24  # what was there stays whole
+
+
+def test_a_data_set_from_parquet_to_clips(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("datasets", reason="the package datasets is not installed (make env)")
+    folder = hub_datasets.parquet(
+        place / "repository/set", [*hub_datasets.rows(), {"audio": {"bytes": b"none", "path": "x.wav"}, "text": "x"}]
+    )
+    changes = {"source": "hub", "hub__name": "set", "hub__validation_fraction": 0.2, "hub__test_fraction": 0.3}
+    check.main(parameters(**changes))
+    before = Path("data/external/source.json").read_text()
+    download.main(parameters(**changes))
+    assert len(ClipStore("data/clips")) == hub_datasets.COUNT
+    assert "rejected, not audio: 1" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"data\.hub\.text: set has no column 'caption'; found audio, text"):
+        download.main(parameters(**changes, hub__text="caption"))
+    with pytest.raises(UserError, match=r"data\.min_available \(1000\)\. Change data\.hub\.split"):
+        download.main(parameters(**changes, min_available=1000))
+    assert len(ClipStore("data/clips")) == hub_datasets.COUNT  # what was there stays whole
+    hub_datasets.parquet(folder, hub_datasets.rows(count=30))
+    check.main(parameters(**changes))
+    assert Path("data/external/source.json").read_text() != before
 
 
 def test_what_to_do_about_too_few_clips_follows_their_source(place: Path) -> None:

@@ -43,6 +43,11 @@ def advice(source: str, rejected: Rejected, url: str) -> str:
                 "See whether data.jamendo.audio and data.jamendo.suffix fit the names of the files, and data.jamendo.subset the "
                 "tables, or lower data.min_available"
             )
+        case "hub":
+            return (
+                "Change data.hub.split, data.hub.validation_fraction or data.hub.test_fraction, see whether data.hub.audio and "
+                "data.hub.text are the right columns, or lower data.min_available"
+            )
         case _:
             return _of_videos(rejected, url)
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.generation import process_memory
 from musicgen_lite import codec
-from musicgen_lite.codec import encodec
+from musicgen_lite.codec import encodec, neural
 from musicgen_lite.sources import synthetic
 from tests.support import codec_real
 
@@ -32,7 +32,7 @@ def music(seconds: float, rate: int) -> torch.Tensor:
 
 
 def _through(name: str, seconds: float, piece_s: float, out: Path, answer: Any) -> None:
-    encodec.PIECE_S = piece_s
+    neural.PIECE_S = piece_s
     model = codec.load(name, num_codebooks=CODEBOOKS)
     wave = music(seconds, model.rate)
     before, start = process_memory("VmRSS"), time.perf_counter()
@@ -60,14 +60,14 @@ def through(name: str, seconds: float, piece_s: float) -> tuple[tuple[float, ...
 def show(title: str, name: str, lengths: list[float], whole: bool) -> None:
     model = codec.load(name, num_codebooks=CODEBOOKS)
     for seconds in lengths:
-        cost, codes, heard = through(name, seconds, encodec.PIECE_S)
+        cost, codes, heard = through(name, seconds, neural.PIECE_S)
         print(f"{title}, {seconds:g} s in pieces: {_figures(cost)}", flush=True)
         if not whole:
             continue
         cost, at_once, sound = through(name, seconds, WHOLE_S)
         print(f"{title}, {seconds:g} s at once: {_figures(cost)}")
         apart = np.abs(heard - sound)
-        frames = np.arange(encodec.PIECE_S, seconds, encodec.PIECE_S) * model.frame_rate
+        frames = np.arange(neural.PIECE_S, seconds, neural.PIECE_S) * model.frame_rate
         joins = [apart[int(frame - 1) * model.hop : int(frame + 1) * model.hop].max() for frame in frames]
         equal = (codes == at_once).mean(axis=1)
         print(
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--pieces-only", action="store_true", help="leave out what needs much memory")
     given = parser.parse_args()
     print(
-        f"pieces of {encodec.PIECE_S:g} s with {encodec.CONTEXT_S:g} s on both sides; {torch.get_num_threads()} threads"
+        f"pieces of {neural.PIECE_S:g} s with {encodec.CONTEXT_S:g} s on both sides; {torch.get_num_threads()} threads"
     )
     show("shipped codec", "embedded", given.seconds, not given.pieces_only)
     with tempfile.TemporaryDirectory() as name:

@@ -91,7 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     generator = load(given.model, clap="")
     rate, window = generator.codec.frame_rate, generator.model.config.max_frames
-    hop = generator.codec.rate // rate
+    hop = generator.codec.hop
     places = joins(num_frames(given.seconds, generator.codec.rate, rate), window, 0)
     waves = generated(generator, given.seconds, None, given.clips)
     show("sliding window", waves, places, hop)

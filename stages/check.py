@@ -11,7 +11,7 @@ from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.files import atomic_dir, write_json
 from musicgen_lite.models import external
 from musicgen_lite.params import DataParams, Params
-from musicgen_lite.pretrained import state
+from musicgen_lite.pretrained import is_path, state
 from musicgen_lite.sources import folder, hub, jamendo, musiccaps, tables
 from stages.runtime import EXTERNAL, MODEL, SHIPPED, resolve_model_path, root, run
 
@@ -68,6 +68,15 @@ def initial(params: Params) -> dict[str, str]:
         )
     check_initial(params, found)
     return {"sha256": found.sha256}
+
+
+def check_codec(params: Params) -> None:
+    """Raise UserError for a codec in a directory or a file that is not there, damaged, not supported, or has too few codebooks."""
+    from musicgen_lite import codec
+
+    name = resolve_model_path(params.codec.name)
+    if name not in SHIPPED and is_path(name):
+        codec.load(name, num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles)
 
 
 def check_initial(params: Params, found: Initial) -> None:
@@ -127,6 +136,7 @@ def main(params: Params) -> None:
     choose(params.compute)  # an engine that is not installed, or does not answer, is named before anything long runs
     check_weights(sample.weights, device, "sample.weights")
     choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
+    check_codec(params)
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -15,7 +15,7 @@ from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.initial import locate
 from musicgen_lite.models import Conditions
 from musicgen_lite.params import TrackingParams
-from tests.support import finetuning, musicgen_checkpoint
+from tests.support import codec_tiny, finetuning, musicgen_checkpoint
 from tests.support.corpora import paths, run
 from tests.test_generator import save
 
@@ -139,7 +139,10 @@ def test_what_transformers_does_not_have_is_named_and_nothing_is_written(tmp_pat
     model, extra = models.load(tuned)
     save(tmp_path / "own.safetensors", "a")
     models.save(tmp_path / "other.safetensors", model, {"names": {"codec": "encodec_24khz", "text": "embedded"}})
+    dac = {"codec": str(codec_tiny.save_dac(tmp_path / "dac")), "text": "embedded"}
+    models.save(tmp_path / "dac.safetensors", model, {"names": dac})
     for file, message in (
+        ("dac.safetensors", "/dac' is no EnCodec, and transformers' MusicGen decodes with no other"),
         ("own.safetensors", "own.safetensors: a model of type a, which transformers does not have"),
         ("other.safetensors", "other.safetensors: its codec 'encodec_24khz' is one of the encodec package"),
     ):

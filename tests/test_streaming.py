@@ -11,10 +11,12 @@ import soundfile
 import torch
 
 import musicgen_lite
+from musicgen_lite import codec
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import Sampling, generate_long, prepare
 from musicgen_lite.generator import Generator
 from musicgen_lite.streaming import Tap
+from tests.support import codec_tiny
 from tests.support.models_tiny import KINDS, conditions, random_codes, tiny
 from tests.support.plain_decoder import PlainDecoder
 from tests.test_generator import save
@@ -50,7 +52,13 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def generators(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Generator]:
     folder = tmp_path_factory.mktemp("models")
-    return {kind: musicgen_lite.load(save(folder / f"{kind}.safetensors", kind)) for kind in "ab"}
+    made = {kind: save(folder / f"{kind}.safetensors", kind) for kind in "ab"}
+    dac = codec.load(str(codec_tiny.save_dac(folder / "dac", ratios=(8, 8, 8), rate=44100, size=64)), num_codebooks=9)
+    sizes = {
+        "codebook_size": 64, "num_codebooks": 9, "frame_rate": dac.frame_rate, "rate": dac.rate, "codec": dac.fingerprint,
+    }  # fmt: skip
+    made["dac"] = save(folder / "of-dac.safetensors", "a", dac.name, **sizes)
+    return {kind: musicgen_lite.load(file) for kind, file in made.items()}
 
 
 @pytest.mark.slow
@@ -62,6 +70,8 @@ def generators(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Generator]
         ("a", {"seconds": 12.0, "candidates": 1}),  # more than the codec decodes in one piece
         ("b", {"seconds": 2.0, "style": True}),
         ("a", {"seconds": 1.01, "continued": True}),
+        ("dac", {"seconds": 2.0}),
+        ("dac", {"seconds": 1.01, "continued": True}),
     ],
 )
 def test_the_parts_are_what_generate_gives(

@@ -194,5 +194,5 @@ def _remedy(name: str, found: "ModelConfig", names: Mapping[str, str]) -> str:
     if name == "max_text":
         return f"set {parameter} to at most {own}"
     if name in FRAMES:
-        return f"set {parameter} to {own / found.frame_rate:g}"
+        return f"set {parameter} to {own / found.frame_rate:.9g}"  # so that it is these frames at any frame rate
     return f"set {parameter} to {str(own).lower()}"

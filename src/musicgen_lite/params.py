@@ -32,7 +32,10 @@ RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample
 DIVISION = ("batch_size", "devices", "num_nodes", "strategy")
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
-CODEBOOKS = {"embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32}
+CODEBOOKS = {
+    "embedded": 4, "facebook/encodec_32khz": 4, "facebook/encodec_24khz": 32, "encodec_24khz": 32, "descript/dac_16khz": 12,
+    "descript/dac_24khz": 32, "descript/dac_44khz": 9,
+}  # fmt: skip
 
 
 class CodecParams(Section):

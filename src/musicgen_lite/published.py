@@ -147,6 +147,7 @@ def write(folder: Path, path: Path, trusted: Collection[str] = ()) -> None:
 
     from musicgen_lite.codec import encodec_package
     from musicgen_lite.codec import hub as codecs
+    from musicgen_lite.codec.encodec import Encodec
     from musicgen_lite.text import hub as texts
 
     model, extra = models.load(path)
@@ -158,6 +159,10 @@ def write(folder: Path, path: Path, trusted: Collection[str] = ()) -> None:
     if encodec_package.is_named(names["codec"]):
         raise UserError(f"{path}: its codec {names['codec']!r} is one of the encodec package, not of transformers")
     coder = codec.load(names["codec"], num_codebooks=config.num_codebooks, trusted=trusted)
+    if not isinstance(coder, Encodec):
+        raise UserError(
+            f"{path}: its codec {names['codec']!r} is no EnCodec, and transformers' MusicGen decodes with no other"
+        )
     encoder = text.load(names["text"], trusted=trusted)
     shipped.check_parts(path, config, coder.fingerprint, encoder.fingerprint)
     try:

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from musicgen_lite.codec.base import Codec
-from musicgen_lite.codec.encodec import CONTEXT_S
 from musicgen_lite.generation import Sampling, generate_long
 from musicgen_lite.generation.decode import Decoder
 from musicgen_lite.models import Conditions, LanguageModel
@@ -176,7 +175,7 @@ class Stream(Generic[Result]):
     def _decoded(self, arriving: Codes) -> Iterator[np.ndarray]:
         """The parts of the first candidate; it ends early where the codes do."""
         frames, hop, given = self._task.frames, self._codec.hop, self._task.prefix_frames
-        least, context = (round(seconds * self._codec.frame_rate) for seconds in (PART_S, CONTEXT_S))
+        least, context = round(PART_S * self._codec.frame_rate), self._codec.context
         codes = torch.zeros(1, self._codec.num_codebooks, frames, dtype=torch.int64)
         if self._task.prefix_codes is not None:
             codes[:, :, :given] = self._task.prefix_codes

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import EncodecModel
 
 from musicgen_lite import codec
-from musicgen_lite.codec import encodec
+from musicgen_lite.codec import encodec, neural
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.pretrained import shipped
@@ -135,8 +135,10 @@ def test_damaged_incomplete_and_foreign_directories_are_named(tmp_path: Path) ->
         codec.load(str(gone), num_codebooks=3)
     foreign = codec_tiny.save(tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
-    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "dac"}))
-    with pytest.raises(UserError, match=r"model_type in config.json is 'dac', but codec.name needs 'encodec'"):
+    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "mimi"}))
+    with pytest.raises(
+        UserError, match=r"model_type in config.json is 'mimi', but codec.name needs 'encodec' or 'dac'"
+    ):
         codec.load(str(foreign), num_codebooks=3)
     (foreign / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"foreign.*cannot be loaded"):
@@ -199,7 +201,7 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
 ) -> None:
     codec_tiny.model(causal=causal).save_pretrained(tmp_path)
     whole = codec.load(str(tmp_path), num_codebooks=codec_tiny.BOOKS)
-    monkeypatch.setattr(encodec, "PIECE_S", 0.4)  # 20 frames
+    monkeypatch.setattr(neural, "PIECE_S", 0.4)  # 20 frames
     pieces = codec.load(str(tmp_path), num_codebooks=codec_tiny.BOOKS)
     wave = codec_tiny.waves(2, samples)
     codes = whole.encode(wave)
@@ -219,7 +221,7 @@ def test_long_audio_goes_in_pieces_that_give_what_the_whole_gives(
 
 @pytest.mark.parametrize("samples", [1, 4, codec_tiny.HOP * 19 + 1, codec_tiny.HOP * 20])
 def test_audio_of_one_piece_is_never_cut(directory: Path, monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
-    monkeypatch.setattr(encodec, "PIECE_S", 0.4)
+    monkeypatch.setattr(neural, "PIECE_S", 0.4)
     loaded, model = codec.load(str(directory), num_codebooks=codec_tiny.BOOKS), codec_tiny.model()
     wave = codec_tiny.waves(2, samples)
     with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicgen_lite import codec
-from musicgen_lite.codec import encodec
+from musicgen_lite.codec import neural
 from tests.support import codec_real
 
 
@@ -30,7 +30,7 @@ def test_codes_are_those_of_the_stated_bandwidth_and_pieces_give_what_the_whole_
     assert torch.equal(ours.decode(expected), heard)
     assert all(len(row.unique()) > 20 for row in expected[0])
 
-    monkeypatch.setattr(encodec, "PIECE_S", 0.6)
+    monkeypatch.setattr(neural, "PIECE_S", 0.6)
     pieces = codec.load(str(tmp_path), num_codebooks=books)
     assert torch.equal(pieces.encode(wave), expected)
     torch.testing.assert_close(pieces.decode(expected), heard, rtol=0, atol=1e-6)

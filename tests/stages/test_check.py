@@ -21,6 +21,7 @@ from musicgen_lite.training.setup import model_config
 from pretraining.manifest import write_manifest
 from stages import check
 from stages.runtime import EXTERNAL, MODEL, resolve_model_path
+from tests.support import codec_tiny
 from tests.support.musiccaps_tables import row, write_table
 from tests.support.stage_params import parameters
 
@@ -56,7 +57,7 @@ def test_a_changed_file_of_a_model_is_seen_by_those_that_read_it(place: Path) ->
     before = noted(named("own-codec"))
     assert noted(named("own-codec")) == before
     file = own / "model.safetensors"
-    file.write_bytes(file.read_bytes()[::-1])  # as long as before
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")  # as long as before, with another last weight
     os.utime(file, ns=(1, 1))
     after = noted(named("own-codec"))
     assert {name for name in after if after[name] != before[name]} == {"codec"}
@@ -69,6 +70,24 @@ def test_neither_a_shipped_model_nor_one_of_the_hub_has_a_state_of_its_own(place
     assert shipped["codec"].split() == ["{}"]
     assert of_the_hub["codec"].split() == ["{", '"codec":', '""', "}"]
     assert resolve_model_path("embedded") == "embedded"
+
+
+def test_a_codec_that_cannot_serve_is_refused(place: Path) -> None:
+    """Before anything runs: too few codebooks, damaged, of another kind, or not there."""
+    own = codec_tiny.save_dac(place / "own", books=3)
+    with pytest.raises(UserError, match=r"codec\.num_codebooks: found 4; codec '.*own' has 1 to 3"):
+        check.main(named(str(own)))
+    shutil.copytree(shipped.path("clap"), place / "clap")
+    with pytest.raises(
+        UserError, match=r"model_type in config\.json is '.*', but codec\.name needs 'encodec' or 'dac'"
+    ):
+        check.main(named(str(place / "clap")))
+    (own / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"codec\.name '.*own' .*cannot be loaded"):
+        check.main(named(str(own)))
+    with pytest.raises(UserError, match=r"codec\.name: there is no directory .*gone"):
+        check.main(named(str(place / "gone")))
+    assert not EXTERNAL.exists()
 
 
 def test_a_relative_path_of_a_model_starts_at_the_repository(place: Path) -> None:

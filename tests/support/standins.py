@@ -63,16 +63,9 @@ class ToneClap:
 class RoundingCodec:
     """A codec whose only codebook is 64 levels of the samples themselves; a frame is a sample block's mean."""
 
-    name, revision, rate, hop, frame_rate, codebook_size, num_codebooks, fingerprint = (
-        "rounding",
-        "",
-        RATE,
-        1,
-        RATE,
-        64,
-        1,
-        "rounding",
-    )
+    name, revision, fingerprint = "rounding", "", "rounding"
+    rate, hop, codebook_size, num_codebooks, context = RATE, 1, 64, 1, 0
+    frame_rate: float = RATE
 
     def encode(self, wave: torch.Tensor) -> torch.Tensor:
         return ((wave + 1) * 31.5).round().clamp(0, 63).long()[:, None]

@@ -12,6 +12,7 @@ import torch
 from musicgen_lite import models
 from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits
+from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.hashing import file_sha256
 from musicgen_lite.models import ModelConfig
 from musicgen_lite.training.corpus import Corpus
@@ -190,3 +191,13 @@ def test_clips_of_another_length_are_refused_where_the_model_cannot_know_them(
     length = f"set train.crop_seconds to {found.max_frames / 50:g}, "
     with pytest.raises(UserError, match=length) if refused else nullcontext():
         check_fits(initial, found, wanted, {}, steps)
+
+
+def test_the_length_to_set_gives_the_frames_of_the_model_where_a_second_is_no_whole_number_of_them() -> None:
+    rate, frame_rate = 44100, 44100 / 512
+    wanted = ModelConfig(**{**CONFIG, "positions": "learned", "frame_rate": frame_rate, "rate": rate})
+    for frames in range(2500, 2600):
+        with pytest.raises(UserError) as error:
+            check_fits(Initial("mine", Path("mine"), "0"), replace(wanted, max_frames=frames), wanted, {}, 1)
+        [seconds] = re.findall(r"set train\.crop_seconds to ([\d.]+),", str(error.value))
+        assert num_frames(float(seconds), rate, frame_rate) == frames

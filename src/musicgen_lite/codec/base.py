@@ -10,7 +10,8 @@ class Codec(Protocol):
 
     name: finds the same weights again (`embedded`, a path, or a hub name at its commit); revision: that
     commit, or ""
-    rate: Hz of the waveforms; hop: samples in a frame; frame_rate: frames a second, rate / hop
+    rate: Hz of the waveforms; hop: samples in a frame; frame_rate: frames a second, rate / hop, which need not be whole
+    context: frames on either side of a frame by which its waveform is decided, but for what a recurrent layer remembers
     codebook_size: K; num_codebooks: N_q in use
     fingerprint: equal only where weights, preprocessing and N_q are equal; codes of different fingerprints don't mix
     """
@@ -19,7 +20,8 @@ class Codec(Protocol):
     revision: str
     rate: int
     hop: int
-    frame_rate: int
+    frame_rate: float
+    context: int
     codebook_size: int
     num_codebooks: int
     fingerprint: str

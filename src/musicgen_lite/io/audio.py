@@ -95,7 +95,8 @@ def num_frames(seconds: float, rate: int, frame_rate: float) -> int:
 
     The one rule for lengths: seconds are rounded to samples, and samples are rounded up to frames.
     """
-    return max(1, math.ceil(round(seconds * rate) * frame_rate / rate))
+    hop = round(rate / frame_rate)  # a whole number, unlike the frame rate of some codecs
+    return max(1, math.ceil(round(seconds * rate) / hop))
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def locate(
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(Source(parameter, name, folder), trusted, small)
-    if folder.is_absolute() or name.startswith(".") or name.partition("@")[0].count("/") > 1:
+    if is_path(name):
         raise UserError(f"{parameter}: there is no directory {name}")
     try:
         folder = _snapshot(name, small)
@@ -88,6 +88,12 @@ def locate(
             f"({first_line(error)}); check the name, or without a network name a directory"
         ) from error
     return _checked(Source(parameter, name, folder, revision=folder.name), trusted, small)
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name is that of a file or a directory, there or not, and not one of the hub."""
+    path = Path(name).expanduser()
+    return path.exists() or path.is_absolute() or name.startswith(".") or name.partition("@")[0].count("/") > 1
 
 
 def _snapshot(name: str, small: bool) -> Path:
@@ -160,16 +166,18 @@ def read_config(source: Source, part: str = "") -> dict[str, Any]:
         raise damaged(error, source) from error
 
 
-def check_type(source: Source, expected: str, part: str = "") -> None:
-    """Raise UserError unless the configuration at `source` is of the `expected` architecture, such as t5.
+def check_type(source: Source, *expected: str, part: str = "") -> str:
+    """The architecture that the configuration at `source` names; UserError unless it is one of the `expected`, such as t5.
 
     transformers loads other architectures with some equal names of weights, and drops the rest.
     """
     found = read_config(source, part).get("model_type")
-    if found != expected:
+    if found not in expected:
         raise UserError(
-            f"{source}: model_type in {CONFIG} is {found!r}, but {source.parameter} needs {expected!r}; name another model"
+            f"{source}: model_type in {CONFIG} is {found!r}, but {source.parameter} needs {' or '.join(map(repr, expected))}; "
+            "name another model"
         )
+    return str(found)
 
 
 def load_model(model_class: Any, source: Source, part: str = "") -> Any:

@@ -30,7 +30,7 @@ def read(name: str, trusted: Collection[str], parameter: str) -> tuple[Any, Any,
     from transformers import T5EncoderModel
 
     source = locate(name, parameter, EMBEDDED, trusted)
-    check_type(source, "t5", PART)
+    check_type(source, "t5", part=PART)
     return load_model(T5EncoderModel, source, PART), load_tokenizer(source), source
 
 

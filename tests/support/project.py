@@ -15,6 +15,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.support.warm import warmed
+
 ROOT = Path(__file__).parent.parent.parent
 TINY: dict[str, Any] = {
     "compute.threads": 1,
@@ -46,11 +48,11 @@ class Project:
     def run(
         self, *command: str, check: bool = True, env: Mapping[str, str] = ENVIRONMENT
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project; its output, errors included, is in `stdout`."""
+        """Run a command in the project; its output, errors included, is in `stdout`. With no `env` of its own it starts warm."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=env,
+            env=warmed(env) if env is ENVIRONMENT else env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

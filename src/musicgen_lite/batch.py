@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from musicgen_lite.errors import UserError
@@ -240,6 +239,8 @@ def _entry(name: str, row: Row, music: Any) -> dict[str, Any]:
 def _read_index(folder: Path) -> dict[str, dict[str, Any]]:
     if not (folder / INDEX).exists():
         return {}
+    import pandas as pd  # a third of a second, which one clip does not need
+
     try:
         table = pd.read_csv(folder / INDEX, dtype={"id": str, "prompt": str, "file": str}, keep_default_na=False)
         return {str(entry["file"]): entry for entry in table.to_dict("records")}
@@ -248,4 +249,6 @@ def _read_index(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_index(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    import pandas as pd
+
     files.write_text(folder / INDEX, pd.DataFrame(list(entries)).to_csv(index=False))

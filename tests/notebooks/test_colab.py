@@ -16,6 +16,7 @@ from musicgen_lite import models
 from tests.support.clip_folders import make
 from tests.support.mlflow_runs import Runs
 from tests.support.project import ENVIRONMENT, Project, create
+from tests.support.warm import warmed
 
 FILE = Path(__file__).parent.parent.parent / "notebooks" / "colab.ipynb"
 SHIPPED = "src/musicgen_lite/weights/models/a.safetensors"
@@ -33,7 +34,7 @@ def notebook(**parameters: Any) -> nbformat.NotebookNode:
 def run(read: nbformat.NotebookNode, folder: Path) -> None:
     """Run it in `folder`; raises CellExecutionError for a cell that fails."""
     client = NotebookClient(read, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.execute(env={**ENVIRONMENT, "IPYTHONDIR": str(folder / ".ipython")})
+    client.execute(env={**warmed(ENVIRONMENT), "IPYTHONDIR": str(folder / ".ipython")})
 
 
 def printed(cell: nbformat.NotebookNode) -> str:

@@ -1,12 +1,14 @@
-"""The engine on Ray beside one process: throughput, cost of a piece, memory, and five kills.
+"""The engine on Ray beside one process: throughput, cost of a piece, memory over time, and five kills.
 
-`python -m benchmarks.ray_engine` tokenizes 2,000 clips of 2 s with the shipped codec, 32 to a piece, on a Ray of two nodes that
-are both on this machine, one CPU and one thread each: in one process, with one worker, with two, and with two of which
-five are killed at random moments, a whole node among them. Codes must be the same each time. Starting Ray and its workers is
-timed apart: a first piece is computed before the clock starts.
+`python -m benchmarks.ray_engine` tokenizes 2,000 clips of 2 s with the shipped codec, 32 to a piece, and embeds them in the
+spaces of the scores, 4 to a piece: in this process, then on a Ray of two nodes that are both on this machine, one CPU and one
+thread each, with one worker, with two, and with two of which five are killed at random moments, at the fourth of them a whole
+node. Codes and embeddings must be the same each time. Starting Ray and its workers is timed apart: a first piece is computed
+before the clock starts.
 """
 
 import argparse
+import hashlib
 import os
 import random
 import signal
@@ -14,37 +16,130 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from musicgen_lite import codec
+from musicgen_lite import clap, codec
 from musicgen_lite.codec.tokenizer import Tokenizer
 from musicgen_lite.compute import Engine, Local, Recipe
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
+from musicgen_lite.scoring.audio.embeddings import embed
+from musicgen_lite.scoring.audio.spread import CLIPS_TOGETHER, spread
 from stages.tokenize import tokenize
 from tests.support import codec_real, ray_works
 from tests.support.ray_works import Counting, Doubled
 
-RATE, BATCH, SECONDS = 16000, 32, 2.0
+RATE, SECONDS, KILLS = 16000, 2.0, 5
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with a folder of clips, `together` to a piece; gives a digest of the results, which it may leave in `out`."""
+
+    name: str
+    together: int
+    run: Callable[[Engine, ClipStore, Path], str]
+
+
+def tokenized(engine: Engine, clips: ClipStore, out: Path) -> str:
+    recipe = Recipe(codec.load, "embedded", num_codebooks=4)
+    tokenizer = Tokenizer(recipe, Windows(recipe.model.rate, SECONDS / 2, SECONDS), SECONDS)
+    tokenize(engine, clips, tokenizer, TOKENIZE.together, out)
+    files = sorted(file for file in out.rglob("*") if file.is_file())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def embedded(engine: Engine, clips: ClipStore, out: Path) -> str:
+    embedders = spread(engine, Recipe(clap.load, "embedded"), Recipe(codec.load, "embedded", num_codebooks=4))
+    items = ((one.id, one.samples, one.rate) for one in clips)
+    found = embed(items, embedders.spaces, "clips", vectors=embedders.vectors)
+    return hashlib.sha256(b"".join(one.rows.tobytes() for one in found.values())).hexdigest()
+
+
+TOKENIZE, SCORE = Job("tokenize", 32, tokenized), Job("embed for scores", CLIPS_TOGETHER, embedded)
+
+
+@dataclass
+class Memory:
+    """Resident MB of this process and of the largest worker, over the time of a run."""
+
+    driver: list[float] = field(default_factory=list)
+    worker: list[float] = field(default_factory=list)
+
+    def shown(self, values: list[float]) -> str:
+        """The most in the second tenth of the time, and the most in the last tenth."""
+        tenth = len(values) // 10
+        return f"{max(values[tenth : 2 * tenth]):.0f}, {max(values[-tenth:]):.0f}" if tenth and max(values) else ""
+
+
+def resident(process: int) -> float:
+    """MB; 0 for a process that is gone."""
+    try:
+        return float(psutil.Process(process).memory_info().rss) / 1e6
+    except psutil.Error:
+        return 0.0
+
+
+@contextmanager
+def watched(counting: Counting | None = None, kills: int = 0, pieces: int = 1, node: Any = None) -> Iterator[Memory]:
+    """Notes memory in a thread, and kills workers at random moments: `kills` in all, the last but one with its `node`."""
+    memory, end = Memory(), threading.Event()
+    due = sorted(random.Random(0).sample(range(2, pieces - 4), kills)) if kills else []
+
+    def watch() -> None:
+        while not end.wait(0.1):
+            calls = counting.calls()[1:] if counting else []
+            memory.driver.append(resident(os.getpid()))
+            memory.worker.append(max((resident(process) for process in {call[0] for call in calls[-4:]}), default=0.0))
+            if due and len(calls) > due[0]:
+                due.pop(0)
+                kill(calls[-1][0])
+
+    def kill(process: int) -> None:
+        if len(due) == 1 and node is not None:
+            node()
+        elif psutil.pid_exists(process):
+            os.kill(process, signal.SIGKILL)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield memory
+    finally:
+        end.set()
+        thread.join()
 
 
 @dataclass(frozen=True)
 class Run:
-    """start_s: until the first piece is there; seconds: for all; memory in MB: the most of this process and of a worker."""
+    """start_s: until the first piece is there; seconds: for all pieces."""
 
     start_s: float
     seconds: float
-    driver: float
-    worker: float
-    digest: bytes
+    digest: str
+    memory: Memory
 
 
-def write_clips(folder: Path, count: int) -> Path:
+def measure(engine: Engine, job: Job, folder: Path, out: Path, watching: Any) -> Run:
+    """Run a job on all clips, after a first piece."""
+    begun = time.perf_counter()
+    job.run(engine, ClipStore(folder / job.name), out / "first")
+    start = time.perf_counter()
+    with watching as memory:
+        digest = job.run(engine, ClipStore(folder / "all"), out / "all")
+    return Run(start - begun, time.perf_counter() - start, digest, memory)
+
+
+def write_clips(folder: Path, count: int) -> None:
     folder.mkdir()
     writer, noise = ClipWriter(folder), np.random.default_rng(0)
     chords = codec_real.waves(64, round(SECONDS * RATE), RATE).numpy()
@@ -52,131 +147,107 @@ def write_clips(folder: Path, count: int) -> Path:
         wave = chords[number % 64] + np.float32(0.01) * noise.standard_normal(chords.shape[1], dtype=np.float32)
         writer.add(Clip(f"{number:06d}", f"{number:06d}", "train", "Chords.", (), wave, RATE))
     writer.close()
-    return folder
 
 
-def memory(process: psutil.Process) -> float:
-    """Resident MB; 0 for a process that is gone."""
-    try:
-        return float(process.memory_info().rss) / 1e6
-    except psutil.Error:
-        return 0.0
-
-
-def measure(engine: Engine, tokenizer: Tokenizer, folder: Path, out: Path, workers: "Workers") -> Run:
-    """Tokenize all clips, after a first corpus of one piece."""
-    begun = time.perf_counter()
-    tokenize(engine, ClipStore(folder / "first"), tokenizer, BATCH, out / "first")
-    start = time.perf_counter()
-    with workers:
-        tokenize(engine, ClipStore(folder / "all"), tokenizer, BATCH, out / "all")
-    seconds = time.perf_counter() - start
-    files = sorted(file for file in (out / "all").rglob("*") if file.is_file())
-    return Run(start - begun, seconds, workers.driver, workers.worker, b"".join(file.read_bytes() for file in files))
-
-
-class Workers:
-    """Watches memory in a thread, and kills a worker, or with it `node`, at random moments; `kills` of them in all."""
-
-    def __init__(self, counting: Counting | None = None, kills: int = 0, pieces: int = 1, node: object = None) -> None:
-        self.driver = self.worker = 0.0
-        self._counting, self._node, self._end = counting, node, threading.Event()
-        chance = random.Random(0)
-        self._due = sorted(chance.sample(range(2, pieces - 4), kills)) if kills else []
-
-    def __enter__(self) -> None:
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        own = psutil.Process()
-        while not self._end.wait(0.05):
-            self.driver = max(self.driver, memory(own))
-            calls = self._counting.calls() if self._counting else []
-            for process in {call[0] for call in calls[-4:]}:
-                if psutil.pid_exists(process):
-                    self.worker = max(self.worker, memory(psutil.Process(process)))
-            if self._due and len(calls) > self._due[0]:
-                self._kill(calls[-1][0])
-
-    def _kill(self, process: int) -> None:
-        self._due.pop(0)
-        if len(self._due) == 1 and self._node is not None:  # the last but one
-            self._node.remove()  # type: ignore[attr-defined]
-        elif psutil.pid_exists(process):
-            os.kill(process, signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class SecondNode:
-    """A node of a cluster that can be killed."""
-
-    cluster: object
-
-    def remove(self) -> None:
-        node = self.cluster.worker_nodes.copy().pop()  # type: ignore[attr-defined]
-        self.cluster.remove_node(node, allow_graceful=False)  # type: ignore[attr-defined]
-
-
-def main(count: int) -> None:
-    import ray
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """A Ray of two nodes on this machine, one CPU each."""
     from ray.cluster_utils import Cluster
 
-    from musicgen_lite.compute.on_ray import OWN_RAY, OnRay
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1, resources={"second": 1})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def on_ray(job: Job, folder: Path, out: Path, count: int, workers: int, kills: int, local: Run) -> str:
+    """A row of the table; AssertionError where results differ, or more was computed again than was in flight."""
+    from musicgen_lite.compute.on_ray import OnRay
+
+    pieces = -(-count // job.together)
+    with two_nodes() as cluster:
+        engine = OnRay("cpu", cluster.address, workers, threads=1)
+        counting = Counting(engine, out.with_suffix(".calls"))
+
+        def end_node() -> None:
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+        run = measure(counting, job, folder, out, watched(counting, kills, pieces, end_node))
+        engine.close()
+    assert run.digest == local.digest, "other results than in one process"
+    calls = Counter(piece for _, _, piece in counting.calls()[1:])
+    assert len(calls) == pieces
+    again = sum(calls.values()) - pieces
+    assert max(calls.values()) <= 1 + kills
+    assert again <= 2 * kills
+    beside = f"{1000 * (run.seconds - local.seconds) / pieces:.0f}" if workers == 1 else ""
+    return row(
+        f"{job.name}, Ray, {workers} worker{'s' if workers > 1 else ''}", count, run, beside, pieces, again, kills
+    )
+
+
+def row(label: str, count: int, run: Run, beside: str, pieces: int, again: int = 0, kills: int = 0) -> str:
+    memory = run.memory
+    cells = [
+        label, f"{count / run.seconds:.1f}", f"{run.start_s:.1f}", beside, str(pieces), f"{again} ({kills} kills)",
+        memory.shown(memory.driver), memory.shown(memory.worker),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def empty_pieces() -> str:
+    """What a piece costs that has no work, and one with 1 MiB to send and 2 to give back, on one warm worker."""
+    from musicgen_lite.compute.on_ray import OnRay
+
+    with two_nodes() as cluster:
+        engine, said = OnRay("cpu", cluster.address, workers=1, threads=1), []
+        for what, piece, count in (("without any work", 1, 1000), ("of 1 MiB, with 2 MiB as result", bytes(MB), 200)):
+            list(engine.map(Doubled(), [piece]))
+            begun = time.perf_counter()
+            assert len(list(engine.map(Doubled(), [piece] * count))) == count
+            said.append(f"a piece {what}: {1000 * (time.perf_counter() - begun) / count:.2f} ms")
+        engine.close()
+    return "; ".join(said)
+
+
+def main(count: int, jobs: list[Job]) -> None:
+    import ray
+
+    from musicgen_lite.compute.on_ray import OWN_RAY
 
     os.environ.update(OWN_RAY | os.environ)
     torch.set_num_threads(1)
     ray.cloudpickle.register_pickle_by_value(ray_works)
-    recipe = Recipe(codec.load, "embedded", num_codebooks=4)
-    tokenizer = Tokenizer(recipe, Windows(recipe.model.rate, SECONDS / 2, SECONDS), SECONDS)
-    pieces = -(-count // BATCH)
-    print(
-        f"| | clips a second | start, s | a piece beside local, ms | driver, MB | worker, MB | calls for {pieces} pieces |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    columns = [
+        "",
+        "clips a second",
+        "start, s",
+        "a piece beside local, ms",
+        "pieces",
+        "computed again",
+        "driver, MB",
+        "worker, MB",
+    ]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_clips(folder / "all", count)
-        write_clips(folder / "first", BATCH)
-        local = measure(Local(), tokenizer, folder, folder / "local", Workers())
-        print(
-            f"| local | {count / local.seconds:.1f} | {local.start_s:.1f} | | {local.driver:.0f} | | {pieces} |",
-            flush=True,
-        )
-        for workers, kills in ((1, 0), (2, 0), (2, 5)):
-            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-            cluster.add_node(num_cpus=1, resources={"second": 1})
-            engine = OnRay("cpu", cluster.address, workers, threads=1)
-            name = f"ray-{workers}-{kills}"
-            counting = Counting(engine, folder / f"{name}.calls")
-            watch = Workers(counting, kills, pieces, SecondNode(cluster))
-            run = measure(counting, tokenizer, folder, folder / name, watch)
-            assert run.digest == local.digest, "other bytes than in one process"
-            calls = Counter(piece for _, _, piece in counting.calls()[1:])
-            assert len(calls) == pieces
-            assert max(calls.values()) <= 1 + kills
-            beside = 1000 * (run.seconds * workers - local.seconds) / pieces
-            label = f"Ray, {workers} worker(s)" + (f", {kills} kills" if kills else "")
-            print(
-                f"| {label} | {count / run.seconds:.1f} | {run.start_s:.1f} | {beside:.0f} | {run.driver:.0f} | "
-                f"{run.worker:.0f} | {sum(calls.values())} |", flush=True,
-            )  # fmt: skip
-            if workers == 1:
-                begun = time.perf_counter()
-                assert list(engine.map(Doubled(), range(1000)))[-1] == 1998
-                nothing = (
-                    f"1,000 pieces without any work, one worker's start included: {time.perf_counter() - begun:.1f} s"
-                )
-            engine.close()
-            cluster.shutdown()
-    print(nothing)
+        for job in jobs:
+            write_clips(folder / job.name, job.together)
+            local = measure(Local(), job, folder, folder / f"{job.name}-local", watched())
+            print(row(f"{job.name}, local", count, local, "", -(-count // job.together)), flush=True)
+            for workers, kills in ((1, 0), (2, 0), (2, KILLS)):
+                out = folder / f"{job.name}-{workers}-{kills}"
+                print(on_ray(job, folder, out, count, workers, kills, local), flush=True)
+    print(f"{empty_pieces()}; all of it took {time.perf_counter() - begun:.0f} s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=2000)
-    main(parser.parse_args().clips)
+    parser.add_argument("--jobs", nargs="+", choices=[TOKENIZE.name, SCORE.name], default=[TOKENIZE.name, SCORE.name])
+    given = parser.parse_args()
+    main(given.clips, [job for job in (TOKENIZE, SCORE) if job.name in given.jobs])

@@ -6,7 +6,7 @@ Or take the audio that another system made for them.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 
@@ -169,7 +169,10 @@ def main(params: Params) -> None:
         trusted=params.trusted_pickles,
     )
     encodec = coder.model
-    clap = load_clap(resolve_model_path(params.score.clap), device=device, trusted=params.trusted_pickles)
+    ranker = Recipe(
+        load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=params.trusted_pickles
+    )
+    clap = ranker.model
     if params.model.type == "external":
         take(params, encodec, clap)
         return
@@ -181,7 +184,7 @@ def main(params: Params) -> None:
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.guidance, cfg.guidance_audio)
     frames, length = audio.num_frames(cfg.seconds, encodec.rate, encodec.frame_rate), round(cfg.seconds * encodec.rate)
     decoder = Recipe(candidates.load_decoder, recipe, cfg.weights, cfg.kv_cache, device=engine.device)
-    work = candidates.Candidates(recipe, decoder, coder, sampling, frames, length)
+    work = candidates.Candidates(recipe, decoder, coder, ranker, sampling, frames, length)
     with atomic_dir(SAMPLES) as part:
         writer = SampleWriter(part)
         for kind, same_kind in groupby(items(params, encoder), key=lambda item: item.kind):
@@ -197,18 +200,17 @@ def main(params: Params) -> None:
             label = f"sample {kind}"
             batches = list(candidates.rows(given, seeds, cfg.batch_size, label if engine.here else ""))
             made = engine.map(work, batches)
-            waves = [
-                wave for batch in (made if engine.here else track(made, label, len(batches), "batch")) for wave in batch
-            ]
-            fit = partial(clap.similarity, [item.caption for item in group], encodec.rate)
-            ranking = best_of(waves, cfg.candidates, fit)
-            for number, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
+            shown = made if engine.here else track(made, label, len(batches), "batch")
+            group_made = list(chain.from_iterable(shown))
+            fit = partial(clap.cosines, [item.caption for item in group])
+            ranking = best_of([one.embedded for one in group_made], cfg.candidates, fit)
+            for number, (one, seed) in enumerate(zip(group_made, seeds, strict=True)):
                 owner, candidate = divmod(number, cfg.candidates)
                 item = group[owner]
                 bpm = beats[number].bpm if beats else None
                 score, picked = float(ranking.scores[owner, candidate]), int(ranking.picked[owner]) == candidate
                 sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption, bpm)
-                writer.add(sample, wave, encodec.rate)
+                writer.add(sample, one.wave, encodec.rate)
         writer.close()
 
 

@@ -4,9 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner, Result
 
 from musicgen_lite.cli import app
+from musicgen_lite.sources import remote
+from musicgen_lite.tracking import model_files
 from tests.support.project import ENVIRONMENT
 
 PIPELINE = """
@@ -93,6 +96,31 @@ def test_a_copy_in_which_an_experiment_runs_keeps_its_objects(repository: Path) 
     Path("value.txt").write_text("3")
     run("dvc", "repro")
     assert count(clean().output, "runs") == 0
+
+
+@pytest.mark.slow
+def test_what_was_fetched_is_given_up_but_videos_and_what_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("git", "init", "-q")
+    run("dvc", "init", "-q")
+    models, held = Path(model_files.FETCHED, "a"), Path(remote.KEPT, "held")
+    kept = [Path("cache/musiccaps/yt_a_0-10.flac"), held / "a.wav"]
+    given_up = [
+        models / "model.safetensors",
+        Path(remote.KEPT, "b/songs/a.wav"),
+        Path("cache/runs/c/model.safetensors"),
+    ]
+    for path in (*kept, *given_up):
+        path.parent.mkdir(parents=True)
+        path.write_text("fetched")
+    with FileLock(f"{held}.lock"):  # as while it is fetched
+        assert count(clean().output, "fetched") == 3
+        assert count(CliRunner().invoke(app, ["clean"]).output, "fetched") == 0  # used today
+        clean("--remove", "fetched")
+    assert [path for path in (*kept, *given_up) if path.exists()] == kept
+    assert count(clean().output, "fetched") == 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The engine that the parameters name, and what is said before anything is computed."""
 
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from musicgen_lite import params
-from musicgen_lite.compute import Local, Recipe, choose
+from musicgen_lite.compute import Local, Processes, Recipe, choose, choose_plain
 from musicgen_lite.compute.pool import Room
 from musicgen_lite.errors import UserError
 from musicgen_lite.params_compute import ComputeParams
@@ -46,6 +47,38 @@ def test_the_default_computes_here_in_order() -> None:
     assert isinstance(engine, Local)
     assert engine.device == "cpu"
     assert list(engine.map(Doubled(), range(100))) == list(range(0, 200, 2))
+
+
+def test_work_without_a_model_has_processes_where_other_work_has_threads() -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    assert isinstance(choose_plain(compute(threads=2), processes=True), Processes)
+    assert isinstance(choose_plain(compute(threads=1), processes=True), Local)
+    assert isinstance(choose_plain(compute(threads=2), processes=False), Local)
+    spread = choose_plain(compute(engine="ray", workers=2, threads=3), processes=False)
+    assert spread._room == Room(workers=6, threads=1, gpus=0.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_processes_give_results_in_order_and_take_few_pieces_ahead() -> None:
+    taken = []
+
+    def pieces() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    found = Processes(2).map(Doubled(), pieces())
+    assert [next(found), next(found)] == [0, 2]
+    assert len(taken) < 20
+    assert list(found) == list(range(4, 200, 2))
+    with pytest.raises(UserError, match=r"^number 5: it is wrong$"):
+        list(Processes(2).map(Doubled(wrong=5), range(20)))
+
+
+@pytest.mark.slow
+def test_composing_does_not_wait_for_torch() -> None:
+    script = "import sys, stages.download; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
 def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

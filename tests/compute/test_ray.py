@@ -20,8 +20,9 @@ from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
 from musicgen_lite.scoring.audio.embeddings import Embeddings, embed
 from musicgen_lite.scoring.audio.spread import spread
+from musicgen_lite.sources import synthetic
 from stages.tokenize import tokenize
-from tests.support import codec_tiny, ray_works
+from tests.support import codec_tiny, ray_works, sources
 from tests.support.ray_works import Counting, Doubled, LoadsOnly
 from tests.support.standins import sine
 
@@ -122,6 +123,29 @@ def test_a_killed_worker_and_a_killed_node_lose_nothing(
     assert "lost a worker" in said
     assert said.count("tokenize: 40 batches\n") == said.count("tokenize: done\n") == 2  # one bar for each engine
     engine.close()
+
+
+def test_sources_give_the_bytes_of_one_process_though_a_worker_is_killed(engine: OnRay, tmp_path: Path) -> None:
+    """Cut and rejected by name as here; the shards of the lost worker are cut elsewhere, and no other one again."""
+    for package in ("datasets", "yt_dlp"):
+        pytest.importorskip(package, reason=f"the package {package} is not installed (make env)")
+    place = sources.write(tmp_path / "place")
+    expected = sources.imported(place, Local(), tmp_path / "here")
+    counting = Counting(engine, tmp_path / "calls", pause=0.05)
+    killer = after(lambda: len(counting.calls()), 20, lambda: os.kill(counting.calls()[-1][0], signal.SIGKILL))
+    assert sources.imported(place, counting, tmp_path / "there") == expected
+    killer.join()
+    calls = [piece for _, _, piece in counting.calls()]
+    assert len({process for process, _, _ in counting.calls()}) == 3
+    assert len(calls) <= len(set(calls)) + 2, "in flight at most"
+
+
+def test_composed_clips_are_those_of_one_process(engine: OnRay) -> None:
+    def composed(by: Engine) -> list[tuple[str, str, str, bytes]]:
+        clips = synthetic.corpus(7, (9, 2, 5), 1.0, 8000, by)
+        return [(clip.id, clip.split, clip.caption, clip.samples.tobytes()) for clip in clips]
+
+    assert composed(engine) == composed(Local())
 
 
 def test_embeddings_for_scores_are_those_of_one_process(engine: OnRay) -> None:

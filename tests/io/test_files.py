@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,18 @@ def test_a_folder_is_never_replaced_by_a_file_nor_a_file_by_a_folder(tmp_path: P
         pass
     assert (tmp_path / "keep.json" / "notes.txt").read_text() == (tmp_path / "file").read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["file", "keep.json"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, which takes no file from anybody")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("write", [files.atomic_dir, files.atomic_path])
+@pytest.mark.parametrize("folder", ["/proc", "/proc/new", "/sys"])
+def test_a_place_where_nothing_can_be_made_is_named_at_once(folder: str, write: Callable[[str], Any]) -> None:
+    with (
+        pytest.raises(UserError, match=f"^{folder}/out: (nothing can be written|no permission to write) here"),
+        write(f"{folder}/out"),
+    ):
+        pass
 
 
 def test_a_place_is_asked_before_the_work(tmp_path: Path) -> None:

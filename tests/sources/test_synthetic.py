@@ -213,9 +213,10 @@ def test_clips_carry_what_they_are() -> None:
 
 _DIGEST = """
 import hashlib
+from musicgen_lite.compute import IN_THIS_PROCESS, Processes
 from musicgen_lite.sources import synthetic
 if __name__ == "__main__":
-    clips = synthetic.clips(7, 8, "test", 1.0, workers={workers})
+    clips = synthetic.clips(7, 8, "test", 1.0, engine={engine})
     text = [(clip.id, clip.caption, clip.aspects, hashlib.sha256(clip.samples.tobytes()).hexdigest()) for clip in clips]
     print(hashlib.sha256(repr(text).encode()).hexdigest())
 """
@@ -227,9 +228,9 @@ def test_other_processes_and_workers_give_the_same_clips(tmp_path: Path) -> None
     text = [(c.id, c.caption, c.aspects, hashlib.sha256(c.samples.tobytes()).hexdigest()) for c in clips]
     expected = hashlib.sha256(repr(text).encode()).hexdigest()
     environment = os.environ | {"PYTHONPATH": str(Path(synthetic.__file__).parents[3])}
-    for workers in (1, 2):
-        script = tmp_path / f"digest{workers}.py"
-        script.write_text(_DIGEST.format(workers=workers))
+    for engine in ("IN_THIS_PROCESS", "Processes(2)"):
+        script = tmp_path / f"{engine}.py"
+        script.write_text(_DIGEST.format(engine=engine))
         command = [sys.executable, str(script)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert done.stdout.strip() == expected, workers
+        assert done.stdout.strip() == expected, engine

@@ -87,5 +87,12 @@ class ClapScorer(ABC):
         self, captions: Sequence[str], rate: int, waves: Sequence[np.ndarray], owners: Sequence[int]
     ) -> np.ndarray:
         """`[N]`, one for each of `waves`; see `Clap.similarity`."""
-        clips = np.stack([self.embed_clip(wave, rate).mean(axis=0) for wave in waves])
-        return (clips * self.embed_text(captions)[np.asarray(owners)]).sum(axis=1)
+        return self.cosines(captions, [self.embed_mean(wave, rate) for wave in waves], owners)
+
+    def embed_mean(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """`[D]`, the mean over the windows of `samples` `[T]`."""
+        return np.asarray(self.embed_clip(samples, rate).mean(axis=0))
+
+    def cosines(self, captions: Sequence[str], clips: Sequence[np.ndarray], owners: Sequence[int]) -> np.ndarray:
+        """`similarity` of clips by what `embed_mean` gave for each."""
+        return (np.stack(clips) * self.embed_text(captions)[np.asarray(owners)]).sum(axis=1)

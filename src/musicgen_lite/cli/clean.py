@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     CHECKPOINTS = "checkpoints"
     ARTIFACTS = "artifacts"
+    FETCHED = "fetched"
     OBJECTS = "objects"
     RUNS = "runs"
 
@@ -27,9 +28,12 @@ class Kind(StrEnum):
 WHAT = {
     Kind.CHECKPOINTS: "interrupted work that no process holds; the same work would start over",
     Kind.ARTIFACTS: "of runs that were deleted in MLflow or are missing from its database, and their models, unless registered",
+    Kind.FETCHED: "models of an MLflow server and copies of remote folders; they would be fetched again",
     Kind.OBJECTS: "that no commit, experiment or run-cache entry refers to, nor the workspace",
     Kind.RUNS: "results that only the run cache holds; they would be computed again",
 }
+# Models, folders, and models as earlier releases kept them. Fetched videos stay: they may be gone from where they came.
+FETCHED = ("cache/models", "cache/folders", "cache/runs")
 
 
 def clean(
@@ -53,6 +57,7 @@ def clean(
         found = {
             Kind.CHECKPOINTS: work.abandoned("checkpoints", seconds),
             Kind.ARTIFACTS: unused.folders,
+            Kind.FETCHED: [one for place in FETCHED for one in work.abandoned(place, seconds)],
             **_of_cache(cache, seconds),
         }
         artifacts = [unused.folder] if unused.folder else []
@@ -60,7 +65,7 @@ def clean(
         _print_found(found, set(remove or []))
         for kind in remove or []:
             match kind:
-                case Kind.CHECKPOINTS:
+                case Kind.CHECKPOINTS | Kind.FETCHED:
                     for folder in found[kind]:
                         work.discard(folder)
                 case Kind.ARTIFACTS:

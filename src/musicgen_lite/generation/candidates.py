@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from musicgen_lite import models
+from musicgen_lite.clap import ClapScorer
 from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Recipe
 from musicgen_lite.generation.decode import Decoder, generate, prepare
@@ -28,12 +29,21 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A candidate: its waveform `[length]`, and that in the space `[D]` of CLAP, by which candidates are ranked."""
+
+    wave: np.ndarray
+    embedded: np.ndarray
+
+
+@dataclass(frozen=True)
 class Candidates:
-    """The waveform `[length]` of each candidate, of which `frames` frames are generated."""
+    """Candidates of `length` samples, of which `frames` frames are generated."""
 
     model: Recipe[LanguageModel]
     decoder: Recipe[Decoder]
     codec: Recipe[Codec]
+    clap: Recipe[ClapScorer]
     sampling: Sampling
     frames: int
     length: int
@@ -46,13 +56,14 @@ class Candidates:
         """See `Work.read`."""
         return piece
 
-    def compute(self, inputs: Rows) -> list[np.ndarray]:
+    def compute(self, inputs: Rows) -> list[Made]:
         """See `Work.compute`; UserError where the rows do not fit into a GPU's memory."""
         model, given = self.model.model, inputs.conditions.to(self.model.model.head.device)
         count, decoder = len(inputs.seeds), self.decoder.model
         codes = generate(model, given, self.frames, self.sampling, inputs.seeds, count, inputs.label, decoder=decoder)
         # The last frame may reach beyond the length.
-        return [wave[: self.length] for wave in self.codec.model.decode(codes).cpu().numpy()]
+        waves = (wave[: self.length] for wave in self.codec.model.decode(codes).cpu().numpy())
+        return [Made(wave, self.clap.model.embed_mean(wave, self.codec.model.rate)) for wave in waves]
 
 
 def load_model(path: Path, device: str) -> LanguageModel:

@@ -9,7 +9,8 @@ from filelock import FileLock, Timeout
 
 @contextlib.contextmanager
 def locked(lock: Path) -> Iterator[None]:
-    """Hold the lock file `lock`, and remove it in the end."""
+    """Hold the lock file `lock`, and remove it in the end. OSError where no file can be made there."""
+    lock.touch()  # FileLock takes some systems' refusal for another's lock, and waits for ever
     with FileLock(lock):
         try:
             yield

@@ -9,18 +9,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.beats import Beat
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
 from musicgen_lite.params_data import FolderParams
 from musicgen_lite.sources import ffmpeg, remote, tables
-from musicgen_lite.sources.cutting import cut, needs_ffmpeg
+from musicgen_lite.sources.cutting import needs_ffmpeg
 from musicgen_lite.sources.duplicates import equal_files
 from musicgen_lite.sources.file_lookup import FileLookup
+from musicgen_lite.sources.pieces import Cutting, FilePart, cut_each
 from musicgen_lite.sources.tables import Reject, Row
 
 VARIABLE = "MUSICGEN_LITE_FOLDER"  # in the environment: the folder, where no parameter names one
@@ -190,11 +191,12 @@ def clips(
     reject: Reject,
     log: Callable[[str], None] = print,
     shortest: float | None = None,
+    engine: Engine = IN_THIS_PROCESS,
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono from every valid row; `reject(id, reason)` is called for the others.
 
     shortest: of a clip at the end of a file, in seconds; None is `seconds`. log: gets a line for each group of files
-    that are treated as one track because their audio is equal.
+    that are treated as one track because their audio is equal. engine: decodes and cuts.
     """
     entries, table = _entries(folder, reject), table_path(folder)
     by_ffmpeg = [entry.path for entry in entries if needs_ffmpeg(entry.path)]
@@ -202,13 +204,13 @@ def clips(
         ffmpeg.require(str(by_ffmpeg[0]))
     tracks = _tracks(table, entries, log)
     splits = _splits(table, entries, tracks, validation_fraction, test_fraction)
-    for entry in entries:
-        name, whole = entry.row.get(NAME), tracks[entry.track]
-        place = f"{entry.row.place} ({name})"
-        cuts = cut(entry.path, entry.start_s, entry.end_s, rate, seconds, partial(reject, place), shortest)
-        for piece, samples in cuts:
-            beat = entry.beat.later(entry.start_s + piece * seconds)
-            yield Clip(
-                f"{entry.number:06d}-{piece:03d}", whole, splits[whole], entry.row.get("caption"),
-                tables.aspects(entry.row), samples, rate, {"file": name, "tempo": beat.bpm, "beat_s": beat.beat_s},
-            )  # fmt: skip
+    parts = (
+        (entry, FilePart(f"{entry.row.place} ({entry.row.get(NAME)})", entry.path, entry.start_s, entry.end_s))
+        for entry in entries
+    )
+    for entry, piece, samples in cut_each(engine, Cutting(rate, seconds, shortest), parts, reject):
+        whole, beat = tracks[entry.track], entry.beat.later(entry.start_s + piece * seconds)
+        yield Clip(
+            f"{entry.number:06d}-{piece:03d}", whole, splits[whole], entry.row.get("caption"), tables.aspects(entry.row),
+            samples, rate, {"file": entry.row.get(NAME), "tempo": beat.bpm, "beat_s": beat.beat_s},
+        )  # fmt: skip

@@ -6,19 +6,18 @@ that a row that goes moves no other.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import SHORT, file_stat, files_in, short_digest
 from musicgen_lite.params_data import HubParams
 from musicgen_lite.sources import tables
-from musicgen_lite.sources.cutting import cut, needs_ffmpeg
+from musicgen_lite.sources.pieces import Cutting, Encoded, Refused, cut_each
 from musicgen_lite.sources.tables import Reject, Row
 
 HUB_TIMEOUT_S = 5.0
@@ -34,12 +33,15 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A row that can be used: its caption, the name that its audio has, and the encoded audio."""
+class Read:
+    """A row by its split and number there; of one that can be used its caption, the name that its audio has, and its track."""
 
-    caption: str
-    file: Path
-    data: bytes
+    split: str
+    number: int
+    piece: Encoded | Refused
+    caption: str = ""
+    file: str = ""
+    track: str = ""
 
 
 def locate(params: HubParams, root: Path) -> Place:
@@ -65,26 +67,24 @@ def digest(place: Place) -> str:
 
 
 def clips(
-    place: Place, params: HubParams, rate: int, seconds: float, reject: Reject, shortest: float | None = None
+    place: Place,
+    params: HubParams,
+    rate: int,
+    seconds: float,
+    reject: Reject,
+    shortest: float | None = None,
+    engine: Engine = IN_THIS_PROCESS,
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono of every row that can be used; `reject(id, reason)` is called for the others.
 
-    shortest: as of `folder.clips`. Raises UserError, before the first clip, for a data set, split or column that is not there.
+    shortest, engine: as of `folder.clips`. Raises UserError, before the first clip, for a data set, split or column that is not
+    there.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        for split, number, entry in _entries(place, params, reject):
-            track = hashlib.sha256(entry.data).hexdigest()[:SHORT]
-            own = drawn(track, params.validation_fraction, params.test_fraction) if params.split else split
-            file = Path(scratch, "audio" + (entry.file.suffix if needs_ffmpeg(entry.file) else ""))
-            file.write_bytes(entry.data)
-            cuts = cut(file, 0.0, None, rate, seconds, partial(reject, _place(split, number)), shortest)
-            for piece, samples in cuts:
-                clip = f"{split}-{number:08d}-{piece:03d}"
-                yield Clip(clip, track, own, entry.caption, (), samples, rate, {"file": entry.file.name})
-
-
-def _place(split: str, number: int) -> str:
-    return f"{split} row {number}"
+    parts = ((row, row.piece) for row in _read_rows(place, params))
+    for row, piece, samples in cut_each(engine, Cutting(rate, seconds, shortest), parts, reject):
+        own = drawn(row.track, params.validation_fraction, params.test_fraction) if params.split else row.split
+        clip = f"{row.split}-{row.number:08d}-{piece:03d}"
+        yield Clip(clip, row.track, own, row.caption, (), samples, rate, {"file": row.file})
 
 
 def drawn(track: str, validation_fraction: float, test_fraction: float) -> str:
@@ -181,19 +181,23 @@ def _cell(row: Mapping[str, Any], column: str) -> Any:
     return _cell(inner, rest) if isinstance(inner, dict) and rest else None
 
 
-def _entries(place: Place, params: HubParams, reject: Reject) -> Iterator[tuple[str, int, Entry]]:
-    """The rows that can be used, each with its split and number there; all streams are opened before the first is read."""
+def _read_rows(place: Place, params: HubParams) -> Iterator[Read]:
+    """All rows, also those that cannot be used; all streams are opened before the first is read."""
     streams = {split: _stream(place, params, split) for split in ([params.split] if params.split else SPLITS)}
     for split, stream in streams.items():
         for number, row in _rows(place, split, stream):
+            name = f"{split} row {number}"
             try:
-                yield split, number, _entry(place, params, row)
+                caption, file, data = _entry(place, params, row)
             except ValueError as error:
-                reject(_place(split, number), str(error))
+                yield Read(split, number, Refused(name, str(error)))
+            else:
+                track = hashlib.sha256(data).hexdigest()[:SHORT]
+                yield Read(split, number, Encoded(name, data, file), caption, file, track)
 
 
-def _entry(place: Place, params: HubParams, row: Mapping[str, Any]) -> Entry:
-    """What a row holds; ValueError says why it cannot be used."""
+def _entry(place: Place, params: HubParams, row: Mapping[str, Any]) -> tuple[str, str, bytes]:
+    """The caption of a row, the name that its audio has, and the encoded audio; ValueError says why it cannot be used."""
     text = _cell(row, params.text)
     caption = text.strip() if isinstance(text, str) else ""
     if reason := tables.invalid_caption(Row("", {"caption": caption})):
@@ -202,7 +206,7 @@ def _entry(place: Place, params: HubParams, row: Mapping[str, Any]) -> Entry:
     if data is None and not path:
         raise ValueError("audio: none in this row")
     file = Path(str(path or "").partition("::")[0])
-    return Entry(caption, file, _read(place, str(path)) if data is None else data)
+    return caption, file.name, _read(place, str(path)) if data is None else data
 
 
 def _read(place: Place, path: str) -> bytes:

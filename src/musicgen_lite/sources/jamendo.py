@@ -9,17 +9,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.hashing import file_sha256, file_stat, short_digest
 from musicgen_lite.params_data import JamendoParams
 from musicgen_lite.sources import tables
-from musicgen_lite.sources.cutting import cut
 from musicgen_lite.sources.file_lookup import FileLookup
+from musicgen_lite.sources.pieces import Cutting, FilePart, cut_each
 from musicgen_lite.sources.tables import Reject, Row
 
 HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
@@ -107,19 +106,24 @@ def texts(place: Place) -> list[str]:
 
 
 def clips(
-    place: Place, rate: int, seconds: float, per_track: int, reject: Reject, shortest: float | None = None
+    place: Place,
+    rate: int,
+    seconds: float,
+    per_track: int,
+    reject: Reject,
+    shortest: float | None = None,
+    engine: Engine = IN_THIS_PROCESS,
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono of every valid row; `reject(id, reason)` is called for the others.
 
-    per_track: at most so many of a track, from its start; 0: all. shortest: as of `folder.clips`.
+    per_track: at most so many of a track, from its start; 0: all. shortest, engine: as of `folder.clips`.
     """
-    for entry in read(place, reject):
-        cuts = cut(entry.path, 0.0, None, rate, seconds, partial(reject, f"{entry.place} ({entry.name})"), shortest)
-        for number, samples in islice(cuts, per_track or None):
-            yield Clip(
-                f"{entry.track}-{number:03d}", entry.track, entry.split, entry.caption, entry.tags, samples, rate,
-                {"file": entry.name, "genre": entry.genre},
-            )  # fmt: skip
+    parts = ((entry, FilePart(f"{entry.place} ({entry.name})", entry.path)) for entry in read(place, reject))
+    for entry, number, samples in cut_each(engine, Cutting(rate, seconds, shortest, per_track), parts, reject):
+        yield Clip(
+            f"{entry.track}-{number:03d}", entry.track, entry.split, entry.caption, entry.tags, samples, rate,
+            {"file": entry.name, "genre": entry.genre},
+        )  # fmt: skip
 
 
 def read(place: Place, reject: Reject) -> list[Entry]:

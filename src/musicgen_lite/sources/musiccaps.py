@@ -8,16 +8,16 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.errors import UserError, first_line
 from musicgen_lite.io.clips import Clip
 from musicgen_lite.io.hashing import SHORT, file_sha256
 from musicgen_lite.params_data import MusicCapsParams
 from musicgen_lite.sources import tables
-from musicgen_lite.sources.cutting import cut
 from musicgen_lite.sources.fetch import Fetcher, Missing, Window
+from musicgen_lite.sources.pieces import Cutting, FilePart, Refused, cut_each
 from musicgen_lite.sources.tables import Reject
 
 FILE = "musiccaps-public.csv"
@@ -127,21 +127,23 @@ def clips(
     seed: int,
     reject: Reject,
     shortest: float | None = None,
+    engine: Engine = IN_THIS_PROCESS,
 ) -> Iterator[Clip]:
     """Clips of exactly `seconds` at `rate` Hz mono, in the table's order; `reject(id, reason)` is called for the others.
 
-    shortest: as of `folder.clips`.
+    shortest, engine: as of `folder.clips`. What fetches is this process: its pauses and its rule of giving up are the job's.
     """
     entries = read(table, reject)
     split = splits(entries, validation_fraction, seed)
     found = fetcher.fetch([entry.window for entry in entries])
-    for entry, path in zip(entries, found, strict=True):
-        if isinstance(path, Missing):
-            reject(entry.place, path.reason)
-            continue
-        ytid = entry.window.ytid
-        for number, samples in cut(path, 0.0, None, rate, seconds, partial(reject, entry.place), shortest):
-            yield Clip(
-                f"{entry.window.name}-{number:03d}", ytid, split[ytid], entry.caption, entry.aspects, samples, rate,
-                {"start_s": entry.window.start_s + number * seconds},
-            )  # fmt: skip
+    parts = ((entry, _part(entry, path)) for entry, path in zip(entries, found, strict=True))
+    for entry, number, samples in cut_each(engine, Cutting(rate, seconds, shortest), parts, reject):
+        window = entry.window
+        yield Clip(
+            f"{window.name}-{number:03d}", window.ytid, split[window.ytid], entry.caption, entry.aspects, samples, rate,
+            {"start_s": window.start_s + number * seconds},
+        )  # fmt: skip
+
+
+def _part(entry: Entry, found: Path | Missing) -> FilePart | Refused:
+    return Refused(entry.place, found.reason) if isinstance(found, Missing) else FilePart(entry.place, found)

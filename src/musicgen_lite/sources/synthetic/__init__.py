@@ -1,12 +1,10 @@
 """Music that the project composes, renders and describes itself: an endless corpus from seeds, without any download."""
 
-import contextlib
-import functools
-import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
-from multiprocessing import resource_tracker
+from dataclasses import dataclass
+from itertools import chain, islice
 
+from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.io.clips import SPLITS, Clip
 from musicgen_lite.io.progress import track
 from musicgen_lite.sources.synthetic.captions import caption, describe, paraphrase
@@ -17,6 +15,7 @@ __all__ = ["Note", "Piece", "clip", "clips", "compose", "corpus", "describe", "p
 
 # Splits of a corpus lie this far apart in seeds, so that they never share one.
 SPLIT_STRIDE = 2_000_000
+TOGETHER = 4  # clips of a piece
 
 
 def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip:
@@ -31,36 +30,54 @@ def clip(seed: int, split: str, seconds: float = 8.0, rate: int = 16000) -> Clip
     return Clip(name, name, split, words.text, words.aspects, render(piece, seconds, rate), rate, extra)
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C is for this process alone, which ends those that it starts within; until then it is held back here."""
-    resource_tracker.ensure_running()  # starting it unblocks what was blocked
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+@dataclass(frozen=True)
+class Seeds:
+    """Consecutive seeds whose clips are composed together."""
+
+    split: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Composing:
+    """The clips of some seeds: what the stage `download` computes of this source, wherever it does."""
+
+    seconds: float
+    rate: int
+
+    def name(self, piece: Seeds) -> str:
+        """See `Work.name`."""
+        return f"the pieces of seeds {piece.first} to {piece.first + piece.count - 1}"
+
+    def read(self, piece: Seeds) -> Seeds:
+        """See `Work.read`."""
+        return piece
+
+    def compute(self, inputs: Seeds) -> list[Clip]:
+        """See `Work.compute`."""
+        seeds = range(inputs.first, inputs.first + inputs.count)
+        return [clip(seed, inputs.split, self.seconds, self.rate) for seed in seeds]
+
+
+def seeds(split: str, first: int, count: int) -> Iterator[Seeds]:
+    """The seeds of a split, some at a time."""
+    for done in range(0, count, TOGETHER):
+        yield Seeds(split, first + done, min(TOGETHER, count - done))
 
 
 def clips(
-    first_seed: int, count: int, split: str, seconds: float = 8.0, rate: int = 16000, workers: int = 1
+    first_seed: int, count: int, split: str, seconds: float = 8.0, rate: int = 16000, engine: Engine = IN_THIS_PROCESS
 ) -> Iterator[Clip]:
-    """Clips of `count` seeds from `first_seed` on, in order, the same whatever the number of worker processes."""
-    make = functools.partial(clip, split=split, seconds=seconds, rate=rate)
-    seeds = range(first_seed, first_seed + count)
-    if workers <= 1:
-        yield from map(make, seeds)
-        return
-    with _deaf_to_interrupts():
-        started = multiprocessing.get_context("spawn").Pool(workers)
-    with started as pool:
-        yield from pool.imap(make, seeds, chunksize=4)
+    """Clips of `count` seeds from `first_seed` on, in order, the same whatever composes them."""
+    return chain.from_iterable(engine.map(Composing(seconds, rate), seeds(split, first_seed, count)))
 
 
-def corpus(
-    first_seed: int, counts: Sequence[int], seconds: float = 8.0, rate: int = 16000, workers: int = 1
-) -> Iterator[Clip]:
+def corpus(first_seed: int, counts: Sequence[int], seconds: float, rate: int, engine: Engine) -> Iterator[Clip]:
     """Clips of all splits in turn: `counts` of train, validation and test."""
-    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        made = clips(first_seed + number * SPLIT_STRIDE, count, split, seconds, rate, workers)
-        yield from track(made, f"compose {split}", total=count, unit="clip")
+    sizes = dict(zip(SPLITS, counts, strict=True))
+    starts = (first_seed + number * SPLIT_STRIDE for number in range(len(sizes)))
+    pieces = chain.from_iterable(map(seeds, sizes, starts, counts))
+    made = chain.from_iterable(engine.map(Composing(seconds, rate), pieces))
+    for split, count in sizes.items():
+        yield from track(islice(made, count), f"compose {split}", total=count, unit="clip")

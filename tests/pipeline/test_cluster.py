@@ -96,7 +96,8 @@ def test_torchrun_trains_on_two_machines_what_dvc_then_takes(project: Project, t
     assert "best validation loss" not in said[1]
     assert [status for _, status in project.runs()] == ["RUNNING"]
     project.run("dvc", "commit", "-f", "train")
-    assert project.stages_of("dvc", "repro") == ["check", "report", "track"]  # samples and scores are those of `two`
+    # Its file says on what the model was trained; the samples are those of `two`, so that their scores are there.
+    assert project.stages_of("dvc", "repro") == ["check", "sample", "score_nll", "report", "track"]
     assert [status for _, status in project.runs()] == ["FINISHED"]
 
 

@@ -11,7 +11,9 @@ import typer
 import yaml
 
 import musicgen_lite
+from musicgen_lite import params, presets
 from musicgen_lite.cli import app
+from stages import check
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {
@@ -131,6 +133,34 @@ def test_parameters_exist(page: str) -> None:
     for line in code(PAGES[page]):
         for name in re.findall(r"-S '?([\w.]+)=", line) + ([line] if SECTIONS.fullmatch(line) else []):
             assert name in known | {"train.commit", "train.dirty"}, line  # these are tags of an MLflow run
+
+
+def changed(preset: str, line: str) -> params.Params:
+    """The parameters of a preset with those that a command line sets."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    given = {
+        tuple(name.split(".")): yaml.safe_load(value or "''") for name, value in re.findall(r"-S ([\w.]+)=(\S*)", line)
+    }
+    for (*sections, key), value in (dict(presets.leaves(parsed(f"presets/{preset}.yaml"))) | given).items():
+        section = tree
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    return params.parse(tree)
+
+
+def test_where_a_training_starts_from_a_shipped_model_its_sizes_are_given() -> None:
+    lines = [line for text in PAGES.values() for line in code(text) if "-S train.init=shipped" in line]
+    assert lines
+    for line in lines:
+        assert "sha256" in check.initial(changed("default", line)), line
+
+
+def test_the_notebook_names_a_training_from_scratch_that_its_preset_allows() -> None:
+    text = (ROOT / "notebooks/colab.ipynb").read_text(encoding="utf-8")
+    (line,) = re.findall(r'experiment\(\\"scratch\\", f\\"(.*?) \{SETTINGS\}', text)
+    found = changed("folder", line.replace("{STEPS}", "200"))
+    assert (found.train.init, found.train.steps) == ("", 200)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])  # it names what is gone, too

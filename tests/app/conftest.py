@@ -19,7 +19,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def studio(models: dict[str, str]) -> Studio:
-    return Studio(Shelf(list(models.values()), Path("/nowhere")), threads=1)
+    return Studio(Shelf({path: path for path in models.values()}, Path("/nowhere")), threads=1)
 
 
 @pytest.fixture(scope="session")

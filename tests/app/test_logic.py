@@ -17,6 +17,7 @@ from musicgen_lite.app.form import Form, read_number
 from musicgen_lite.app.models import Shelf
 from musicgen_lite.app.serve import Options, start
 from musicgen_lite.app.studio import Studio
+from musicgen_lite.app.tables import table
 from musicgen_lite.cli import app
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
@@ -56,15 +57,17 @@ def test_a_field_that_may_be_empty_takes_a_number_or_nothing() -> None:
 
 
 def test_only_what_is_on_the_shelf_is_read(models: dict[str, str], tmp_path: Path) -> None:
-    shelf = Shelf([models["a"]], tmp_path)
+    shelf = Shelf({"mine": models["a"]}, tmp_path)
     for name in ("/etc/passwd", models["b"], "shipped-b "):
         with pytest.raises(UserError, match="is not offered here; allowed are"):
             shelf.get(name)
     shelf.add("run 1", Path(models["b"]))
     assert shelf.names[-1] == "run 1"
     assert shelf.get("run 1").model.config.type == "b"
+    with pytest.raises(UserError, match=r"model 'other': there is no file gone\.safetensors; name one"):
+        Shelf({"mine": models["a"], "other": "gone.safetensors"}, tmp_path)
     with pytest.raises(UserError, match=r"No model is here yet.*make repro"):
-        empty = Shelf([], tmp_path)
+        empty = Shelf({}, tmp_path)
         empty._places.clear()  # whatever this version ships
         empty.get("a")
 
@@ -103,6 +106,14 @@ def test_a_session_that_stops_frees_the_core_and_others_go_on(studio: Studio, mo
     assert list(studio.make(Form(models["a"], PROMPT, 0.3), "me"))[-1].music is not None
 
 
+def test_what_is_heard_first_comes_in_one_step(studio: Studio, models: dict[str, str]) -> None:
+    """A browser that is told of the first of several steps finds that one alone, and soon falls silent."""
+    steps = studio.make(Form(models["a"], PROMPT, 4), "me")
+    first = next(steps)
+    assert 1.5 <= len(first.samples) / first.rate < 2.5
+    assert sum(len(step.samples) for step in steps) == 4 * first.rate - len(first.samples)
+
+
 def test_an_upload_is_named_as_the_person_named_it(studio: Studio, models: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "holiday.wav"
     path.write_text("this is no audio")
@@ -130,6 +141,11 @@ def test_votes_are_those_that_the_command_line_reads(tmp_path: Path) -> None:
     assert [vote.preferred for vote in votes].count("") == 1
     with pytest.raises(UserError, match="both sides are a, guidance 2; choose another"):
         blind.begin(PROMPT, 0, (settings[0], settings[0]), random.Random(0))
+
+
+def test_text_in_a_table_is_shown_as_it_is() -> None:
+    shown = table(["prompt", "preferred"], [["a | b\n<b>*c*", ""]])
+    assert shown.splitlines() == ["| prompt | preferred |", "| --- | --- |", r"| a \| b \<b\>\*c\* |  |"]
 
 
 def test_both_sides_are_equally_loud() -> None:
@@ -171,4 +187,4 @@ def test_the_card_of_a_shipped_model_is_shown(kind: str) -> None:
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UserError, match=r"musicgen-lite\[app\]"):
-        start([], Options(), settings(), tmp_path, tmp_path)
+        start({}, Options(), settings(), tmp_path, tmp_path)

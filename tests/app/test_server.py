@@ -1,5 +1,7 @@
 """The page as it is served: a real process, spoken to as a browser or a program would."""
 
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,9 +18,10 @@ import soundfile
 from gradio_client import Client, handle_file
 
 from musicgen_lite.app.models import shipped_names
-from tests.support.web_page import PROMPT, Served, served
+from tests.support.web_page import PROMPT, Served, served, without_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+EXAMPLES = "https://github.com/gradio-app/gradio/raw/main/test/test_files/"  # of what a program may send; no browser loads them
 
 
 def connect(address: str, **options: Any) -> Client:
@@ -42,6 +45,15 @@ def test_music_is_made_in_steps_and_heard_in_between(address: str, models: dict[
     assert said[0] == "Starting…"
     assert [one for one in said if "of candidate 1 is made" in one]
     assert said[-1].startswith("Done: 3.0 s in ")
+
+
+def test_the_first_sound_that_a_browser_finds_lasts_until_it_asks_again(address: str, models: dict[str, str]) -> None:
+    """That is a second later, as no segment is longer."""
+    steps = connect(address).submit(*form(models["a"], PROMPT, 4.0), api_name="/create")
+    url = next(sound["url"] for sound, *_ in steps if sound and sound.get("is_stream"))
+    lengths = [float(found) for found in re.findall(r"#EXTINF:([\d.]+)", httpx.get(url).text)]
+    assert max(lengths) <= 0.5
+    assert sum(lengths) > 1.25
 
 
 @pytest.mark.parametrize(
@@ -78,9 +90,11 @@ def test_what_cannot_be_is_said_and_the_page_goes_on(address: str, models: dict[
         ([models["a"]], {"style": tmp_path / "text.wav"}, "this model takes no audio prompt"),
     ]
     for arguments, clips, message in cases:
-        said = create(client, *arguments, **clips)[-1]
-        assert message in said
-        assert str(tmp_path) not in said
+        said = create(client, *arguments, **clips)
+        assert said[-2].startswith("Not made: ")
+        assert message in said[-2]
+        assert message in said[-1]
+        assert str(tmp_path) not in "".join(said)
     assert create(client, models["a"])[-1].startswith("Done")
 
 
@@ -136,7 +150,7 @@ def test_two_gigabytes_are_refused_before_a_byte_is_kept(page: Served) -> None:
         except httpx.WriteError:  # it hangs up on those who go on sending
             continue
         assert answer.status_code in (411, 413)
-        assert "a file of at most 100 MB can be uploaded" in answer.text or "length" in answer.text
+        assert "a file of at most 100 MB can be uploaded" in answer.text
     assert on_disk() < before + 2**20
     assert httpx.get(page.address).status_code == 200
 
@@ -182,10 +196,22 @@ def test_the_other_tabs_say_what_is_there(address: str, models: dict[str, str]) 
     assert "What it cannot do" in card
 
 
+def test_what_the_page_would_ask_of_the_network_would_be_seen(tmp_path: Path) -> None:
+    """`served` has each page of these tests run so, and fails where one has asked for anything."""
+    script = "import socket\nfor host in ('127.0.0.1', '192.0.2.1', 'example.org'):\n"
+    script += "  try: socket.create_connection((host, 9), 1)\n  except OSError as error: print(error)"
+    environment = {**os.environ, **without_network(tmp_path / "refused.log")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "refused" in done.stdout.splitlines()[0]
+    asked = (tmp_path / "refused.log").read_text().splitlines()
+    assert asked == ["socket.getaddrinfo 192.0.2.1", "socket.getaddrinfo example.org"]
+
+
 def test_a_browser_is_told_to_load_nothing_from_elsewhere(address: str) -> None:
     page = httpx.get(address)
     assert page.headers["content-security-policy"].startswith("default-src 'self'")
-    assert "fonts.g" not in page.text
+    found = re.findall(r"https?://[^\s\"'<\\]*", page.text)
+    assert not [one for one in found if not one.startswith((address[:-1], EXAMPLES))]
     config = httpx.get(f"{address}config").json()
     assert config["analytics_enabled"] is False
 
@@ -195,6 +221,9 @@ def test_of_200_requests_at_once_those_beyond_the_queue_are_refused_in_words(
 ) -> None:
     config = httpx.get(f"{address}config").json()
     index = next(one["id"] for one in config["dependencies"] if one["api_name"] == "create")
+    # What computes nothing is done all the same, as when a page is opened.
+    queued = {one["api_name"] for one in config["dependencies"] if one["queue"] and one["targets"][0][1] != "unload"}
+    assert queued == {"create", "compare", "runs", "use", "sounds", "about"}
 
     def join(number: int) -> httpx.Response:
         body = {"data": form(models["a"], seconds=0.1), "fn_index": index, "session_hash": f"visitor-{number}"}
@@ -240,4 +269,6 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert f"error: port {port} of 127.0.0.1: no server can be started there" in done.stderr
+    assert "launch()" not in done.stderr  # how a program would do it
+    assert "name another with --port, unless the page runs there already" in done.stderr
     assert "Traceback" not in done.stderr

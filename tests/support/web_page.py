@@ -1,4 +1,4 @@
-"""The web page as people have it: its server in a process of its own, and a browser without a window."""
+"""The web page as people have it: its server in a process of its own, without a network, and a browser without a window."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from musicgen_lite.sources import ffmpeg
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROMPT = "A fast techno beat with a synth lead."
+LOOPBACK = Path(__file__).parent / "loopback"  # has a process reach its own machine alone
 # Seconds from now to the first sound of the streaming player, by its own clock: what it has played is taken off.
 SOUND = """() => { const begin = performance.now(); window.sound = new Promise(found => { const timer = setInterval(() => {
   for (const player of document.querySelectorAll('audio')) if (player.currentTime > 0.02) {
@@ -42,11 +43,17 @@ class Served:
 
 @contextlib.contextmanager
 def served(folder: Path, *options: object, env: dict[str, str] | None = None) -> Iterator[Served]:
-    """The page, with whatever port is free; its process must end by Ctrl-C and leave no file."""
+    """The page, with whatever port is free; its process must ask nothing of the network, end by Ctrl-C and leave no file."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "musicgen_lite", "app", "--port", "0", *map(str, options)]
-    environment = {**os.environ, **(env or {}), "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
-    log = folder / "server.log"
+    log, refused = folder / "server.log", folder / "refused.log"
+    environment = {
+        **os.environ,
+        **(env or {}),
+        **without_network(refused),
+        "TMPDIR": str(folder),
+        "PYTHONUNBUFFERED": "1",
+    }
     with log.open("w") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
@@ -63,6 +70,12 @@ def served(folder: Path, *options: object, env: dict[str, str] | None = None) ->
     printed = said.count("\ngradio.exceptions.Error:") + said.count("\nstarlette.requests.ClientDisconnect")
     assert said.count("Traceback") == printed, said[-4000:]
     assert not list(folder.glob("musicgen-lite-app-*"))
+    assert not refused.exists(), refused.read_text()
+
+
+def without_network(refused: Path) -> dict[str, str]:
+    """The environment of a Python process that reaches its own machine alone; what else it asks for is written to a file."""
+    return {"PYTHONPATH": str(LOOPBACK), "REFUSED_ADDRESSES": str(refused)}
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -15,7 +15,7 @@ LIMITS = """
 ### What it cannot do
 - It makes instrumental music from short English prompts; it sings no words, and knows no artist or song by name.
 - It was trained on what its card says: what lies far from that comes out as something near it.
-- A small model keeps timbre and density better than a beat or a melody of its own.
+- A small model keeps timbre, density and, where it is told one, a beat better than a key or a melody of its own.
 - The codec is mono, and a small one smears what lies high.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 from musicgen_lite.app import blind
 from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.app.form import Form
+from musicgen_lite.app.tables import table
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio
@@ -37,7 +38,7 @@ def build(context: Context) -> list["gr.Dropdown"]:
     with gr.Row():
         buttons = [gr.Button(choice, interactive=False) for choice in CHOICES]
     trial, votes = gr.State(None), gr.State([])
-    table = gr.Dataframe(headers=list(COLUMNS), label="Your votes", interactive=False, wrap=True, visible=False)
+    given_votes = gr.Markdown("")
     file = gr.DownloadButton("Download votes.csv", visible=False)
 
     def make(request: gr.Request, *values: Any) -> tuple[Any, ...]:
@@ -53,7 +54,13 @@ def build(context: Context) -> list["gr.Dropdown"]:
         make, given, [*sounds, trial, status, *buttons], concurrency_limit=1, concurrency_id=CORE, api_name="compare"
     )
     for button in buttons:
-        button.click(preferred, [trial, votes, button], [trial, votes, status, table, file, *buttons], api_name=False)
+        button.click(
+            preferred,
+            [trial, votes, button],
+            [trial, votes, status, given_votes, file, *buttons],
+            api_name=False,
+            queue=False,
+        )
     return models
 
 
@@ -90,13 +97,13 @@ def _vote(context: Context, trial: blind.Trial | None, votes: list[Vote], choice
     path: Path = context.folder / uuid.uuid4().hex / "votes.csv"
     path.parent.mkdir(parents=True)
     path.write_text(blind.votes_csv(votes), encoding="utf-8")
-    rows = [[getattr(one, name) for name in COLUMNS] for one in votes]
+    shown = table(COLUMNS, [[getattr(one, name) for name in COLUMNS] for one in votes])
     said = f"First: {trial.first}. Second: {trial.second}."
     return (
         None,
         votes,
         said,
-        gr.update(value=rows, visible=True),
+        f"### Your votes\n\n{shown}",
         gr.update(value=str(path), visible=True),
         *_enabled(False),
     )

@@ -9,6 +9,7 @@ from musicgen_lite.app import live
 from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
 from musicgen_lite.app.form import EXAMPLES, Form, read_number
 from musicgen_lite.app.models import NONE
+from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio
 from musicgen_lite.report.plots import spectrogram
@@ -63,9 +64,13 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
             "continued",
         )
         with told():
-            given = dict(zip(names, values, strict=True))
-            form = Form(**{**given, **{name: read_number(name, given[name]) for name in OPTIONAL}}).with_seed()
-            yield from _create(context, form, session_of(request))
+            try:
+                given = dict(zip(names, values, strict=True))
+                form = Form(**{**given, **{name: read_number(name, given[name]) for name in OPTIONAL}}).with_seed()
+                yield from _create(context, form, session_of(request))
+            except UserError as error:
+                yield gr.skip(), f"Not made: {error}", None  # it stands there when the message is closed
+                raise
 
     def cancel(request: gr.Request) -> None:
         context.studio.stop(session_of(request))
@@ -159,7 +164,7 @@ def _files(context: Context, form: Form, music: Music) -> Made:
 
 
 def _results(made: "gr.State", seed: "gr.Textbox") -> None:
-    @gr.render(inputs=[made])
+    @gr.render(inputs=[made], queue=False)
     def show(found: Made | None) -> None:
         if found is None:
             return
@@ -171,7 +176,7 @@ def _results(made: "gr.State", seed: "gr.Textbox") -> None:
         with gr.Row():
             gr.DownloadButton("Download as FLAC", found.flac, size="md")
             again = gr.Button(f"Again with this seed ({found.seed})", size="md")
-        again.click(lambda: str(found.seed), None, seed, api_name=False)
+        again.click(lambda: str(found.seed), None, seed, api_name=False, queue=False)
         with gr.Accordion("Make it again: command line and Python", open=False):
             gr.Code(found.command, language="shell", label="Command line", interactive=False)
             gr.Code(found.python, language="python", label="Python", interactive=False)

@@ -39,8 +39,8 @@ class Guard:
 def _refusal(headers: dict[bytes, bytes]) -> tuple[int, str] | None:
     """The status and the words for a request that is refused."""
     if b"transfer-encoding" in headers:
-        return 411, "the length of the request is not given"
+        return 411, f"the upload does not say how long it is; a file of at most {MAX_UPLOAD_MB} MB can be uploaded"
     length = int(headers.get(b"content-length", b"0"))
     if length > MAX_BODY:
-        return 413, f"{length / 2**20:.0f} MB; a file of at most {MAX_UPLOAD_MB} MB can be uploaded"
+        return 413, f"the upload has {length / 2**20:.0f} MB; a file of at most {MAX_UPLOAD_MB} MB can be uploaded"
     return None

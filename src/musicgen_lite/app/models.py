@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from musicgen_lite import tracking
@@ -26,13 +26,17 @@ Key = tuple[str, int | None]  # a model's name, and when its file was written
 class Shelf:
     """Models by the name that the page shows; a name that is not on the shelf is refused, so that no other file is read.
 
-    trusted_pickles: as the parameter of that name.
+    named: what `musicgen_lite.load` takes for each further name. trusted_pickles: as the parameter of that name. UserError for a named file
+    that is not there.
     """
 
-    def __init__(self, named: Sequence[str], root: Path, trusted_pickles: Sequence[str] = ()) -> None:
+    def __init__(self, named: Mapping[str, str], root: Path, trusted_pickles: Sequence[str] = ()) -> None:
+        for name, place in named.items():
+            if place.endswith(".safetensors") and not Path(place).is_file():
+                raise UserError(f"model {name!r}: there is no file {place}; name one that is there, or leave it out")
         self._trusted = tuple(trusted_pickles)
         trained = [TRAINED] if (root / TRAINED).is_file() else []
-        self._places = {name: name for name in (*shipped_names(), *named)}
+        self._places = {name: name for name in shipped_names()} | dict(named)
         self._places |= {name: str(root / name) for name in trained if name not in self._places}
         self._loaded: OrderedDict[Key, Generator] = OrderedDict()
         self._lock, self._loading = threading.Lock(), threading.Lock()
@@ -54,9 +58,10 @@ class Shelf:
         self._places[name] = str(path)
 
     def offer_registered(self, params: TrackingParams, root: Path) -> None:
-        """Offer what the aliases of MLflow's registry name now. UserError where MLflow cannot be read."""
+        """Offer what the aliases of MLflow's registry name now, if it is a model of this project. UserError where MLflow cannot be read."""
         for alias in tracking.aliases(params, root):
-            self.add(alias.uri, tracking.model_file(params, root, alias.run_id))
+            with contextlib.suppress(UserError):
+                self.add(alias, tracking.model_file(params, root, alias))
 
     def warm(self) -> None:
         """Load as many models as stay in memory and compile what they need, so that nobody waits for it; errors are told later."""

@@ -8,8 +8,8 @@ from musicgen_lite.app.context import Context, gr
 CSS = """
 .gradio-container > main, .gradio-container .app { width: 100% !important; max-width: 1100px !important; margin: 0 auto !important; }
 .picked { border-left: 4px solid var(--color-accent); padding-left: 8px; }
-.prose table { display: block; overflow-x: auto; }
-.prose td, .prose th { word-break: normal; }
+.prose table { display: block; overflow-x: auto; border: 0 !important; padding: 0 !important; }
+.prose td, .prose th { word-break: normal !important; overflow-wrap: normal !important; }
 footer { display: none !important; }
 """
 
@@ -31,5 +31,6 @@ def build(context: Context) -> "gr.Blocks":
             """What has come since the page was built, such as the model of a run that somebody chose."""
             return [gr.update(choices=context.shelf.names) for _ in (model, *sides)]
 
-        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False)
+        # What computes nothing does not queue: it would be refused with the rest where the queue is full.
+        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False, queue=False)
     return page

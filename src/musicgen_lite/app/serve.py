@@ -5,7 +5,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +44,9 @@ class Options:
 
 
 def serve(
-    models: Sequence[str], options: Options, tracking: "TrackingParams", root: Path, trusted: Sequence[str] = ()
+    models: Mapping[str, str], options: Options, tracking: "TrackingParams", root: Path, trusted: Sequence[str] = ()
 ) -> None:
-    """Show the page until Ctrl-C. UserError where the port is in use, or Gradio is not installed."""
+    """Show the page until Ctrl-C; `models` as the `Shelf` takes them. UserError where the port is in use, or Gradio is not installed."""
     options.check()
     with tempfile.TemporaryDirectory(prefix="musicgen-lite-app-") as folder:
         _quiet(folder)
@@ -74,7 +74,7 @@ def _quiet(folder: str) -> None:
 
 
 def start(
-    models: Sequence[str],
+    models: Mapping[str, str],
     options: Options,
     tracking: "TrackingParams",
     root: Path,
@@ -85,13 +85,14 @@ def start(
     require("gradio", extra="app", purpose="the web page")
     from starlette.middleware import Middleware
 
-    from musicgen_lite.app import live
+    from musicgen_lite.app import live, markup
     from musicgen_lite.app.context import Context, gr
     from musicgen_lite.app.models import Shelf
     from musicgen_lite.app.page import CSS, build
     from musicgen_lite.app.studio import Studio
 
     live.install()
+    markup.install()
     shelf = Shelf(models, root, trusted)
     studio = Studio(shelf, options.threads or os.cpu_count() or 1)
     page = build(Context(shelf, studio, tracking, root, folder))
@@ -107,7 +108,8 @@ def start(
         )  # fmt: skip
     except OSError as error:
         raise UserError(
-            f"port {options.port} of {options.host}: no server can be started there ({error}); name another with --port"
+            f"port {options.port} of {options.host}: no server can be started there ({str(error).partition('. ')[0]}); name "
+            "another with --port, unless the page runs there already, or an address of this machine with --host"
         ) from error
     # Once the page stands: a process that ends while torch is being imported aborts.
     threading.Thread(target=_prepare, args=(shelf, tracking, root), name="prepare", daemon=True).start()

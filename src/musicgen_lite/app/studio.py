@@ -1,6 +1,5 @@
 """Music for the people at the page: while it is made, stoppable, and in the words of the command line where it cannot be."""
 
-import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +14,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.streaming import Stream
 
-FIRST_S = (
-    1.5  # that must be there before anything is heard: a browser asks for more a second after it has found something
-)
-STEP_S = 0.5  # of the longest step; above a second a browser would ask more rarely
+FIRST_S = 1.5  # of the first step: a browser asks for more a second after it has found something
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,14 @@ class Studio:
 
 
 def _steps(stream: Stream[Music]) -> Iterator[np.ndarray]:
-    """The samples `[T]` of a stream in short steps, of which the first come together."""
+    """The samples `[T]` of a stream, of which the first come together."""
     gathered: list[np.ndarray] = []
     left = min(stream.samples, round(FIRST_S * stream.rate))
     for samples in stream:
         gathered.append(samples)
         left -= len(samples)
         if left <= 0:
-            ready = np.concatenate(gathered)
-            yield from np.array_split(ready, math.ceil(len(ready) / (STEP_S * stream.rate)))
+            yield np.concatenate(gathered)
             gathered = []
 
 

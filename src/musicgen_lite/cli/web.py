@@ -36,5 +36,5 @@ def web(
     from musicgen_lite.app.serve import Options, serve
 
     options = Options(host, port, auth, root_path, waiting, threads)
-    named = [models.resolve(one, uri, experiment) for one in model or []]
+    named = {name: models.resolve(name, uri, experiment) for name in model or []}
     serve(named, options, tracking_params(uri, experiment), Path.cwd(), trusted_pickles or [])

@@ -13,7 +13,7 @@ Only this package knows MLflow. Importing it is light; MLflow itself (4 s) is lo
 - `leftovers` finds artifacts that no run needs; `discard` removes them.
 """
 
-from musicgen_lite.tracking.aliases import Alias, aliases
+from musicgen_lite.tracking.aliases import aliases
 from musicgen_lite.tracking.connection import from_environment
 from musicgen_lite.tracking.housekeeping import Leftovers, discard, leftovers
 from musicgen_lite.tracking.logged import ModelFile
@@ -25,7 +25,6 @@ from musicgen_lite.tracking.training import Run, begin, is_first_process, warn
 from musicgen_lite.tracking.ui import ui
 
 __all__ = [
-    "Alias",
     "Leftovers",
     "Listed",
     "ModelFile",

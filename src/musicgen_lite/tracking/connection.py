@@ -141,7 +141,8 @@ def locate(tracking: TrackingParams, root: str | Path) -> Place:
 
 
 def _sentence(place: Place, what: str) -> str:
-    return f"tracking.uri {place.address}: {what}; start it, change tracking.uri{OPTIONAL}"
+    start = "" if place.database else "start it, "
+    return f"tracking.uri {place.address}: {what}; {start}change tracking.uri{OPTIONAL}"
 
 
 def _of_bucket(place: Place, what: str) -> str:

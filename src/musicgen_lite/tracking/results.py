@@ -106,7 +106,7 @@ def reading(place: Place) -> Iterator[Connection]:
         with errors_as_unreachable(place):
             yield connection
     except Unreachable as error:
-        raise Unreachable(str(error).replace(f", change tracking.uri{OPTIONAL}", ", or change tracking.uri")) from error
+        raise Unreachable(str(error).replace(f"change tracking.uri{OPTIONAL}", "or change tracking.uri")) from error
 
 
 def existing(tracking: TrackingParams, root: str | Path, otherwise: str) -> Place:

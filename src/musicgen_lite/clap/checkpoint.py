@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, torch.Tensor]
 
 # sha256 of published checkpoints, which are trusted. Sources: the files' pages (huggingface.co/lukewys/laion_clap); for
-# music_audioset the page of a copy of equal name and size (huggingface.co/spaces/MasalaDosa1337/RGMC), and public projects
-# that check their download from the publisher against it.
+# music_audioset and 630k-audioset-fusion the page of a copy of equal name and size (huggingface.co/spaces/MasalaDosa1337/RGMC
+# and nvidia/audio-flamingo-demo), and public projects that check their download from the publisher against it.
 KNOWN = {
     "fae3e9c087f2909c28a09dc31c8dfcdacbc42ba44c70e972b58c1bd1caf6dedd": "music_audioset_epoch_15_esc_90.14.pt",
     "a27dfbd00d96781020d83044136f084343edab799d2657ef3cfe5c4f2222bb28": "music_speech_epoch_15_esc_89.25.pt",
     "51c68f12f9d7ea25fdaaccf741ec7f81e93ee594455410f3bca4f47f88d8e006": "music_speech_audioset_epoch_15_esc_89.98.pt",
     "8053c9775516af2f4902e1e8281e356cc1bf7a85e8b761908170767b77c3f037": "630k-audioset-best.pt",
+    "fb171dd9b608aebdac3d89286cd7615c5100af4cc7dc37797c7fb8d3cc15e3a5": "630k-audioset-fusion-best.pt",
 }
 ROBERTA = "roberta-base"  # gives the text encoder its configuration and tokenizer
 # HTSAT (Chen et al. 2022, arXiv:2202.00874) by its patch embedding's channels.

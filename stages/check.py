@@ -38,6 +38,7 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         "codec": {"codec": params.codec.name},
         "text": {"text": params.text.name},
         "clap": {"clap": params.score.clap, "judge": params.score.judge},
+        "clip_models": {"passt": params.score.passt, "aesthetics": params.score.aesthetics},
         "model": published,
     }
     found = {
@@ -77,6 +78,15 @@ def check_codec(params: Params) -> None:
     name = resolve_model_path(params.codec.name)
     if name not in SHIPPED and is_path(name):
         codec.load(name, num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles)
+
+
+def check_clip_models(params: Params) -> None:
+    """Raise UserError for PaSST or audiobox-aesthetics where the package or the weights are not there, or not trusted."""
+    passt, aesthetics = (resolve_model_path(name) for name in (params.score.passt, params.score.aesthetics))
+    if passt or aesthetics:
+        from musicgen_lite.scoring.audio import clip_models
+
+        clip_models.check(passt, aesthetics, params.trusted_pickles)
 
 
 def check_initial(params: Params, found: Initial) -> None:
@@ -137,6 +147,7 @@ def main(params: Params) -> None:
     check_weights(sample.weights, device, "sample.weights")
     choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
     check_codec(params)
+    check_clip_models(params)
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -11,6 +11,7 @@ from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
+from musicgen_lite.scoring.audio import clip_models
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_reference
 from musicgen_lite.scoring.audio.sets import (
@@ -46,6 +47,12 @@ def main(params: Params) -> None:
         trusted=trusted,
     )
     picker = Recipe(load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=trusted)
+    models = clip_models.recipes(
+        resolve_model_path(params.score.passt),
+        resolve_model_path(params.score.aesthetics),
+        device=engine.device,
+        trusted=trusted,
+    )
     clips = ClipStore(CLIPS)
     windows = ClipWindows(
         clips, Windows(coder.model.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
@@ -70,10 +77,10 @@ def main(params: Params) -> None:
         training=targets(windows, training),
     )
     sets, bootstrap = (
-        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols)),
+        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols, models)),
         Bootstrap(params.score.bootstrap),
     )
-    scores = score_reference(sets_of_clips, sets, picker.model, bootstrap)
+    scores = score_reference(sets_of_clips, sets, picker.model, bootstrap, [one.model for one in models])
     scores.update(token_consistency(real, coder.model, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"

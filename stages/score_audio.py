@@ -10,6 +10,7 @@ from musicgen_lite.io.files import write_json
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
+from musicgen_lite.scoring.audio import clip_models
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
 from musicgen_lite.scoring.audio.sets import generated_set, load_reference
@@ -47,8 +48,14 @@ def main(params: Params) -> None:
             trusted=trusted,
             parameter="score.judge",
         )
+    models = clip_models.recipes(
+        resolve_model_path(params.score.passt),
+        resolve_model_path(params.score.aesthetics),
+        device=engine.device,
+        trusted=trusted,
+    )
     embedders, bootstrap = (
-        spread(engine, picker, coder, judge, params.score.protocols),
+        spread(engine, picker, coder, judge, params.score.protocols, models),
         Bootstrap(params.score.bootstrap),
     )
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)

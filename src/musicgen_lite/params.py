@@ -156,6 +156,8 @@ class ScoreParams(Section):
     clap: NonEmpty
     judge: str
     protocols: Protocols
+    passt: str
+    aesthetics: str
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
 

@@ -247,3 +247,17 @@ def test_a_cluster_that_is_not_there_stops_before_anything_runs(place: Path) -> 
     compute = params.compute.model_copy(update={"engine": "ray", "address": "127.0.0.1:1"})
     with pytest.raises(UserError, match=r"compute\.address: found '127\.0\.0\.1:1', where no Ray cluster answers"):
         check.main(params.model_copy(update={"compute": compute}))
+
+
+def test_a_model_of_single_clips_that_is_not_there_is_named_before_anything_runs(place: Path) -> None:
+    for name, found, message in (
+        ("passt", "passt.pt", r"score\.passt.*(there is no file passt\.pt|needs the package hear21passt)"),
+        ("aesthetics", "./model", r"score\.aesthetics.*(there is no directory \./model|needs the package audiobox)"),
+    ):
+        params = parameters()
+        score = params.score.model_copy(update={name: found})
+        with pytest.raises(UserError, match=message):
+            check.main(params.model_copy(update={"score": score}))
+    assert not EXTERNAL.exists()
+    noted(parameters())
+    assert json.loads((EXTERNAL / "clip_models.json").read_text()) == {}, "nothing is named"

@@ -54,6 +54,9 @@ def score(
     judge: Annotated[str, typer.Option(help="A second CLAP for the captions, such as judge.")] = "",
     codec: Annotated[str, typer.Option(help="The codec, as codec.name of params.yaml takes it.")] = "embedded",
     codebooks: Annotated[int, typer.Option(help="How many codebooks of the codec are in use.")] = 4,
+    aesthetics: Annotated[
+        str, typer.Option(help="Adds the ratings of audiobox-aesthetics: a directory, or facebook/audiobox-aesthetics.")
+    ] = "",
     stats_model: Annotated[
         str, typer.Option(help="Whose statistics to take of a .npz that holds several, such as clap-laion-music.")
     ] = "",
@@ -76,7 +79,8 @@ def score(
     from musicgen_lite.cli.shared.folder_scores import Models, Request
 
     request = Request(folder, reference, captions, seconds, rate, stats_model, chosen, bootstrap)
-    models = Models(clap, judge, codec, codebooks, device, threads or os.cpu_count() or 1, tuple(trusted_pickles or ()))
+    cores, trusted = threads or os.cpu_count() or 1, tuple(trusted_pickles or ())
+    models = Models(clap, judge, codec, codebooks, aesthetics, device, cores, trusted)
     folder_scores.run(request, models, out, cache or out.with_suffix(".embeddings.sqlite"))
 
 

@@ -80,6 +80,10 @@ def _clap(name: str) -> ComparabilityKey:
     return CLIPS | {f"{name} model": ("audio", (f"{name}_model", "fingerprint"))}
 
 
+def _clip_model(name: str) -> ComparabilityKey:
+    return CLIPS | {f"model ({name})": ("audio", (name, "fingerprint"))}
+
+
 def _column(table: str, name: str = "own") -> ByPrompt:
     return ByPrompt(table, lambda t: t[name])
 
@@ -157,6 +161,27 @@ DISTANCES = tuple(
     for space, suffix, label in spaces
 )  # fmt: skip
 
+# Of models that take one clip at a time, which `score.passt` and `score.aesthetics` name. KL(p || q) is the mean of log p/q under p.
+AXES = {
+    "CE": "content enjoyment",
+    "CU": "content usefulness",
+    "PC": "production complexity",
+    "PQ": "production quality",
+}
+CLIP_MODELS = (
+    *(
+        MetricSpec(key, f"KL-PaSST, KL({direction})", "lower", comparable_by=_clip_model("passt"),
+                   by_prompt=_column("passt", key), on_set=f"{key}_{{}}")
+        for key, direction in (("kl_passt", "real || generated"), ("kl_passt_reversed", "generated || real"))
+    ),
+    *(
+        MetricSpec(key, f"{title} ({axis}), audiobox-aesthetics", "" if axis == "PC" else "higher",
+                   comparable_by=_clip_model("aesthetics"), by_prompt=_column("aesthetics", key), on_set=f"{key}_{{}}")
+        for axis, title in AXES.items()
+        for key in (f"aesthetics_{axis.lower()}",)
+    ),
+)  # fmt: skip
+
 GENERATED = (
     MetricSpec("clap", "CLAP score", "higher", comparable_by=_clap("clap"), by_prompt=_column("clap"), headline=True,
                on_set="clap_{}", heading="picked"),
@@ -180,6 +205,7 @@ GENERATED = (
     MetricSpec("judge_gain", "best-of-N gain, held-out CLAP", "higher", "judge_picked_over_random",
                comparable_by=_clap("judge"), by_prompt=_over_random("judge"), headline=True, heading="best-of-N gain"),
     *DISTANCES,
+    *CLIP_MODELS,
     MetricSpec("pulse", "pulse, autocorrelation of onsets at its best lag", "higher", comparable_by=CLIPS,
                by_prompt=_column("signals", "pulse"), headline=True, on_set="pulse_{}"),
     MetricSpec("pulse_stated", "pulse at the lag of the stated tempo", "higher", comparable_by=CLIPS,
@@ -263,7 +289,7 @@ REFERENCE_METRICS = (
     *(
         MetricSpec(f"{one.key}_{short}", f"{one.label}: {name}", "", one.on_set.format(group), "reference")
         for one in GENERATED
-        if one.key in ("clap", "pulse", "tempo", "key") or one in DISTANCES
+        if one.key in ("clap", "pulse", "tempo", "key") or one in (*DISTANCES, *CLIP_MODELS)
         for short, group, name in REFERENCE_SETS
     ),
     TOKEN_CONSISTENCY,

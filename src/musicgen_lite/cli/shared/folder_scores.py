@@ -15,7 +15,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import check_place, write_json
 from musicgen_lite.models import external
 from musicgen_lite.models.external import SHORTEST_S, Cut, Heard, Piece, audio_files, listen
-from musicgen_lite.scoring.audio import statistics_file
+from musicgen_lite.scoring.audio import aesthetics, statistics_file
 from musicgen_lite.scoring.audio.embedders import Embedders, origins
 from musicgen_lite.scoring.audio.scores import score_clips
 from musicgen_lite.scoring.audio.sets import ClipSet
@@ -61,6 +61,7 @@ class Models:
     judge: str
     codec: str
     codebooks: int
+    aesthetics: str
     device: str
     threads: int
     trusted: Collection[str]
@@ -72,7 +73,8 @@ class Models:
         clap = load_clap(self.clap, parameter="--clap", **common)
         judge = load_clap(self.judge, parameter="--judge", **common) if self.judge else None
         coder = codec.load(self.codec, num_codebooks=self.codebooks, parameter="--codec", **common)
-        return Embedders(clap, coder, judge, PROTOCOLS)
+        raters = (aesthetics.load(self.aesthetics, parameter="--aesthetics", **common),) if self.aesthetics else ()
+        return Embedders(clap, coder, judge, PROTOCOLS, clip_models=raters)
 
 
 class Rejected(list[dict[str, str]]):

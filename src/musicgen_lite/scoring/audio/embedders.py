@@ -14,6 +14,7 @@ from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
+from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embeddings import Embedder, Vectors, one_by_one
 
 
@@ -146,7 +147,8 @@ class Embedders:
     """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does.
 
     protocols: by which FAD is measured with `clap`, ours and those of other tools; each is a space of its own.
-    vectors: how many clips are embedded, here or elsewhere (`spread.spread`).
+    vectors: how many clips are embedded, here or elsewhere (`spread.spread`). clip_models: those of `score.passt` and
+    `score.aesthetics`, in whose rows no distance is measured.
     """
 
     clap: Clap
@@ -154,6 +156,7 @@ class Embedders:
     judge: Clap | None = None
     protocols: tuple[str, ...] = ("ours",)
     vectors: Vectors = one_by_one
+    clip_models: tuple[ClipModel, ...] = ()
 
     @cached_property
     def clap_space(self) -> Embedder:
@@ -174,7 +177,7 @@ class Embedders:
     @cached_property
     def by_name(self) -> dict[str, Embedder]:
         """Every space by its name."""
-        return {one.name: one for one in (*self.spaces, *self.clap_spaces)}
+        return {one.name: one for one in (*self.spaces, *self.clap_spaces, *self.clip_models)}
 
     @property
     def claps(self) -> dict[str, Clap]:

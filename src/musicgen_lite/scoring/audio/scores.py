@@ -11,6 +11,7 @@ from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.io.progress import track
 from musicgen_lite.scoring.audio import clap, signals
 from musicgen_lite.scoring.audio.chroma import chroma_likeness
+from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.contrast import likeness_to_prompts
 from musicgen_lite.scoring.audio.distances import audio_distances, distance_to_statistics
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, Embedders
@@ -25,9 +26,15 @@ from musicgen_lite.scoring.statistics.pairing import check_same
 from musicgen_lite.scoring.statistics.scores import Scores
 
 
-def score_reference(clips: ReferenceClips, sets: ReferenceSets, model: Clap, bootstrap: Bootstrap) -> Scores:
+def score_reference(
+    clips: ReferenceClips,
+    sets: ReferenceSets,
+    model: Clap,
+    bootstrap: Bootstrap,
+    clip_models: Sequence[ClipModel] = (),
+) -> Scores:
     """The ends of every scale: FAD and KAD of every set, CLAP, rhythm and key with their captions, likeness to the
-    prompts.
+    prompts, and what `clip_models` say, by which the sets were embedded.
     """
     scores = Scores()
     for space in sets.spaces.values():
@@ -36,6 +43,10 @@ def score_reference(clips: ReferenceClips, sets: ReferenceSets, model: Clap, boo
     in_clap = sets.clap.ordered()
     for name in ("real", "reconstruction", "noise"):
         scores.update(clap.text_audio(text, in_clap[name], f"clap_{name}", bootstrap))
+    for clip_model in clip_models:
+        by_set = sets.by_clip_models[clip_model.name]
+        for name, own in by_set.items():
+            scores.update(clip_model.scores(own, by_set["real"], f"_{name}", bootstrap))
     likeness = _like_prompts(clips.real, in_clap["real"], clips.prompts, sets.prompts, clips.tracks, bootstrap, "_real")
     scores.update(likeness)
     for name, one in (("real", clips.real), ("reconstruction", clips.reconstruction), ("noise", clips.noise)):
@@ -59,8 +70,13 @@ def score_generated(generated: GeneratedSet, sets: ReferenceSets, embedders: Emb
     for name, model in embedders.claps.items():
         scores.update(_by_clap(generated, candidates[name], name, model, bootstrap))
     picked = track(generated.chosen(), "embed picked samples", len(generated), "clip")
-    own = embed(picked, embedders.spaces, "picked samples", generated.short, embedders.vectors)
+    own = embed(
+        picked, [*embedders.spaces, *embedders.clip_models], "picked samples", generated.short, embedders.vectors
+    )
     scores.update(_to_reference(own, sets, generated, bootstrap))
+    for clip_model in embedders.clip_models:
+        real = sets.by_clip_models[clip_model.name]["real"] if sets.pair(generated.captions) else None
+        scores.update(clip_model.scores(own[clip_model.name], real, "", bootstrap))
     if generated.prompts is not None:
         clips, prompts = generated.chosen(), generated.prompts
         scores.update(_like_prompts(clips, own["clap"], prompts, sets.prompts, generated.tracks, bootstrap))
@@ -90,7 +106,7 @@ def score_clips(
         for space in spaces:
             reference.check(space)
     models = {name: ClapEmbedder(model, name) for name, model in embedders.claps.items()} if captions else {}
-    needed = {one.name: one for one in (*models.values(), *spaces)}
+    needed = {one.name: one for one in (*models.values(), *spaces, *embedders.clip_models)}
     vectors = partial(one_by_one, compute=compute)
     own = embed(track(clips, "embed clips", len(clips), "clip"), list(needed.values()), "clips", clips.short, vectors)
     scores = Scores()
@@ -105,6 +121,8 @@ def score_clips(
     for name, model in models.items():
         text = clap.embed_captions(captions, model.scorer)
         scores.update(clap.text_audio(text, own[name].select(text.ids), name, bootstrap))
+    for clip_model in embedders.clip_models:
+        scores.update(clip_model.scores(own[clip_model.name], None, "", bootstrap))
     told = {clip: captions.get(clip, "") for clip in clips.ids}
     scores.update(signals.signal_scores(track(clips, "measure clips", len(clips), "clip"), told, bootstrap))
     scores.columns = columns("audio", scores.estimates)

@@ -5,7 +5,7 @@ generated, and as noise; all sets but the reference have the same ids.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +206,15 @@ def _some(one: Embeddings, ids: Sequence[str]) -> Embeddings:
 
 @dataclass(frozen=True)
 class ReferenceSets:
-    """The embedded reference clips: by embedder in every space, audio prompts and training clips in that of CLAP alone."""
+    """The embedded reference clips: by embedder in every space, audio prompts and training clips in that of CLAP alone.
+
+    by_clip_models: real clips, reconstruction and noise (by these names) by each of the `Embedders.clip_models`.
+    """
 
     spaces: Mapping[str, SpaceSets]
     prompts: Embeddings
     training: Embeddings | None = None
+    by_clip_models: Mapping[str, Mapping[str, Embeddings]] = field(default_factory=dict)
 
     @property
     def clap(self) -> SpaceSets:
@@ -232,6 +236,9 @@ class ReferenceSets:
             for name in _NAMES:
                 if (found := getattr(one, name)) is not None:
                     sets[name][space] = found
+        for model, by_set in self.by_clip_models.items():
+            for name, one_set in by_set.items():
+                sets[name][model] = one_set
         sets |= {
             "training": {} if self.training is None else {"clap": self.training},
             "prompts": {"clap": self.prompts},
@@ -239,7 +246,8 @@ class ReferenceSets:
         embeddings.save(directory, sets)
 
 
-_NAMES = tuple(field.name for field in fields(SpaceSets))
+_NAMES = tuple(one.name for one in fields(SpaceSets))
+MEASURED = ("real", "reconstruction", "noise")  # by the clip models
 _IN_CLAP = ("training", "prompts")
 
 
@@ -252,7 +260,7 @@ def embed_reference(clips: ReferenceClips, embedders: Embedders) -> ReferenceSet
             return {}
         return embed(track(one, f"embed {name}", len(one), "clip"), spaces, name, one.short, embedders.vectors)
 
-    sets = {name: embedded(name, embedders.spaces) for name in _NAMES}
+    sets = {name: embedded(name, _embedders_of(name, embedders)) for name in _NAMES}
     return _reference_sets(sets, {name: embedded(name, [embedders.clap_space]).get("clap") for name in _IN_CLAP})
 
 
@@ -262,7 +270,7 @@ def load_reference(directory: Path, embedders: Embedders, real: Reader) -> Refer
     Raises UserError for a set that another embedder made, or that was made of other clips.
     """
     sets = {
-        name: {one.name: embeddings.load(directory, name, one) for one in embedders.spaces}
+        name: {one.name: embeddings.load(directory, name, one) for one in _embedders_of(name, embedders)}
         for name in _NAMES
         if name != "few_genres" or (directory / name).exists()
     }
@@ -271,8 +279,14 @@ def load_reference(directory: Path, embedders: Embedders, real: Reader) -> Refer
     return _reference_sets(sets, {name: embeddings.load(directory, name, embedders.clap_space) for name in _IN_CLAP})
 
 
+def _embedders_of(name: str, embedders: Embedders) -> list[Embedder]:
+    """The embedders of one set."""
+    return [*embedders.spaces, *(embedders.clip_models if name in MEASURED else ())]
+
+
 def _reference_sets(sets: Mapping[str, Mapping[str, Embeddings]], in_clap: Mapping[str, Any]) -> ReferenceSets:
     spaces = {
         space: SpaceSets(**{name: found[space] for name, found in sets.items() if found}) for space in sets["reference"]
     }
-    return ReferenceSets(spaces, **in_clap)
+    models = {model: {name: sets[name][model] for name in MEASURED} for model in sets["real"] if model not in spaces}
+    return ReferenceSets(spaces, **in_clap, by_clip_models=models)

@@ -9,6 +9,7 @@ import numpy as np
 from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Engine, Recipe
+from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.embeddings import Embedder, Item
 
@@ -45,10 +46,16 @@ class Embedding:
 
 
 def load(
-    clap: Recipe[Clap], codec: Recipe[Codec], judge: Recipe[Clap] | None, protocols: tuple[str, ...], device: str
+    clap: Recipe[Clap],
+    codec: Recipe[Codec],
+    judge: Recipe[Clap] | None,
+    protocols: tuple[str, ...],
+    clip_models: tuple[Recipe[ClipModel], ...],
+    device: str,
 ) -> Embedders:
     """The embedders of these models, each of which knows its own device."""
-    return Embedders(clap.model, codec.model, None if judge is None else judge.model, protocols)
+    loaded = tuple(one.model for one in clip_models)
+    return Embedders(clap.model, codec.model, None if judge is None else judge.model, protocols, clip_models=loaded)
 
 
 def spread(
@@ -57,9 +64,10 @@ def spread(
     codec: Recipe[Codec],
     judge: Recipe[Clap] | None = None,
     protocols: tuple[str, ...] = ("ours",),
+    clip_models: tuple[Recipe[ClipModel], ...] = (),
 ) -> Embedders:
     """Embedders whose sets of clips are embedded by `engine`."""
-    recipe = Recipe(load, clap, codec, judge, protocols)
+    recipe = Recipe(load, clap, codec, judge, protocols, clip_models)
     work = Embedding(recipe)
 
     def vectors(items: Iterator[Item], embedders: Sequence[Embedder]) -> Iterator[list[np.ndarray]]:

@@ -64,8 +64,10 @@ def test_a_metric_is_found_by_its_key(key: str, label: str) -> None:
 def test_every_space_has_its_metrics() -> None:
     spaces = [space.name for space in Embedders(ToneClap(), RoundingCodec()).spaces]
     assert spaces == [name for name, _, _ in metrics.SPACES]
-    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", "fadtk")).spaces
+    names = tuple(suffix.removeprefix("_") for _, suffix, _ in metrics.PROTOCOLS)
+    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", *names)).spaces
     assert [space.name for space in protocols] == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
+    assert {space for space, _, _ in metrics.PROTOCOLS} == set(metrics.THEIR_TITLES)
 
 
 def test_labels_leave_room_for_the_values_of_a_terminal() -> None:

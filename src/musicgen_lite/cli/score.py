@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.scoring import metrics
 
-SPACES = ("clap", "codec", "mel")
-PROTOCOLS = ("clap_fadtk",)  # the same CLAP as other tools use it
+SPACES, PROTOCOLS = (tuple(name for name, *_ in kinds) for kinds in (metrics.SPACES, metrics.PROTOCOLS))
 STATISTICS = ".npz"
 
 
@@ -45,8 +45,8 @@ def score(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="clap, codec, mel, or clap_fadtk (CLAP by fadtk's protocol); may be repeated. By default the first three, with a "
-            ".npz clap alone.",
+            help=f"{', '.join(SPACES)}, or one by another tool's protocol, {', '.join(PROTOCOLS)}; may be repeated. By default the "
+            "first three, with a .npz clap alone.",
             show_default=False,
         ),
     ] = None,

@@ -144,17 +144,27 @@ LIKELIHOOD = (
 
 # The spaces in which sets are compared: an embedder's name, what ends the metrics' keys, what a reader calls it.
 SPACES = (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_mel", "mel statistics"))
-# The same by the protocols of other tools, which have FAD alone.
-PROTOCOLS = (("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"),)
+# Those of other tools' protocols (`audio.protocols`), and which distances these have.
+PROTOCOLS = (
+    ("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"), ("clap_attm", "_attm", "CLAP, ATTM's protocol"),
+)  # fmt: skip
+TITLES = {"fad": "FAD", "fad_inf": "FAD-infinity", "kad": "KAD"}
+THEIR_TITLES = {"clap_fadtk": ("fad",), "clap_attm": ("fad",)}
+
+
+def titles(space: str) -> tuple[str, ...]:
+    """Which distances are measured in a space."""
+    return THEIR_TITLES.get(space, tuple(TITLES))
+
+
 DISTANCES = tuple(
     MetricSpec(
         f"{title}{suffix}", f"{name}, {label}", "lower", f"{space}_{title}_generated", "audio", _embedder(space),
         headline=f"{title}{suffix}" in ("fad", "fad_codec"), on_set=f"{space}_{title}_{{}}",
     )
-    for title, name, spaces in (
-        ("fad", "FAD", SPACES + PROTOCOLS), ("fad_inf", "FAD-infinity", SPACES), ("kad", "KAD", SPACES),
-    )
-    for space, suffix, label in spaces
+    for title, name in TITLES.items()
+    for space, suffix, label in SPACES + PROTOCOLS
+    if title in titles(space)
 )  # fmt: skip
 
 GENERATED = (
@@ -179,6 +189,8 @@ GENERATED = (
                heading="random pick"),
     MetricSpec("judge_gain", "best-of-N gain, held-out CLAP", "higher", "judge_picked_over_random",
                comparable_by=_clap("judge"), by_prompt=_over_random("judge"), headline=True, heading="best-of-N gain"),
+    MetricSpec("clap_attm", "CLAP score, ATTM's protocol", "higher", "attm", comparable_by=_clap("attm"),
+               by_prompt=_column("attm")),
     *DISTANCES,
     MetricSpec("pulse", "pulse, autocorrelation of onsets at its best lag", "higher", comparable_by=CLIPS,
                by_prompt=_column("signals", "pulse"), headline=True, on_set="pulse_{}"),

@@ -97,6 +97,12 @@ def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     return values
 
 
+def distances(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
+    """FAD of each set `[S]`, and of each resample of clips `[B, S]`."""
+    at = reference.moments()
+    return np.array([distance(at, one.moments()) for one in sets]), replicates(reference, sets, bootstrap)
+
+
 def replicates(reference: ClipRows | Moments, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
     """FAD of each set to the reference in each resample of clips: `[B, len(sets)]`.
 

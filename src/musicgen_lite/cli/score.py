@@ -89,7 +89,12 @@ def _spaces(wanted: list[str] | None, reference: Path) -> tuple[str, ...]:
         return tuple(one for one in SPACES + PROTOCOLS if one in (wanted or SPACES))
     if len(wanted or ()) > 1:
         raise UserError(f"{reference}: the statistics of one space; name that one with --space, not several")
-    return tuple(wanted or ("clap",))
+    (space,) = wanted or ("clap",)
+    if "fad" not in metrics.titles(space):
+        raise UserError(
+            f"{reference}: a mean and a covariance, of which {space} measures nothing; it needs a folder of audio"
+        )
+    return (space,)
 
 
 def _check(out: Path, seconds: float | None, rate: int | None, bootstrap: int, threads: int, codebooks: int) -> None:

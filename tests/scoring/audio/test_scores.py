@@ -289,7 +289,11 @@ def test_prompts_of_its_own_are_held_against_the_reference_alone(sets: Reference
 
 @pytest.mark.parametrize(
     ("protocol", "space", "added"),
-    [("fadtk", "clap_fadtk", {"fad_fadtk"}), ("attm", "clap_attm", {"fad_attm", "clap_attm"})],
+    [
+        ("fadtk", "clap_fadtk", {"fad_fadtk"}),
+        ("kadtk", "clap_kadtk", {"kad_kadtk"}),
+        ("attm", "clap_attm", {"fad_attm", "clap_attm"}),
+    ],
 )
 def test_another_protocol_is_another_metric_beside_ours(
     sets: ReferenceSets, tmp_path: Path, protocol: str, space: str, added: set[str]

@@ -16,7 +16,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.scoring.audio import fad, kad
 from musicgen_lite.scoring.audio.embeddings import Embeddings
-from musicgen_lite.scoring.audio.fad import ClipRows
+from musicgen_lite.scoring.audio.fad import ClipRows, Moments
 from musicgen_lite.scoring.audio.statistics_file import Statistics
 from musicgen_lite.scoring.metrics import titles
 from musicgen_lite.scoring.statistics import intervals
@@ -24,13 +24,17 @@ from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.scoring.statistics.pairing import check_same
 from musicgen_lite.scoring.statistics.scores import Scores
 
+# The spaces of the protocols that estimate in ways of their own.
+FADTK, KADTK = "clap_fadtk", "clap_kadtk"
 Measure = Callable[[ClipRows, list[ClipRows], Bootstrap], tuple[np.ndarray, np.ndarray]]
 """A distance of each set to the reference `[S]`, and in each resample of clips `[B, S]`."""
 
 
 def _measures(space: str) -> dict[str, Measure]:
-    """The distances that are measured in a space, by title."""
-    known: dict[str, Measure] = {"fad": fad.distances, "kad": kad.distances}
+    """The distances that are measured in a space, by title; those of a protocol as its tool has them."""
+    known: dict[str, Measure] = {
+        "fad": fad.distances, "kad": kad.kadtk_distances if space == KADTK else kad.distances,
+    }  # fmt: skip
     return {title: known[title] for title in titles(space) if title in known}
 
 
@@ -66,16 +70,11 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         if title == "fad":
             for i, name in enumerate(names):
                 notes[name]["fad_basic"] = _basic_fad(values[i], draws[:, i], n)
-            alone = {f"fad_{name}": fad.per_clip(base.moments(), one) for name, one in zip(names, clips, strict=True)}
+            at = base.moments()
+            alone = {f"fad_{name}": fad.per_clip(at, one) for name, one in zip(names, clips, strict=True)}
             scores.tables[f"{space}_clips"] = pd.DataFrame({"id": ids, **alone})
-    if "fad_inf" in titles(space):
-        for name, one in zip(names, clips, strict=True):
-            withheld = fad.infinity_withheld(base, one)
-            if withheld is None:
-                value = fad.infinity(base, one, bootstrap.seed)
-                scores.add({f"{space}_fad_inf_{name}": _infinity(value, scores.draws[f"{space}_fad_{name}"], n)})
-            else:
-                notes[name]["fad_inf"] = f"withheld: {withheld}"
+    for name, one in zip(names, clips, strict=True):
+        notes[name] |= _add_infinity(scores, f"{space}_fad_{{}}{name}", space, base, one, bootstrap.seed)
     scores.tables[f"{space}_distances"] = _table(scores.estimates, space, names)
     scores.notes[space] = {
         "embedder": reference.embedder, "fingerprint": reference.fingerprint, "dim": reference.rows.shape[1],
@@ -83,7 +82,9 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
         "seconds": reference.seconds, "sets": notes,
     }  # fmt: skip
     if "kad" in titles(space):
-        scores.notes[space]["bandwidth"] = kad.bandwidth(base)
+        for name, one in zip(names, clips, strict=True):
+            notes[name] |= {"bandwidth": kad.kadtk_bandwidth(one)} if space == KADTK else {}
+        scores.notes[space] |= {} if space == KADTK else {"bandwidth": kad.bandwidth(base)}
     return scores
 
 
@@ -95,9 +96,28 @@ def _estimate(title: str, value: float, draws: np.ndarray, n: int) -> Estimate:
     return replace(estimate, low=max(estimate.low, 0.0))
 
 
-def _infinity(value: float, draws: np.ndarray, n: int) -> Estimate:
-    """It varies with the sample as FAD does, so FAD's deviations serve for its interval."""
-    return intervals.centred(value, draws - draws.mean() + value, n)
+def _add_infinity(
+    scores: Scores, names: str, space: str, base: ClipRows | Moments, one: ClipRows, seed: int
+) -> dict[str, str]:
+    """Add FAD-infinity beside FAD, where the space has it; a note where it is withheld. names: of both, with `{}` for what differs."""
+    if "fad_inf" not in titles(space):
+        return {}
+    found = _infinity(space, base, one, seed)
+    if isinstance(found, str):
+        return {"fad_inf": f"withheld: {found}"}
+    # It varies with the sample as FAD does, so FAD's deviations serve for its interval.
+    draws = scores.draws[names.format("")]
+    scores.add({names.format("inf_"): intervals.centred(found, draws - draws.mean() + found, one.n)})
+    return {}
+
+
+def _infinity(space: str, base: ClipRows | Moments, one: ClipRows, seed: int) -> float | str:
+    """FAD-infinity, or why it is withheld."""
+    if space == FADTK:
+        return fad.fadtk_infinity_withheld(one) or fad.fadtk_infinity(base, one, seed)
+    if isinstance(base, Moments):
+        return "the reference is a mean and a covariance, without clips, so that its share of the bias stays"
+    return fad.infinity_withheld(base, one) or fad.infinity(base, one, seed)
 
 
 def distance_to_statistics(reference: Statistics, one: Embeddings, name: str, bootstrap: Bootstrap) -> Scores:
@@ -108,12 +128,15 @@ def distance_to_statistics(reference: Statistics, one: Embeddings, name: str, bo
     space, clips = one.embedder, one.select(sorted(one.ids)).clips
     value = fad.distance(reference.moments, clips.moments())
     draws = fad.replicates(reference.moments, [clips], bootstrap)[:, 0]
-    scores = Scores({f"{space}_fad_{name}": _estimate("fad", value, draws, clips.n)})
+    scores = Scores(
+        {f"{space}_fad_{name}": _estimate("fad", value, draws, clips.n)}, draws={f"{space}_fad_{name}": draws}
+    )
+    note = _add_infinity(scores, f"{space}_fad_{{}}{name}", space, reference.moments, clips, bootstrap.seed)
     scores.notes[f"{space}_kad_{name}"] = "withheld: the reference is a mean and a covariance, without clips"
     scores.notes[space] = {
         "embedder": space, "fingerprint": one.fingerprint, "dim": one.rows.shape[1],
         "reference": {"statistics": reference.path.name, "sha256": reference.sha256, "model": reference.model},
-        "sets": {name: {"silent": list(one.silent), "digest": one.digest}},
+        "sets": {name: {"silent": list(one.silent), "digest": one.digest, **note}},
     }  # fmt: skip
     return scores
 

@@ -15,7 +15,7 @@ from musicgen_lite.codec import Codec
 from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.scoring.audio.embeddings import Embedder, Vectors, one_by_one
-from musicgen_lite.scoring.audio.protocols import AttmClap, AttmEmbedder, FadtkEmbedder
+from musicgen_lite.scoring.audio.protocols import AttmClap, AttmEmbedder, FadtkEmbedder, KadtkEmbedder
 
 
 class ClapEmbedder:
@@ -130,7 +130,7 @@ class Embedders:
     def spaces(self) -> list[Embedder]:
         """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
         own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
-        others = {"fadtk": FadtkEmbedder, "attm": AttmEmbedder}
+        others = {"fadtk": FadtkEmbedder, "kadtk": KadtkEmbedder, "attm": AttmEmbedder}
         return own + [embedder(self.clap) for name, embedder in others.items() if name in self.protocols]
 
     @cached_property

@@ -50,6 +50,15 @@ class FadtkEmbedder:
         return rows.astype(np.float16).astype(np.float32)
 
 
+class KadtkEmbedder(FadtkEmbedder):
+    """CLAP by the protocol of kadtk 1.1 (Chung et al., 2025), for KAD (`kad.kadtk_distances`).
+
+    Window, hop, rounding and checkpoint are fadtk's, of which it is a fork. Scale: KAD is times 100.
+    """
+
+    name = "clap_kadtk"
+
+
 class AttmEmbedder(FadtkEmbedder):
     """CLAP for the FAD of the Academic Text-to-Music challenge (ICME 2026): fadtk's `clap-laion-music` on the first 10 s.
 

@@ -37,7 +37,8 @@ def models(params: Params) -> dict[str, dict[str, str]]:
     named = {
         "codec": {"codec": params.codec.name},
         "text": {"text": params.text.name},
-        "clap": {"clap": params.score.clap, "judge": params.score.judge},
+        "clap": {"clap": params.score.clap, "judge": params.score.judge}
+        | ({"vggish": params.score.vggish} if params.score.vggish else {}),
         "model": published,
     }
     found = {
@@ -77,6 +78,14 @@ def check_codec(params: Params) -> None:
     name = resolve_model_path(params.codec.name)
     if name not in SHIPPED and is_path(name):
         codec.load(name, num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles)
+
+
+def check_vggish(params: Params) -> None:
+    """Raise UserError for VGGish's weights that a protocol needs and that are not there, damaged, or others."""
+    from musicgen_lite.scoring.audio import vggish
+
+    if "audiocraft" in params.score.protocols:
+        vggish.load(resolve_model_path(params.score.vggish))
 
 
 def check_initial(params: Params, found: Initial) -> None:
@@ -137,6 +146,7 @@ def main(params: Params) -> None:
     check_weights(sample.weights, device, "sample.weights")
     choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
     check_codec(params)
+    check_vggish(params)
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -112,7 +112,12 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         (
             "score.protocols",
             ["ours", "vggish"],
-            "score.protocols.1: found 'vggish'; input should be 'ours', 'fadtk', 'kadtk' or 'attm'",
+            "score.protocols.1: found 'vggish'; input should be 'ours', 'fadtk', 'kadtk', 'attm' or 'audiocraft'",
+        ),
+        (
+            "score.protocols",
+            ["ours", "audiocraft"],
+            "score.vggish: found ''; the protocol audiocraft needs VGGish's weights: fetch",
         ),
         ("sample.prompts", 1, "sample.prompts: found 1; input should be greater than or equal to 2"),
         ("sample.seconds", 0.001, "sample.seconds: found 0.001; input should be greater than or equal to 0.1"),

@@ -5,7 +5,7 @@ import pytest
 from musicgen_lite.scoring import metrics
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.metrics import BY_KEY, GROUPS, HEADLINE, PROMPTED, columns, find, prompted
-from tests.support.standins import RoundingCodec, ToneClap
+from tests.support.standins import RoundingCodec, ToneClap, small_vggish
 
 
 def test_every_key_and_every_estimate_stands_once() -> None:
@@ -65,7 +65,7 @@ def test_every_space_has_its_metrics() -> None:
     spaces = [space.name for space in Embedders(ToneClap(), RoundingCodec()).spaces]
     assert spaces == [name for name, _, _ in metrics.SPACES]
     names = tuple(suffix.removeprefix("_") for _, suffix, _ in metrics.PROTOCOLS)
-    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", *names)).spaces
+    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", *names), vggish=small_vggish()).spaces
     assert [space.name for space in protocols] == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
     assert {space for space, _, _ in metrics.PROTOCOLS} == set(metrics.THEIR_TITLES)
 

@@ -52,6 +52,12 @@ def score(
     ] = None,
     clap: Annotated[str, typer.Option(help="The CLAP, as score.clap of params.yaml takes it.")] = "embedded",
     judge: Annotated[str, typer.Option(help="A second CLAP for the captions, such as judge.")] = "",
+    vggish: Annotated[
+        str,
+        typer.Option(
+            help="The file of VGGish's weights, for vggish_audiocraft, as score.vggish of params.yaml takes it."
+        ),
+    ] = "",
     codec: Annotated[str, typer.Option(help="The codec, as codec.name of params.yaml takes it.")] = "embedded",
     codebooks: Annotated[int, typer.Option(help="How many codebooks of the codec are in use.")] = 4,
     stats_model: Annotated[
@@ -76,7 +82,9 @@ def score(
     from musicgen_lite.cli.shared.folder_scores import Models, Request
 
     request = Request(folder, reference, captions, seconds, rate, stats_model, chosen, bootstrap)
-    models = Models(clap, judge, codec, codebooks, device, threads or os.cpu_count() or 1, tuple(trusted_pickles or ()))
+    models = Models(
+        clap, judge, vggish, codec, codebooks, device, threads or os.cpu_count() or 1, tuple(trusted_pickles or ())
+    )
     folder_scores.run(request, models, out, cache or out.with_suffix(".embeddings.sqlite"))
 
 

@@ -147,10 +147,15 @@ SPACES = (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_
 # Those of other tools' protocols (`audio.protocols`), and which distances these have.
 PROTOCOLS = (
     ("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"), ("clap_kadtk", "_kadtk", "CLAP, kadtk's protocol, x 100"),
-    ("clap_attm", "_attm", "CLAP, ATTM's protocol"),
+    ("clap_attm", "_attm", "CLAP, ATTM's protocol"), ("vggish_audiocraft", "_audiocraft", "VGGish, audiocraft's protocol"),
 )  # fmt: skip
 TITLES = {"fad": "FAD", "fad_inf": "FAD-infinity", "kad": "KAD"}
-THEIR_TITLES = {"clap_fadtk": ("fad", "fad_inf"), "clap_kadtk": ("kad",), "clap_attm": ("fad",)}
+THEIR_TITLES = {
+    "clap_fadtk": ("fad", "fad_inf"),
+    "clap_kadtk": ("kad",),
+    "clap_attm": ("fad",),
+    "vggish_audiocraft": ("fad",),
+}
 
 
 def titles(space: str) -> tuple[str, ...]:

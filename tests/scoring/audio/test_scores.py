@@ -25,7 +25,7 @@ from musicgen_lite.scoring.metrics import BY_KEY
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support import standins
-from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
+from tests.support.standins import RATE, RoundingCodec, ToneClap, sine, small_vggish
 
 PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
 EMBEDDERS, WITHOUT_JUDGE, FEW = Embedders(PICKER, CODEC, JUDGE), Embedders(PICKER, CODEC), Bootstrap(20)
@@ -293,12 +293,13 @@ def test_prompts_of_its_own_are_held_against_the_reference_alone(sets: Reference
         ("fadtk", "clap_fadtk", {"fad_fadtk"}),
         ("kadtk", "clap_kadtk", {"kad_kadtk"}),
         ("attm", "clap_attm", {"fad_attm", "clap_attm"}),
+        ("audiocraft", "vggish_audiocraft", {"fad_audiocraft"}),
     ],
 )
 def test_another_protocol_is_another_metric_beside_ours(
     sets: ReferenceSets, tmp_path: Path, protocol: str, space: str, added: set[str]
 ) -> None:
-    embedders = Embedders(PICKER, CODEC, None, ("ours", protocol))
+    embedders = Embedders(PICKER, CODEC, None, ("ours", protocol), vggish=small_vggish())
     both = embed_reference(CLIPS, embedders)
     both.save(tmp_path / "both")
     scores = score_generated(generated(), load_reference(tmp_path / "both", embedders, read), embedders, FEW)

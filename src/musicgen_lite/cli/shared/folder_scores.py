@@ -20,6 +20,7 @@ from musicgen_lite.scoring.audio.embedders import Embedders, origins
 from musicgen_lite.scoring.audio.scores import score_clips
 from musicgen_lite.scoring.audio.sets import ClipSet
 from musicgen_lite.scoring.audio.statistics_file import Statistics
+from musicgen_lite.scoring.audio.vggish import load as load_vggish
 from musicgen_lite.scoring.metrics import GENERATED, PROTOCOLS
 from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.sources.rejected import lines
@@ -62,6 +63,7 @@ class Models:
 
     clap: str
     judge: str
+    vggish: str
     codec: str
     codebooks: int
     device: str
@@ -72,10 +74,13 @@ class Models:
         """Load them; UserError names the option whose model is unknown or damaged."""
         torch.set_num_threads(self.threads)
         common: dict[str, Any] = {"device": choose_device(self.device, "--device"), "trusted": self.trusted}
+        # First, since it is the one that has no default.
+        needed = "audiocraft" in protocols
+        vggish = load_vggish(self.vggish, device=common["device"], parameter="--vggish") if needed else None
         clap = load_clap(self.clap, parameter="--clap", **common)
         judge = load_clap(self.judge, parameter="--judge", **common) if self.judge else None
         coder = codec.load(self.codec, num_codebooks=self.codebooks, parameter="--codec", **common)
-        return Embedders(clap, coder, judge, protocols)
+        return Embedders(clap, coder, judge, protocols, vggish=vggish)
 
 
 class Rejected(list[dict[str, str]]):
@@ -107,7 +112,7 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
         print(line)
     bootstrap = Bootstrap(request.bootstrap)
     scores = score_clips(clips, captions, reference, embedders, spaces, bootstrap, known.embed)
-    scores.notes |= origins(embedders.clap, embedders.judge)
+    scores.notes |= origins(embedders.clap, embedders.judge, embedders.vggish)
     print(f"{cache}: {known.found} embeddings were known, {known.computed} were computed\n")
     print("\n".join(_table(scores.estimates)))
     facts = {"request": request.as_dict(), "clips": len(clips), "rejected": list(rejected), "silent": _silent(heard)}

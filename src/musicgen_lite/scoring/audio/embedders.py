@@ -16,6 +16,7 @@ from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.scoring.audio.embeddings import Embedder, Vectors, one_by_one
 from musicgen_lite.scoring.audio.protocols import AttmClap, AttmEmbedder, FadtkEmbedder, KadtkEmbedder
+from musicgen_lite.scoring.audio.vggish import VggishEmbedder
 
 
 class ClapEmbedder:
@@ -112,7 +113,7 @@ class Embedders:
     """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does.
 
     protocols: by which sets are compared, ours and those of other tools (`protocols`); each of these is a space of its own.
-    vectors: how many clips are embedded, here or elsewhere (`spread.spread`).
+    vectors: how many clips are embedded, here or elsewhere (`spread.spread`). vggish: what protocol audiocraft embeds with.
     """
 
     clap: Clap
@@ -120,6 +121,7 @@ class Embedders:
     judge: Clap | None = None
     protocols: tuple[str, ...] = ("ours",)
     vectors: Vectors = one_by_one
+    vggish: VggishEmbedder | None = None
 
     @cached_property
     def clap_space(self) -> Embedder:
@@ -131,7 +133,8 @@ class Embedders:
         """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
         own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
         others = {"fadtk": FadtkEmbedder, "kadtk": KadtkEmbedder, "attm": AttmEmbedder}
-        return own + [embedder(self.clap) for name, embedder in others.items() if name in self.protocols]
+        own += [embedder(self.clap) for name, embedder in others.items() if name in self.protocols]
+        return own + ([self.vggish] if self.vggish and "audiocraft" in self.protocols else [])
 
     @cached_property
     def clap_spaces(self) -> list[Embedder]:
@@ -154,7 +157,8 @@ class Embedders:
         return {name: one for name, one in found.items() if one is not None}
 
 
-def origins(clap: Clap, judge: Clap | None = None) -> dict[str, Any]:
-    """Notes of the CLAP checkpoints: scores compare within one checkpoint only."""
-    models = {"clap": clap} | ({} if judge is None else {"judge": judge})
+def origins(clap: Clap, judge: Clap | None = None, vggish: VggishEmbedder | None = None) -> dict[str, Any]:
+    """Notes of the checkpoints: scores compare within one checkpoint only."""
+    named = {"clap": clap, "judge": judge, "vggish": vggish}
+    models = {name: model for name, model in named.items() if model is not None}
     return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

@@ -121,8 +121,8 @@ def _within_rows(sums: np.ndarray, windows: np.ndarray, counts: np.ndarray) -> n
 def kadtk_distances(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
     """KAD of each set `[S]`, and of each resample of clips `[B, S]`, as kadtk 1.1 has it.
 
-    Times 100; the unit is the row: pairs of rows within a clip count. The bandwidth is the median distance within the set that is scored: kadtk's paper
-    has that of the reference, its code this.
+    Times 100; the unit is the row: pairs of rows within a clip count. The bandwidth is the median distance within the set that is scored: kadtk's README
+    says that of the reference, its code takes this.
     """
     for_reference, for_sets = _draws(reference.n, bootstrap), _draws(sets[0].n, bootstrap.independent)
     columns = []

@@ -11,6 +11,7 @@ from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Engine, Recipe
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.embeddings import Embedder, Item
+from musicgen_lite.scoring.audio.vggish import VggishEmbedder
 
 CLIPS_TOGETHER = 4  # of a piece; each is embedded by itself, so that their number changes nothing
 
@@ -45,10 +46,17 @@ class Embedding:
 
 
 def load(
-    clap: Recipe[Clap], codec: Recipe[Codec], judge: Recipe[Clap] | None, protocols: tuple[str, ...], device: str
-) -> Embedders:
+    clap: Recipe[Clap], codec: Recipe[Codec], judge: Recipe[Clap] | None, protocols: tuple[str, ...], device: str,
+    vggish: Recipe[VggishEmbedder] | None = None,
+) -> Embedders:  # fmt: skip
     """The embedders of these models, each of which knows its own device."""
-    return Embedders(clap.model, codec.model, None if judge is None else judge.model, protocols)
+    return Embedders(
+        clap.model,
+        codec.model,
+        None if judge is None else judge.model,
+        protocols,
+        vggish=None if vggish is None else vggish.model,
+    )
 
 
 def spread(
@@ -57,9 +65,10 @@ def spread(
     codec: Recipe[Codec],
     judge: Recipe[Clap] | None = None,
     protocols: tuple[str, ...] = ("ours",),
+    vggish: Recipe[VggishEmbedder] | None = None,
 ) -> Embedders:
     """Embedders whose sets of clips are embedded by `engine`."""
-    recipe = Recipe(load, clap, codec, judge, protocols)
+    recipe = Recipe(load, clap, codec, judge, protocols, vggish=vggish)
     work = Embedding(recipe)
 
     def vectors(items: Iterator[Item], embedders: Sequence[Embedder]) -> Iterator[list[np.ndarray]]:

@@ -23,9 +23,10 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 LOCK, VENV = ROOT / "benchmarks" / "fad_tools.txt", ROOT / ".venv-fad-tools"
 FOUND = ROOT / "tests" / "scoring" / "audio" / "fad_tools.json"
-TOOLS = ("fadtk", "kadtk", "frechet-audio-distance", "torchvggish", "numpy", "scipy", "torch")
+TOOLS = ("fadtk", "kadtk", "frechet-audio-distance", "torchvggish", "julius", "numpy", "scipy", "torch")
 WINDOWS, DIM, SEED = 12, 16, 7
 RATE, VGGISH_RATE = 1000, 16000
+RESAMPLED = (32000, 44100)
 # The tensors of VGGish by torchvggish's names, with the number of inputs of each of their outputs.
 CONVOLUTIONS = {0: (64, 1), 3: (128, 64), 6: (256, 128), 8: (256, 256), 11: (512, 256), 13: (512, 512)}
 LAYERS = {0: (4096, 12288), 2: (4096, 4096), 4: (128, 4096)}
@@ -87,9 +88,11 @@ def _store(folder: Path, model: str, sets: np.ndarray) -> Path:
 
 
 class Named:
-    """All that the distances ask of a model: its name."""
+    """All that the distances ask of a model: its name; and what loading does, its rate and how it reads a file."""
 
     name = "stated"
+    sr: int
+    load_wav: Any
 
 
 class Hearing:
@@ -164,11 +167,47 @@ def by_torchvggish() -> dict[str, Any]:
     return {"frames": frames[:, ::16, ::8].tolist(), "rows": rows[:, ::8].astype(float).tolist()}
 
 
+def by_resamplers(folder: Path) -> dict[str, list[float]]:
+    """A recording at other rates, as fadtk has torchaudio and audiocraft has julius resample it; its reading and writing are soundfile's here."""
+    import julius
+    import soundfile
+    import torch
+    import torchaudio
+    from fadtk.fad import FrechetAudioDistance
+
+    saved = list[Any]()
+
+    def load(path: str, backend: str) -> tuple[Any, int]:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return torch.from_numpy(wave.T), rate
+
+    def save(path: str, wave: Any, rate: int, **_: Any) -> None:
+        saved.append(wave[0])
+        soundfile.write(path, wave[0].numpy(), rate, subtype="PCM_16")
+
+    torchaudio.load, torchaudio.save = load, save
+    model = Named()
+    model.sr, model.load_wav = 48000, lambda path: None
+    tool = FrechetAudioDistance(model, audio_load_worker=1, load_model=False)
+    found = {}
+    for rate in RESAMPLED:
+        soundfile.write(folder / f"{rate}.wav", recording(rate, 0.01, 6), rate, subtype="PCM_16")
+        tool.load_audio(folder / f"{rate}.wav")
+        found[f"torchaudio {rate}"] = saved[-1][::3].double().tolist()
+        wave = torch.from_numpy(recording(rate, 0.01, 6) / 32768.0).float()
+        found[f"julius {rate}"] = julius.resample_frac(wave, rate, 16000).double().tolist()
+    return found
+
+
 def measured() -> dict[str, Any]:
     """Everything, by the tools of this environment."""
     arrays = {"reference": reference(), "evaluated": evaluated(), "heard": recording(RATE, 12.3, 3)}
     arrays |= {"vggish": recording(VGGISH_RATE, 3.3, 4), "vggish_weights": vggish_weights()["embeddings.4.weight"]}
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        tempfile.TemporaryDirectory() as third,
+    ):
         return {
             "versions": {name: version(name) for name in TOOLS},
             "digests": {name: digest(array) for name, array in arrays.items()},
@@ -176,6 +215,7 @@ def measured() -> dict[str, Any]:
             "kadtk": by_kadtk(Path(other)),
             "frechet-audio-distance": by_frechet_audio_distance(),
             "torchvggish": by_torchvggish(),
+            "resamplers": by_resamplers(Path(third)),
         }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import fad_tools
 from benchmarks.fad_tools import DIM, RATE, SEED, WINDOWS, evaluated, recording, reference
-from musicgen_lite.scoring.audio import fad, kad
+from musicgen_lite.scoring.audio import fad, kad, resampling
 from musicgen_lite.scoring.audio.fad import ClipRows
 from musicgen_lite.scoring.audio.protocols import FadtkEmbedder
 from musicgen_lite.scoring.statistics import intervals
@@ -45,6 +45,16 @@ def test_fadtks_infinity_is_that_of_fadtk() -> None:
     assert own == fad.fadtk_infinity(BASE.moments(), OWN, SEED)
     assert own != fad.fadtk_infinity(BASE, OWN, SEED + 1)
     assert "480 windows" in str(fad.fadtk_infinity_withheld(OWN.take(np.arange(40))))
+
+
+@pytest.mark.parametrize("rate", fad_tools.RESAMPLED)
+def test_resampling_is_that_of_torchaudio_as_fadtk_uses_it_and_of_julius(rate: int) -> None:
+    wave = (recording(rate, 0.01, 6) / 32768.0).astype(np.float32)
+    by_torchaudio, by_julius = resampling.by_torchaudio(wave, rate, 48000), resampling.by_julius(wave, rate, 16000)
+    assert np.allclose(by_torchaudio[::3], FOUND["resamplers"][f"torchaudio {rate}"], atol=1e-5)
+    assert np.allclose(by_julius, FOUND["resamplers"][f"julius {rate}"], atol=1e-5)
+    assert len(by_torchaudio) == 480
+    assert resampling.by_julius(wave, rate, rate) is wave
 
 
 class Hearing(ToneClap):

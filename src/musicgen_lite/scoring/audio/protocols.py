@@ -12,6 +12,7 @@ from musicgen_lite.clap import Clap
 from musicgen_lite.clap.scorer import ClapScorer
 from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
+from musicgen_lite.scoring.audio import resampling
 
 if TYPE_CHECKING:  # torch takes seconds to load
     import torch
@@ -26,7 +27,7 @@ class FadtkEmbedder:
 
     Window: that of the model, 10 s for LAION's, the last ones filled up with zeros. Hop: 1 s, from every second that was begun.
     Rounding: audio as a 16-bit file, then towards zero to multiples of 1 / 32767; embeddings in half precision. Checkpoint: fadtk's
-    `clap-laion-music` is music_audioset_epoch_15_esc_90.14.pt. Scale: 1. fadtk resamples by torchaudio's Kaiser window, this by soxr.
+    `clap-laion-music` is music_audioset_epoch_15_esc_90.14.pt. Scale: 1. Resampling: torchaudio's with a Kaiser window.
     """
 
     name = "clap_fadtk"
@@ -39,11 +40,19 @@ class FadtkEmbedder:
     @property
     def fingerprint(self) -> str:
         """Covers the model and the protocol."""
-        return fingerprint(None, {"clap": self.scorer.fingerprint, "protocol": "fadtk 1.1", "window_s": self.window_s})
+        return fingerprint(
+            None,
+            {
+                "clap": self.scorer.fingerprint,
+                "protocol": "fadtk 1.1",
+                "window_s": self.window_s,
+                "resampling": "torchaudio",
+            },
+        )
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """`[W, D]`, one row for each second that was begun."""
-        wave = _as_16_bits(audio.resample(samples, rate, self.rate))
+        wave = _as_16_bits(resampling.by_torchaudio(samples, rate, self.rate))
         size, hop = round(self.window_s * self.rate), round(self.hop_s * self.rate)
         windows = [wave[start : start + size] for start in range(0, len(wave), hop)]
         rows = self.scorer.embed_audio([np.pad(window, (0, size - len(window))) for window in windows])

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from musicgen_lite.errors import UserError, first_line
-from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import file_sha256, fingerprint
+from musicgen_lite.scoring.audio import resampling
 
 RATE = 16000
 FFT, WINDOW, HOP = 512, 400, 160  # samples: frames of 25 ms, one every 10 ms
@@ -85,7 +85,7 @@ class VggishEmbedder:
 
     Window: 1 s, of which the first 0.96 s are heard. Hop: 0.5 s; an incomplete window is left out. Rounding: audio at 16 kHz with its peak at -1 dB, in 16
     bits, then divided by its largest sample. Checkpoint: VGGish's, embeddings before the last activation, without PCA and quantisation. Scale: 1.
-    audiocraft resamples by julius, this by soxr; a clip shorter than a window, which the tool cannot take, is filled up with zeros.
+    Resampling: julius's. A clip shorter than a window, which the tool cannot take, is filled up with zeros.
     """
 
     name, dim, rate = "vggish_audiocraft", DIM, RATE
@@ -100,7 +100,7 @@ class VggishEmbedder:
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """`[W, 128]`, one row for each half second from which a whole second is left."""
-        return self.embed_examples(self.examples(audio.resample(samples, rate, RATE)))
+        return self.embed_examples(self.examples(resampling.by_julius(samples, rate, RATE)))
 
     def examples(self, samples: np.ndarray) -> np.ndarray:
         """The log-mel examples `[W, 96, 64]` of `[T]` at 16 kHz."""

@@ -66,8 +66,9 @@ def test_every_space_has_its_metrics() -> None:
     assert spaces == [name for name, _, _ in metrics.SPACES]
     names = tuple(suffix.removeprefix("_") for _, suffix, _ in metrics.PROTOCOLS)
     protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", *names), vggish=small_vggish()).spaces
-    assert [space.name for space in protocols] == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
-    assert {space for space, _, _ in metrics.PROTOCOLS} == set(metrics.THEIR_TITLES)
+    measured = [space.name for space in protocols if metrics.titles(space.name)]
+    assert measured == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
+    assert {space.name for space in protocols} - {name for name, _, _ in metrics.SPACES} == set(metrics.THEIR_TITLES)
 
 
 def test_labels_leave_room_for_the_values_of_a_terminal() -> None:

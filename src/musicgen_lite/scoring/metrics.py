@@ -150,12 +150,10 @@ PROTOCOLS = (
     ("clap_attm", "_attm", "CLAP, ATTM's protocol"), ("vggish_audiocraft", "_audiocraft", "VGGish, audiocraft's protocol"),
 )  # fmt: skip
 TITLES = {"fad": "FAD", "fad_inf": "FAD-infinity", "kad": "KAD"}
-THEIR_TITLES = {
-    "clap_fadtk": ("fad", "fad_inf"),
-    "clap_kadtk": ("kad",),
-    "clap_attm": ("fad",),
-    "vggish_audiocraft": ("fad",),
-}
+THEIR_TITLES: dict[str, tuple[str, ...]] = {
+    "clap_fadtk": ("fad", "fad_inf"), "clap_kadtk": ("kad",), "clap_attm": ("fad",), "vggish_audiocraft": ("fad",),
+    "attm": (),  # of the CLAP score, in which clips are compared with captions alone
+}  # fmt: skip
 
 
 def titles(space: str) -> tuple[str, ...]:
@@ -196,7 +194,7 @@ GENERATED = (
     MetricSpec("judge_gain", "best-of-N gain, held-out CLAP", "higher", "judge_picked_over_random",
                comparable_by=_clap("judge"), by_prompt=_over_random("judge"), headline=True, heading="best-of-N gain"),
     MetricSpec("clap_attm", "CLAP score, ATTM's protocol", "higher", "attm", comparable_by=_clap("attm"),
-               by_prompt=_column("attm")),
+               by_prompt=_column("attm"), on_set="attm_{}"),
     *DISTANCES,
     MetricSpec("pulse", "pulse, autocorrelation of onsets at its best lag", "higher", comparable_by=CLIPS,
                by_prompt=_column("signals", "pulse"), headline=True, on_set="pulse_{}"),
@@ -281,7 +279,7 @@ REFERENCE_METRICS = (
     *(
         MetricSpec(f"{one.key}_{short}", f"{one.label}: {name}", "", one.on_set.format(group), "reference")
         for one in GENERATED
-        if one.key in ("clap", "pulse", "tempo", "key") or one in DISTANCES
+        if one.key in ("clap", "clap_attm", "pulse", "tempo", "key") or one in DISTANCES
         for short, group, name in REFERENCE_SETS
     ),
     TOKEN_CONSISTENCY,

@@ -75,7 +75,8 @@ def audio_distances(reference: Embeddings, sets: Mapping[str, Embeddings], boots
             scores.tables[f"{space}_clips"] = pd.DataFrame({"id": ids, **alone})
     for name, one in zip(names, clips, strict=True):
         notes[name] |= _add_infinity(scores, f"{space}_fad_{{}}{name}", space, base, one, bootstrap.seed)
-    scores.tables[f"{space}_distances"] = _table(scores.estimates, space, names)
+    if titles(space):
+        scores.tables[f"{space}_distances"] = _table(scores.estimates, space, names)
     scores.notes[space] = {
         "embedder": reference.embedder, "fingerprint": reference.fingerprint, "dim": reference.rows.shape[1],
         "reference": {"n": reference.clips.n, "digest": reference.digest, "silent": list(reference.silent)},

@@ -134,7 +134,8 @@ class Embedders:
         own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
         others = {"fadtk": FadtkEmbedder, "kadtk": KadtkEmbedder, "attm": AttmEmbedder}
         own += [embedder(self.clap) for name, embedder in others.items() if name in self.protocols]
-        return own + ([self.vggish] if self.vggish and "audiocraft" in self.protocols else [])
+        own += [self.vggish] if self.vggish and "audiocraft" in self.protocols else []
+        return own + [one for one in self.clap_spaces if one.name == "attm"]  # its real clips are scored by it, too
 
     @cached_property
     def clap_spaces(self) -> list[Embedder]:

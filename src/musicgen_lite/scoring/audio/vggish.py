@@ -95,7 +95,8 @@ class VggishEmbedder:
         self.model = model
         self.origin = {"sha256": sha256, "published": PUBLISHED if sha256.startswith(STATED) else ""}
         self.fingerprint = fingerprint(
-            model.state_dict(), {"protocol": "audiocraft", "window_s": self.window_s, "hop_s": self.hop_s}
+            model.state_dict(),
+            {"protocol": "audiocraft", "window_s": self.window_s, "hop_s": self.hop_s, "resampling": "julius"},
         )
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:

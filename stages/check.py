@@ -38,7 +38,11 @@ def models(params: Params) -> dict[str, dict[str, str]]:
         "codec": {"codec": params.codec.name},
         "text": {"text": params.text.name},
         "clap": {"clap": params.score.clap, "judge": params.score.judge},
-        "clip_models": {"passt": params.score.passt, "aesthetics": params.score.aesthetics},
+        "clip_models": {
+            "passt": params.score.passt,
+            "aesthetics": params.score.aesthetics,
+            "vggish": params.score.vggish,
+        },
         "model": published,
     }
     found = {
@@ -87,6 +91,14 @@ def check_clip_models(params: Params) -> None:
         from musicgen_lite.scoring.audio import clip_models
 
         clip_models.check(passt, aesthetics, params.trusted_pickles)
+
+
+def check_vggish(params: Params) -> None:
+    """Raise UserError for VGGish's weights that a protocol needs and that are not there, damaged, or others."""
+    from musicgen_lite.scoring.audio import vggish
+
+    if "audiocraft" in params.score.protocols:
+        vggish.load(resolve_model_path(params.score.vggish))
 
 
 def check_initial(params: Params, found: Initial) -> None:
@@ -148,6 +160,7 @@ def main(params: Params) -> None:
     choose_kv_cache(sample.kv_cache, sample.weights, device, "sample.kv_cache")
     check_codec(params)
     check_clip_models(params)
+    check_vggish(params)
     warn_of_unknown_characters(params)
     if tracking.commit() is None:
         tracking.warn(

@@ -25,6 +25,7 @@ from musicgen_lite.scoring.audio.sets import (
 )  # fmt: skip
 from musicgen_lite.scoring.audio.spread import spread
 from musicgen_lite.scoring.audio.token_consistency import token_consistency
+from musicgen_lite.scoring.audio.vggish import load as load_vggish
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources.splits import EVALUATION_SEED, GENRE, few_genres, few_tracks, halves, some_training_clips
 from stages.runtime import (
@@ -76,15 +77,18 @@ def main(params: Params) -> None:
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
+    vggish = None
+    if "audiocraft" in params.score.protocols:
+        vggish = Recipe(load_vggish, resolve_model_path(params.score.vggish), device=engine.device)
     sets, bootstrap = (
-        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols, models)),
+        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols, models, vggish)),
         Bootstrap(params.score.bootstrap),
     )
     scores = score_reference(sets_of_clips, sets, picker.model, bootstrap, [one.model for one in models])
     scores.update(token_consistency(real, coder.model, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
-    scores.notes |= origins(picker.model) | ({"tracks": doubt} if doubt else {})
+    scores.notes |= origins(picker.model, None, vggish.model if vggish else None) | ({"tracks": doubt} if doubt else {})
     scores.notes["training_clips"] = {"searched": len(training), "of": len(clips.split("train"))}
     sets.save(REFERENCE)
     # For those who make audio for these prompts elsewhere, by the columns that `generate --prompts` takes.

@@ -15,6 +15,7 @@ from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
 from musicgen_lite.scoring.audio.sets import generated_set, load_reference
 from musicgen_lite.scoring.audio.spread import spread
+from musicgen_lite.scoring.audio.vggish import load as load_vggish
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
@@ -48,6 +49,9 @@ def main(params: Params) -> None:
             trusted=trusted,
             parameter="score.judge",
         )
+    vggish = None
+    if "audiocraft" in params.score.protocols:
+        vggish = Recipe(load_vggish, resolve_model_path(params.score.vggish), device=engine.device)
     models = clip_models.recipes(
         resolve_model_path(params.score.passt),
         resolve_model_path(params.score.aesthetics),
@@ -55,7 +59,7 @@ def main(params: Params) -> None:
         trusted=trusted,
     )
     embedders, bootstrap = (
-        spread(engine, picker, coder, judge, params.score.protocols, models),
+        spread(engine, picker, coder, judge, params.score.protocols, models, vggish),
         Bootstrap(params.score.bootstrap),
     )
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
@@ -72,7 +76,7 @@ def main(params: Params) -> None:
         count = 1 if external else params.sample.candidates
         generated = replace(generated_set(samples, kind, count, tracks, windows), external=own)
         scores.update(score_generated(generated, sets, embedders, bootstrap))
-    scores.notes |= origins(embedders.clap, embedders.judge)
+    scores.notes |= origins(embedders.clap, embedders.judge, embedders.vggish)
     if external and samples.rejected:
         first = samples.rejected[0]
         scores.notes["rejected"] = (

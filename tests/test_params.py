@@ -109,7 +109,16 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("sample.candidates", 10**9, "sample.candidates: found 1000000000; input should be less than or equal to 64"),
         ("score.protocols", ["fadtk"], "score.protocols: found fadtk; ours, which other scores need, and each of"),
         ("score.protocols", ["ours", "ours"], "score.protocols: found ours, ours; ours, which"),
-        ("score.protocols", ["ours", "vggish"], "score.protocols.1: found 'vggish'; input should be 'ours' or 'fadtk'"),
+        (
+            "score.protocols",
+            ["ours", "vggish"],
+            "score.protocols.1: found 'vggish'; input should be 'ours', 'fadtk', 'kadtk', 'attm' or 'audiocraft'",
+        ),
+        (
+            "score.protocols",
+            ["ours", "audiocraft"],
+            "score.vggish: found ''; the protocol audiocraft needs VGGish's weights: fetch",
+        ),
         ("sample.prompts", 1, "sample.prompts: found 1; input should be greater than or equal to 2"),
         ("sample.seconds", 0.001, "sample.seconds: found 0.001; input should be greater than or equal to 0.1"),
         ("sample.temperature", 1e-300, "sample.temperature: found 1e-300; input should be greater than"),

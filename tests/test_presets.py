@@ -90,6 +90,7 @@ def test_attm_keeps_the_rules_of_its_challenge(type: str) -> None:
     found = params_of("attm")
     assert (found.sample.seconds, found.sample.candidates, found.train.init) == (10.0, 1, "")
     assert found.score.clap == "music_audioset_epoch_15_esc_90.14.pt"
+    assert "attm" in found.score.protocols
     inputs = Inputs(
         codec="codec", codebook_size=2048, num_codebooks=4, frame_rate=50.0, rate=32000, text="text", text_dim=768,
         max_text=found.text.max_tokens, max_prompt_frames=150,

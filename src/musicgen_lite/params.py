@@ -156,10 +156,20 @@ class ScoreParams(Section):
     clap: NonEmpty
     judge: str
     protocols: Protocols
+    vggish: str
     passt: str
     aesthetics: str
     bootstrap: int = Field(ge=100, le=100_000)
     training_clips: int = Field(ge=2, le=10_000_000)
+
+    @model_validator(mode="after")
+    def _audiocraft_has_vggish(self) -> "ScoreParams":
+        if "audiocraft" in self.protocols and not self.vggish.strip():
+            raise ValueError(
+                "vggish: found ''; the protocol audiocraft needs VGGish's weights: fetch vggish-10086976.pth from the release v0.1 of "
+                "github.com/harritaylor/torchvggish, and name the file here"
+            )
+        return self
 
 
 class Params(Section):

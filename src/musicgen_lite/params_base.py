@@ -72,7 +72,11 @@ def _ours_and_others(names: tuple[str, ...]) -> tuple[str, ...]:
 
 # Lightning's strategies with a whole copy of the model in each process, which averaging and checkpoints need.
 Strategy = Annotated[Literal["auto", "ddp"], BeforeValidator(_whole_copies)]
-Protocols = Annotated[tuple[Literal["ours", "fadtk"], ...], Field(strict=False), AfterValidator(_ours_and_others)]
+Protocols = Annotated[
+    tuple[Literal["ours", "fadtk", "kadtk", "attm", "audiocraft"], ...],
+    Field(strict=False),
+    AfterValidator(_ours_and_others),
+]
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 Label = Annotated[str, Field(max_length=250), AfterValidator(_non_empty)]  # MLflow takes 500
 Bucket = Annotated[str, AfterValidator(_bucket)]

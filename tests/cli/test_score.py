@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from musicgen_lite.cli import app
 from musicgen_lite.cli.shared import folder_scores
+from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.files import write_text
 from musicgen_lite.scoring.audio.distances import noise_like
@@ -47,9 +48,7 @@ def wave(clip: str, generated: bool) -> np.ndarray:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `made` with captions.csv, and `real` to measure it by; models without weights embed them."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        folder_scores.Models, "load", lambda self: replace(EMBEDDERS, protocols=folder_scores.PROTOCOLS)
-    )
+    monkeypatch.setattr(folder_scores.Models, "load", lambda self, protocols: replace(EMBEDDERS, protocols=protocols))
     for name, clips in (("made", OTHER), ("real", REFERENCE)):
         Path(name).mkdir()
         for clip in clips:
@@ -181,6 +180,22 @@ def test_another_tools_protocol_is_a_space_of_its_own(folder: Path) -> None:
     assert own["notes"]["clap_fadtk"]["fingerprint"] != own["notes"]["clap"]["fingerprint"]
 
 
+def test_vggish_without_its_weights_is_named_before_any_model_is_loaded() -> None:
+    models = folder_scores.Models("no clap", "", "", "no codec", 1, "", "cpu", 1, ())
+    with pytest.raises(UserError, match=r"--vggish: there is no file ''; the release v0.1 of github.com/harritaylor"):
+        models.load(("ours", "audiocraft"))
+
+
+def test_attms_protocol_has_a_clap_score_of_its_own(folder: Path) -> None:
+    done = score("--space", "clap_attm", "--captions", "made/captions.csv")
+    assert done.exit_code == 0, done.output
+    own = written()
+    assert {"clap", "clap_attm", "fad_attm"} <= set(own["metrics"])
+    assert own["metrics"]["clap_attm"] == pytest.approx(own["metrics"]["clap"], abs=0.02)
+    assert own["notes"]["clap_attm"]["fingerprint"] != own["notes"].get("clap", {}).get("fingerprint")
+    assert "CLAP score, ATTM's protocol" in done.output
+
+
 def statistics(**arrays: Any) -> None:
     np.savez("stats.npz", **arrays)
 
@@ -238,8 +253,15 @@ def test_statistics_that_do_not_fit_are_named(folder: Path, arrays: dict[str, np
         (("--seconds", "9"), "made: 0 clip(s) of 8 files can be used, 2 are needed: too short: 2.00 s, at least 9 s"),
         (("--seconds", "0"), "seconds: found 0; 0.1 to 3600"),
         (("--rate", "5"), "rate: found 5; 8000 to 192000"),
-        (("--space", "vggish"), "space: found 'vggish'; clap, codec, mel, clap_fadtk are allowed"),
+        (
+            ("--space", "vggish"),
+            "space: found 'vggish'; clap, codec, mel, clap_fadtk, clap_kadtk, clap_attm, vggish_audiocraft are allowed",
+        ),
         (("--reference", "text.npz", "--space", "clap", "--space", "mel"), "the statistics of one space"),
+        (
+            ("--reference", "text.npz", "--space", "clap_kadtk"),
+            "of which clap_kadtk measures nothing; it needs a folder",
+        ),
         (("--out", "scores.csv"), "scores.csv: the scores are written as .json"),
         (("--bootstrap", "1"), "bootstrap: found 1; 100 or more"),
         (("--cache", "text.npz"), "text.npz: no cache of embeddings can be kept here"),

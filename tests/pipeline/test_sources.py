@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from safetensors.torch import save_file
 
 from musicgen_lite.io.arrays import ArrayStore
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.samples import SampleStore
+from musicgen_lite.scoring.audio.vggish import Vggish
+from musicgen_lite.scoring.metrics import BY_KEY
 from tests.support import hub_datasets, jamendo_tables
 from tests.support.project import Project, create, stages_run
 
@@ -23,8 +26,9 @@ def tokenized(project: Project) -> list[str]:
     return clips
 
 
-def test_jamendo_by_the_preset_attm_becomes_a_submission(tmp_path: Path) -> None:
+def test_jamendo_by_the_preset_attm_becomes_a_submission_scored_by_every_protocol(tmp_path: Path) -> None:
     project = create(tmp_path / "project")
+    save_file(Vggish().state_dict(), tmp_path / "vggish.safetensors")
     jamendo_tables.whole(tmp_path, "_instrumental.mp3")
     (tmp_path / "captions.json").write_text('[{"path": "01/1.mp3", "caption": "A given text."}]')
     prompts = {"p1": "A calm piano.", "p2": "Fast drums.", "p3": "A loud guitar."}
@@ -34,6 +38,7 @@ def test_jamendo_by_the_preset_attm_becomes_a_submission(tmp_path: Path) -> None
         data__source="jamendo", data__rate=8000, data__jamendo__tables=str(tmp_path / "tables"),
         data__jamendo__audio=str(tmp_path / "audio"), data__jamendo__suffix="_instrumental.mp3",
         data__jamendo__captions=str(tmp_path / "captions.json"), sample__candidates=1, sample__prompts_file="prompts.csv",
+        score__protocols=["ours", "fadtk", "kadtk", "attm", "audiocraft"], score__vggish=str(tmp_path / "vggish.safetensors"),
     )  # fmt: skip
     output = project.run("dvc", "repro").stdout
     assert stages_run(output)[-1] == "track"
@@ -44,6 +49,14 @@ def test_jamendo_by_the_preset_attm_becomes_a_submission(tmp_path: Path) -> None
     scores = json.loads((project.folder / "data/scores/audio/details.json").read_text())
     assert scores["estimates"]["clap"]["n"] == scores["estimates"]["clap_fad_generated"]["n"] == 3
     assert "prompts of its own" in json.dumps(scores["notes"]["clap"]["sets"])
+    by_others = {"fad_fadtk", "kad_kadtk", "fad_attm", "clap_attm", "fad_audiocraft"}
+    assert by_others <= set(scores["columns"])
+    assert {scores["estimates"][scores["columns"][name]]["n"] for name in by_others} == {3}
+    reference = json.loads((project.folder / "data/scores/reference/details.json").read_text())
+    assert {f"{name}_{one}" for name in by_others for one in ("real", "recon", "noise")} <= set(reference["columns"])
+    assert scores["notes"]["vggish_origin"] == reference["notes"]["vggish_origin"]
+    page = (project.folder / "data/report/index.html").read_text()
+    assert all(BY_KEY[name].label.replace("'", "&#39;") in page for name in by_others)
 
     project.run("musicgen-lite", "export-samples", "submission")
     found = {path.stem: soundfile.info(path) for path in (project.folder / "submission").glob("*.wav")}

@@ -5,7 +5,7 @@ import pytest
 from musicgen_lite.scoring import metrics
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.metrics import BY_KEY, GROUPS, HEADLINE, PROMPTED, columns, find, prompted
-from tests.support.standins import RoundingCodec, ToneClap
+from tests.support.standins import RoundingCodec, ToneClap, small_vggish
 
 
 def test_every_key_and_every_estimate_stands_once() -> None:
@@ -64,8 +64,11 @@ def test_a_metric_is_found_by_its_key(key: str, label: str) -> None:
 def test_every_space_has_its_metrics() -> None:
     spaces = [space.name for space in Embedders(ToneClap(), RoundingCodec()).spaces]
     assert spaces == [name for name, _, _ in metrics.SPACES]
-    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", "fadtk")).spaces
-    assert [space.name for space in protocols] == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
+    names = tuple(suffix.removeprefix("_") for _, suffix, _ in metrics.PROTOCOLS)
+    protocols = Embedders(ToneClap(), RoundingCodec(), None, ("ours", *names), vggish=small_vggish()).spaces
+    measured = [space.name for space in protocols if metrics.titles(space.name)]
+    assert measured == [name for name, _, _ in metrics.SPACES + metrics.PROTOCOLS]
+    assert {space.name for space in protocols} - {name for name, _, _ in metrics.SPACES} == set(metrics.THEIR_TITLES)
 
 
 def test_labels_leave_room_for_the_values_of_a_terminal() -> None:

@@ -72,6 +72,17 @@ def test_neither_a_shipped_model_nor_one_of_the_hub_has_a_state_of_its_own(place
     assert resolve_model_path("embedded") == "embedded"
 
 
+def test_vggishs_weights_are_looked_for_before_anything_runs(place: Path) -> None:
+    score = parameters().score.model_copy(update={"protocols": ("ours", "audiocraft"), "vggish": "vggish.pth"})
+    wanted = parameters().model_copy(update={"score": score})
+    with pytest.raises(UserError, match=r"score.vggish: there is no file 'vggish.pth'"):
+        check.main(wanted)
+    (place / "repository").mkdir(exist_ok=True)
+    (place / "repository" / "vggish.pth").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"vggish.pth: not VGGish's weights"):
+        check.main(wanted)
+
+
 def test_a_codec_that_cannot_serve_is_refused(place: Path) -> None:
     """Before anything runs: too few codebooks, damaged, of another kind, or not there."""
     own = codec_tiny.save_dac(place / "own", books=3)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from musicgen_lite.scoring.audio.embeddings import Embeddings
+from musicgen_lite.scoring.audio.vggish import Vggish, VggishEmbedder
 
 RATE = 16000
 
@@ -78,6 +79,17 @@ class RoundingCodec:
 
     def codebooks(self) -> torch.Tensor:
         return torch.zeros(1, 64, 3)
+
+
+SMALL_VGGISH = ((2, "pool", 2, "pool", 4, "pool", 4, "pool"), 8)
+
+
+def small_vggish(seed: int = 0) -> VggishEmbedder:
+    """VGGish with random weights and few of them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Vggish(*SMALL_VGGISH)
+    return VggishEmbedder(model.eval().requires_grad_(False))
 
 
 def ring(n: int, seed: int) -> np.ndarray:

@@ -66,7 +66,7 @@ def _parted(data: dict[str, Any]) -> list[dict[str, Any]]:
 def install() -> None:
     """Have Gradio's players of streamed sound use this encoder and these segments."""
     audio.AacStreamEncoder = WholeEncoder  # type: ignore[attr-defined]
-    blocks.MediaStream = ShortSegments  # type: ignore[attr-defined]
+    blocks.MediaStream = ShortSegments
 
 
 def possible() -> bool:

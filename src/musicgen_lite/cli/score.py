@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.scoring import metrics
 
-SPACES = ("clap", "codec", "mel")
-PROTOCOLS = ("clap_fadtk",)  # the same CLAP as other tools use it
+SPACES, PROTOCOLS = (tuple(name for name, *_ in kinds) for kinds in (metrics.SPACES, metrics.PROTOCOLS))
 STATISTICS = ".npz"
 
 
@@ -45,13 +45,19 @@ def score(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="clap, codec, mel, or clap_fadtk (CLAP by fadtk's protocol); may be repeated. By default the first three, with a "
-            ".npz clap alone.",
+            help=f"{', '.join(SPACES)}, or one by another tool's protocol, {', '.join(PROTOCOLS)}; may be repeated. By default the "
+            "first three, with a .npz clap alone.",
             show_default=False,
         ),
     ] = None,
     clap: Annotated[str, typer.Option(help="The CLAP, as score.clap of params.yaml takes it.")] = "embedded",
     judge: Annotated[str, typer.Option(help="A second CLAP for the captions, such as judge.")] = "",
+    vggish: Annotated[
+        str,
+        typer.Option(
+            help="The file of VGGish's weights, for vggish_audiocraft, as score.vggish of params.yaml takes it."
+        ),
+    ] = "",
     codec: Annotated[str, typer.Option(help="The codec, as codec.name of params.yaml takes it.")] = "embedded",
     codebooks: Annotated[int, typer.Option(help="How many codebooks of the codec are in use.")] = 4,
     aesthetics: Annotated[
@@ -80,7 +86,7 @@ def score(
 
     request = Request(folder, reference, captions, seconds, rate, stats_model, chosen, bootstrap)
     cores, trusted = threads or os.cpu_count() or 1, tuple(trusted_pickles or ())
-    models = Models(clap, judge, codec, codebooks, aesthetics, device, cores, trusted)
+    models = Models(clap, judge, vggish, codec, codebooks, aesthetics, device, cores, trusted)
     folder_scores.run(request, models, out, cache or out.with_suffix(".embeddings.sqlite"))
 
 
@@ -93,7 +99,12 @@ def _spaces(wanted: list[str] | None, reference: Path) -> tuple[str, ...]:
         return tuple(one for one in SPACES + PROTOCOLS if one in (wanted or SPACES))
     if len(wanted or ()) > 1:
         raise UserError(f"{reference}: the statistics of one space; name that one with --space, not several")
-    return tuple(wanted or ("clap",))
+    (space,) = wanted or ("clap",)
+    if "fad" not in metrics.titles(space):
+        raise UserError(
+            f"{reference}: a mean and a covariance, of which {space} measures nothing; it needs a folder of audio"
+        )
+    return (space,)
 
 
 def _check(out: Path, seconds: float | None, rate: int | None, bootstrap: int, threads: int, codebooks: int) -> None:

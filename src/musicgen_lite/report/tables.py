@@ -29,8 +29,9 @@ NLL_COLUMNS = _metrics(
     "nll", "nll_prompt", "nll_shuffled", "nll_none", "nll_copy", "nll_bigram", "nll_unigram", "nll_uniform",
 )  # fmt: skip
 AUDIO_ROWS = _metrics(
-    "clap", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_fadtk", "fad_inf", "fad_codec", "fad_mel", "kad", "kad_codec",
-    "kad_mel", "kl_passt", "kl_passt_reversed", "aesthetics_ce", "aesthetics_cu", "aesthetics_pc", "aesthetics_pq", "pulse", "pulse_stated", "tempo", "tempo_octaves", "key", "key_relative", "key_shuffled", "prompt_sim_gain",
+    "clap", "clap_attm", "clap_shuffled", "clap_r1", "clap_r10", "fad", "fad_fadtk", "fad_attm", "fad_audiocraft", "fad_inf", "fad_inf_fadtk",
+    "fad_codec", "fad_mel", "kad", "kad_kadtk", "kad_codec", "kad_mel", "kl_passt", "kl_passt_reversed", "aesthetics_ce", "aesthetics_cu",
+    "aesthetics_pc", "aesthetics_pq", "pulse", "pulse_stated", "tempo", "tempo_octaves", "key", "key_relative", "key_shuffled", "prompt_sim_gain",
     "chroma_gain", "nearest", "memorised", "diversity", "silent", "clipping", "token_consistency",
 )  # fmt: skip
 GAINS = _metrics(

@@ -148,17 +148,31 @@ LIKELIHOOD = (
 
 # The spaces in which sets are compared: an embedder's name, what ends the metrics' keys, what a reader calls it.
 SPACES = (("clap", "", "CLAP"), ("codec", "_codec", "codec latents"), ("mel", "_mel", "mel statistics"))
-# The same by the protocols of other tools, which have FAD alone.
-PROTOCOLS = (("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"),)
+# Those of other tools' protocols (`audio.protocols`), and which distances these have.
+PROTOCOLS = (
+    ("clap_fadtk", "_fadtk", "CLAP, fadtk's protocol"), ("clap_kadtk", "_kadtk", "CLAP, kadtk's protocol, x 100"),
+    ("clap_attm", "_attm", "CLAP, ATTM's protocol"), ("vggish_audiocraft", "_audiocraft", "VGGish, audiocraft's protocol"),
+)  # fmt: skip
+TITLES = {"fad": "FAD", "fad_inf": "FAD-infinity", "kad": "KAD"}
+THEIR_TITLES: dict[str, tuple[str, ...]] = {
+    "clap_fadtk": ("fad", "fad_inf"), "clap_kadtk": ("kad",), "clap_attm": ("fad",), "vggish_audiocraft": ("fad",),
+    "attm": (),  # of the CLAP score, in which clips are compared with captions alone
+}  # fmt: skip
+
+
+def titles(space: str) -> tuple[str, ...]:
+    """Which distances are measured in a space."""
+    return THEIR_TITLES.get(space, tuple(TITLES))
+
+
 DISTANCES = tuple(
     MetricSpec(
         f"{title}{suffix}", f"{name}, {label}", "lower", f"{space}_{title}_generated", "audio", _embedder(space),
         headline=f"{title}{suffix}" in ("fad", "fad_codec"), on_set=f"{space}_{title}_{{}}",
     )
-    for title, name, spaces in (
-        ("fad", "FAD", SPACES + PROTOCOLS), ("fad_inf", "FAD-infinity", SPACES), ("kad", "KAD", SPACES),
-    )
-    for space, suffix, label in spaces
+    for title, name in TITLES.items()
+    for space, suffix, label in SPACES + PROTOCOLS
+    if title in titles(space)
 )  # fmt: skip
 
 # Of models that take one clip at a time, which `score.passt` and `score.aesthetics` name. KL(p || q) is the mean of log p/q under p.
@@ -204,6 +218,8 @@ GENERATED = (
                heading="random pick"),
     MetricSpec("judge_gain", "best-of-N gain, held-out CLAP", "higher", "judge_picked_over_random",
                comparable_by=_clap("judge"), by_prompt=_over_random("judge"), headline=True, heading="best-of-N gain"),
+    MetricSpec("clap_attm", "CLAP score, ATTM's protocol", "higher", "attm", comparable_by=_clap("attm"),
+               by_prompt=_column("attm"), on_set="attm_{}"),
     *DISTANCES,
     *CLIP_MODELS,
     MetricSpec("pulse", "pulse, autocorrelation of onsets at its best lag", "higher", comparable_by=CLIPS,
@@ -289,7 +305,7 @@ REFERENCE_METRICS = (
     *(
         MetricSpec(f"{one.key}_{short}", f"{one.label}: {name}", "", one.on_set.format(group), "reference")
         for one in GENERATED
-        if one.key in ("clap", "pulse", "tempo", "key") or one in (*DISTANCES, *CLIP_MODELS)
+        if one.key in ("clap", "clap_attm", "pulse", "tempo", "key") or one in (*DISTANCES, *CLIP_MODELS)
         for short, group, name in REFERENCE_SETS
     ),
     TOKEN_CONSISTENCY,

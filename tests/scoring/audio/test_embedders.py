@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.scoring.audio import embeddings
-from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, FadtkEmbedder, MelEmbedder
+from musicgen_lite.scoring.audio.embedders import ClapEmbedder, CodecLatentEmbedder, MelEmbedder
 from musicgen_lite.scoring.audio.embeddings import Embedder, Item, embed
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 
@@ -161,46 +161,3 @@ def test_clips_that_are_known_to_be_shorter_are_embedded_at_their_own_length() -
         embeddings.embed(items, [MelEmbedder()], "clips")
     with pytest.raises(UserError, match=r"clip 'c': 2\.00 s, but clip 'b' has 1\.00 s"):
         embeddings.embed([items[1], items[2]], [MelEmbedder()], "clips", {"c"})
-
-
-class Listening(ToneClap):
-    """A CLAP that keeps the windows that it was given; each has its own embedding."""
-
-    def embed_audio(self, windows: Sequence[np.ndarray]) -> np.ndarray:
-        self.windows = list(windows)
-        return np.stack([[w[0], w[RATE // 2], 1 / 3] for w in windows]).astype(np.float32)
-
-
-def chunks_of_fadtk(audio: np.ndarray, rate: int, seconds: int) -> list[np.ndarray]:
-    """What fadtk 1.1 gives its CLAP of a 16-bit file, step by step as its code has it."""
-    wave = (audio / 32768.0).reshape(1, -1)
-    wave = ((np.clip(wave, a_min=-1.0, a_max=1.0) * 32767.0).astype(np.int16) / 32767.0).astype(np.float32)
-    found = []
-    for start in range(0, wave.shape[1], rate):
-        chunk = wave[:, start : start + seconds * rate]
-        found.append(np.pad(chunk, ((0, 0), (0, seconds * rate - chunk.shape[1])))[0])
-    return found
-
-
-@pytest.mark.parametrize("samples", [RATE // 2, 3 * RATE, 5 * RATE + 7])
-def test_fadtks_windows_are_those_of_fadtk(samples: int) -> None:
-    clap, rng = Listening(), np.random.default_rng(0)
-    clap.window_s = 3.0
-    stored = rng.integers(-32768, 32768, samples).astype(np.int16)
-    rows = FadtkEmbedder(clap).embed((stored / 32768.0).astype(np.float32), RATE)
-    expected = chunks_of_fadtk(stored, RATE, 3)
-    assert len(rows) == len(expected) == len(clap.windows)
-    for window, chunk in zip(clap.windows, expected, strict=True):
-        assert np.array_equal(window, chunk)
-        assert window.dtype == chunk.dtype
-    # It keeps embeddings in half precision.
-    assert np.array_equal(rows[:, 2], np.full(len(rows), np.float16(1 / 3), np.float32))
-
-
-def test_fadtks_protocol_rounds_to_16_bits_as_a_file_does() -> None:
-    clap, wave = Listening(), np.array([0.3 / 32768, 0.7 / 32768, -2.0, 1.0] * (RATE // 4), np.float32)
-    FadtkEmbedder(clap).embed(wave, RATE)
-    assert (clap.windows[0][:4] * 32767).round(3).tolist() == [0.0, 0.0, -32767.0, 32766.0]
-    assert FadtkEmbedder(clap).fingerprint != ClapEmbedder(clap).fingerprint
-    clap.window_s = 2.0
-    assert FadtkEmbedder(clap).fingerprint != FadtkEmbedder(Listening()).fingerprint

@@ -21,10 +21,11 @@ from musicgen_lite.scoring.audio.sets import (
     load_reference,
     reconstructed,
 )
+from musicgen_lite.scoring.metrics import BY_KEY
 from musicgen_lite.scoring.statistics import intervals
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from tests.support import standins
-from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
+from tests.support.standins import RATE, RoundingCodec, ToneClap, sine, small_vggish
 
 PICKER, JUDGE, CODEC = ToneClap(), ToneClap(0.7), RoundingCodec()
 EMBEDDERS, WITHOUT_JUDGE, FEW = Embedders(PICKER, CODEC, JUDGE), Embedders(PICKER, CODEC), Bootstrap(20)
@@ -286,16 +287,28 @@ def test_prompts_of_its_own_are_held_against_the_reference_alone(sets: Reference
         score_generated(replace(samples, external=False), sets, EMBEDDERS, FEW)
 
 
-def test_another_protocol_is_another_metric_beside_ours(sets: ReferenceSets, tmp_path: Path) -> None:
-    embedders = Embedders(PICKER, CODEC, None, ("ours", "fadtk"))
+@pytest.mark.parametrize(
+    ("protocol", "space", "added"),
+    [
+        ("fadtk", "clap_fadtk", {"fad_fadtk"}),
+        ("kadtk", "clap_kadtk", {"kad_kadtk"}),
+        ("attm", "clap_attm", {"fad_attm", "clap_attm"}),
+        ("audiocraft", "vggish_audiocraft", {"fad_audiocraft"}),
+    ],
+)
+def test_another_protocol_is_another_metric_beside_ours(
+    sets: ReferenceSets, tmp_path: Path, protocol: str, space: str, added: set[str]
+) -> None:
+    embedders = Embedders(PICKER, CODEC, None, ("ours", protocol), vggish=small_vggish())
     both = embed_reference(CLIPS, embedders)
     both.save(tmp_path / "both")
     scores = score_generated(generated(), load_reference(tmp_path / "both", embedders, read), embedders, FEW)
     ours = score_generated(generated(), sets, WITHOUT_JUDGE, FEW)
-    assert set(scores.metrics) - set(ours.metrics) == {"fad_fadtk"}
+    assert set(scores.metrics) - set(ours.metrics) == added
     assert {name: scores.metrics[name] for name in ours.metrics} == ours.metrics
-    estimate = scores.estimates["clap_fadtk_fad_generated"]
-    assert estimate.low <= estimate.value <= estimate.high
-    assert scores.notes["clap_fadtk"]["fingerprint"] != scores.notes["clap"]["fingerprint"]
+    for name in added:
+        estimate = scores.estimates[BY_KEY[name].estimate]
+        assert estimate.low <= estimate.value <= estimate.high
+    assert scores.notes[space]["fingerprint"] != scores.notes["clap"]["fingerprint"]
     reference = score_reference(CLIPS, both, PICKER, FEW)
-    assert {"fad_fadtk_real", "fad_fadtk_recon", "fad_fadtk_noise"} <= set(reference.metrics)
+    assert {f"{name}_{one}" for name in added for one in ("real", "recon", "noise")} <= set(reference.metrics)

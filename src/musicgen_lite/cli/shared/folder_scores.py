@@ -20,14 +20,12 @@ from musicgen_lite.scoring.audio.embedders import Embedders, origins
 from musicgen_lite.scoring.audio.scores import score_clips
 from musicgen_lite.scoring.audio.sets import ClipSet
 from musicgen_lite.scoring.audio.statistics_file import Statistics
-from musicgen_lite.scoring.metrics import GENERATED
+from musicgen_lite.scoring.audio.vggish import load as load_vggish
+from musicgen_lite.scoring.metrics import GENERATED, PROTOCOLS
 from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.sources.rejected import lines
 
 REFERENCE = "reference/"  # begins the names of the reference's clips, so that they differ from those that are scored
-
-
-PROTOCOLS = ("ours", "fadtk")  # which are used, the spaces say
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,12 @@ class Request:
     stats_model: str
     spaces: tuple[str, ...]
     bootstrap: int
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Those of the spaces."""
+        named = {space: suffix.removeprefix("_") for space, suffix, _ in PROTOCOLS}
+        return ("ours", *(named[space] for space in self.spaces if space in named))
 
     @property
     def cut(self) -> Cut:
@@ -59,6 +63,7 @@ class Models:
 
     clap: str
     judge: str
+    vggish: str
     codec: str
     codebooks: int
     aesthetics: str
@@ -66,15 +71,18 @@ class Models:
     threads: int
     trusted: Collection[str]
 
-    def load(self) -> Embedders:
+    def load(self, protocols: tuple[str, ...]) -> Embedders:
         """Load them; UserError names the option whose model is unknown or damaged."""
         torch.set_num_threads(self.threads)
         common: dict[str, Any] = {"device": choose_device(self.device, "--device"), "trusted": self.trusted}
+        # First, since it is the one that has no default.
+        needed = "audiocraft" in protocols
+        vggish = load_vggish(self.vggish, device=common["device"], parameter="--vggish") if needed else None
         clap = load_clap(self.clap, parameter="--clap", **common)
         judge = load_clap(self.judge, parameter="--judge", **common) if self.judge else None
         coder = codec.load(self.codec, num_codebooks=self.codebooks, parameter="--codec", **common)
         raters = (aesthetics.load(self.aesthetics, parameter="--aesthetics", **common),) if self.aesthetics else ()
-        return Embedders(clap, coder, judge, PROTOCOLS, clip_models=raters)
+        return Embedders(clap, coder, judge, protocols, clip_models=raters, vggish=vggish)
 
 
 class Rejected(list[dict[str, str]]):
@@ -91,7 +99,7 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
     check_place(cache)
     rejected = Rejected()
     statistics, pieces = _given(request, rejected)  # what is cheap to check comes first
-    known, embedders = EmbeddingCache(cache), models.load()
+    known, embedders = EmbeddingCache(cache), models.load(request.protocols)
     spaces = [one for one in embedders.spaces if one.name in request.spaces]
     if statistics:
         for space in spaces:
@@ -106,7 +114,7 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
         print(line)
     bootstrap = Bootstrap(request.bootstrap)
     scores = score_clips(clips, captions, reference, embedders, spaces, bootstrap, known.embed)
-    scores.notes |= origins(embedders.clap, embedders.judge)
+    scores.notes |= origins(embedders.clap, embedders.judge, embedders.vggish)
     print(f"{cache}: {known.found} embeddings were known, {known.computed} were computed\n")
     print("\n".join(_table(scores.estimates)))
     facts = {"request": request.as_dict(), "clips": len(clips), "rejected": list(rejected), "silent": _silent(heard)}

@@ -16,6 +16,8 @@ from musicgen_lite.io import audio
 from musicgen_lite.io.hashing import fingerprint
 from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embeddings import Embedder, Vectors, one_by_one
+from musicgen_lite.scoring.audio.protocols import AttmClap, AttmEmbedder, FadtkEmbedder, KadtkEmbedder
+from musicgen_lite.scoring.audio.vggish import VggishEmbedder
 
 
 class ClapEmbedder:
@@ -36,41 +38,6 @@ class ClapEmbedder:
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """`[W, D]`; windows do not overlap, but for a last one aligned to the end."""
         return self.scorer.embed_clip(samples, rate)
-
-
-class FadtkEmbedder:
-    """The same CLAP by the protocol of fadtk 1.1 (Gui et al., 2024), by which published FADs with LAION's CLAP are measured.
-
-    A window begins at every second, the last ones are filled up with zeros; audio is 16-bit before, and its embeddings
-    are in half precision. fadtk has windows of 10 s, as LAION's CLAPs; another CLAP has its own. fadtk converts files by
-    sox, whose resampling and dither are not repeated here.
-    """
-
-    name = "clap_fadtk"
-    hop_s = 1.0
-
-    def __init__(self, scorer: Clap) -> None:
-        self.scorer = scorer
-        self.dim, self.rate, self.window_s = scorer.dim, scorer.rate, scorer.window_s
-
-    @property
-    def fingerprint(self) -> str:
-        """Covers the model and the protocol."""
-        return fingerprint(None, {"clap": self.scorer.fingerprint, "protocol": "fadtk 1.1", "window_s": self.window_s})
-
-    def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """`[W, D]`, one row for each second that was begun."""
-        wave = _as_16_bits(audio.resample(samples, rate, self.rate))
-        size, hop = round(self.window_s * self.rate), round(self.hop_s * self.rate)
-        windows = [wave[start : start + size] for start in range(0, len(wave), hop)]
-        rows = self.scorer.embed_audio([np.pad(window, (0, size - len(window))) for window in windows])
-        return rows.astype(np.float16).astype(np.float32)
-
-
-def _as_16_bits(wave: np.ndarray) -> np.ndarray:
-    """`[T]` as a 16-bit file holds it, rounded towards zero to multiples of 1 / 32767, as fadtk does once it has read that."""
-    stored = np.clip(np.round(wave * 32768.0), -32768, 32767) / 32768.0
-    return (np.trunc(stored * 32767.0) / 32767.0).astype(np.float32)
 
 
 class CodecLatentEmbedder:
@@ -146,9 +113,9 @@ def _split(frames: np.ndarray, size: int) -> list[np.ndarray]:
 class Embedders:
     """What audio is scored with: `clap` is the model that ranks candidates, `judge` a held-out one, which never does.
 
-    protocols: by which FAD is measured with `clap`, ours and those of other tools; each is a space of its own.
+    protocols: by which sets are compared, ours and those of other tools (`protocols`); each of these is a space of its own.
     vectors: how many clips are embedded, here or elsewhere (`spread.spread`). clip_models: those of `score.passt` and
-    `score.aesthetics`, in whose rows no distance is measured.
+    `score.aesthetics`, in whose rows no distance is measured. vggish: what protocol audiocraft embeds with.
     """
 
     clap: Clap
@@ -157,6 +124,7 @@ class Embedders:
     protocols: tuple[str, ...] = ("ours",)
     vectors: Vectors = one_by_one
     clip_models: tuple[ClipModel, ...] = ()
+    vggish: VggishEmbedder | None = None
 
     @cached_property
     def clap_space(self) -> Embedder:
@@ -167,25 +135,34 @@ class Embedders:
     def spaces(self) -> list[Embedder]:
         """Every space in which sets of clips are compared; `scoring.metrics.SPACES` gives their metrics keys and labels."""
         own: list[Embedder] = [self.clap_space, CodecLatentEmbedder(self.codec), MelEmbedder()]
-        return own + ([FadtkEmbedder(self.clap)] if "fadtk" in self.protocols else [])
+        others = {"fadtk": FadtkEmbedder, "kadtk": KadtkEmbedder, "attm": AttmEmbedder}
+        own += [embedder(self.clap) for name, embedder in others.items() if name in self.protocols]
+        own += [self.vggish] if self.vggish and "audiocraft" in self.protocols else []
+        return own + [one for one in self.clap_spaces if one.name == "attm"]  # its real clips are scored by it, too
 
     @cached_property
     def clap_spaces(self) -> list[Embedder]:
         """The spaces of the CLAP models, in which candidates and captions are compared."""
-        return [self.clap_space] + ([] if self.judge is None else [ClapEmbedder(self.judge, "judge")])
+        return [self.clap_space if name == "clap" else ClapEmbedder(one, name) for name, one in self.claps.items()]
 
     @cached_property
     def by_name(self) -> dict[str, Embedder]:
         """Every space by its name."""
         return {one.name: one for one in (*self.spaces, *self.clap_spaces, *self.clip_models)}
 
-    @property
+    @cached_property
     def claps(self) -> dict[str, Clap]:
-        """The CLAP models by the name that their scores begin with."""
-        return {"clap": self.clap} | ({} if self.judge is None else {"judge": self.judge})
+        """The CLAP models by the name that their scores begin with; by protocol attm `clap` hears clips in another way."""
+        found = {
+            "clap": self.clap,
+            "judge": self.judge,
+            "attm": AttmClap(self.clap) if "attm" in self.protocols else None,
+        }
+        return {name: one for name, one in found.items() if one is not None}
 
 
-def origins(clap: Clap, judge: Clap | None = None) -> dict[str, Any]:
-    """Notes of the CLAP checkpoints: scores compare within one checkpoint only."""
-    models = {"clap": clap} | ({} if judge is None else {"judge": judge})
+def origins(clap: Clap, judge: Clap | None = None, vggish: VggishEmbedder | None = None) -> dict[str, Any]:
+    """Notes of the checkpoints: scores compare within one checkpoint only."""
+    named = {"clap": clap, "judge": judge, "vggish": vggish}
+    models = {name: model for name, model in named.items() if model is not None}
     return {f"{name}_origin": {**model.origin, "fingerprint": model.fingerprint} for name, model in models.items()}

@@ -18,6 +18,9 @@ from musicgen_lite.scoring.statistics.intervals import Bootstrap
 NEGATIVE = 1e-6
 SUBSETS = 8
 ORDERS = 10
+# Of fadtk's line over 1/n.
+FADTK_STEPS = 25
+FADTK_LEAST = 500
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ def per_clip(reference: Moments, one: ClipRows) -> np.ndarray:
     return values
 
 
+def distances(reference: ClipRows, sets: list[ClipRows], bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
+    """FAD of each set `[S]`, and of each resample of clips `[B, S]`."""
+    at = reference.moments()
+    return np.array([distance(at, one.moments()) for one in sets]), replicates(reference, sets, bootstrap)
+
+
 def replicates(reference: ClipRows | Moments, sets: list[ClipRows], bootstrap: Bootstrap) -> np.ndarray:
     """FAD of each set to the reference in each resample of clips: `[B, len(sets)]`.
 
@@ -154,3 +163,22 @@ def infinity(reference: ClipRows, one: ClipRows, seed: int) -> float:
             )
             row[i] = distance(a.moments(), b.moments())
     return float(np.polyfit(shrink, values.mean(axis=0), 1)[1])
+
+
+def fadtk_infinity_withheld(one: ClipRows) -> str | None:
+    """Why fadtk's FAD-infinity says nothing of a set, or None where it does."""
+    if len(one.rows) > FADTK_LEAST:
+        return None
+    return f"{len(one.rows)} windows, but fadtk's line begins at {FADTK_LEAST}"
+
+
+def fadtk_infinity(reference: ClipRows | Moments, one: ClipRows, seed: int) -> float:
+    """FAD-infinity as fadtk 1.1 has it: a line over 1/n through FADs of n windows, from 500 to all, drawn with replacement.
+
+    Draws with replacement keep the bias of the set that they are drawn from, so that this falls back to FAD, where `infinity` does not.
+    """
+    at = reference if isinstance(reference, Moments) else reference.moments()
+    rng = np.random.RandomState(seed)  # the generator that fadtk draws from
+    sizes = np.linspace(FADTK_LEAST, len(one.rows), FADTK_STEPS).astype(int)
+    values = [distance(at, moments(one.rows[rng.choice(len(one.rows), n, replace=True)])) for n in sizes]
+    return float(np.polyfit(1 / sizes, values, 1)[1])

@@ -17,6 +17,7 @@ from musicgen_lite.scoring.audio.distances import audio_distances, distance_to_s
 from musicgen_lite.scoring.audio.embedders import ClapEmbedder, Embedders
 from musicgen_lite.scoring.audio.embeddings import Compute, Embedder, Embeddings, compute, embed, one_by_one
 from musicgen_lite.scoring.audio.memorisation import memorisation
+from musicgen_lite.scoring.audio.protocols import AttmClap
 from musicgen_lite.scoring.audio.sets import ClipSet, GeneratedSet, ReferenceClips, ReferenceSets
 from musicgen_lite.scoring.audio.statistics_file import Statistics
 from musicgen_lite.scoring.metrics import PROMPTED, columns
@@ -39,18 +40,20 @@ def score_reference(
     scores = Scores()
     for space in sets.spaces.values():
         scores.update(audio_distances(space.reference, space.ordered(), bootstrap))
-    text = clap.embed_captions(clips.captions, model)
     in_clap = sets.clap.ordered()
-    for name in ("real", "reconstruction", "noise"):
-        scores.update(clap.text_audio(text, in_clap[name], f"clap_{name}", bootstrap))
+    for name, one in (("clap", model), *((("attm", AttmClap(model)),) if "attm" in sets.spaces else ())):
+        text = clap.embed_captions(clips.captions, one)
+        for which in ("real", "reconstruction", "noise"):
+            found = sets.spaces[name].ordered()[which]
+            scores.update(clap.text_audio(text, found, f"{name}_{which}", bootstrap))
     for clip_model in clip_models:
         by_set = sets.by_clip_models[clip_model.name]
         for name, own in by_set.items():
             scores.update(clip_model.scores(own, by_set["real"], f"_{name}", bootstrap))
     likeness = _like_prompts(clips.real, in_clap["real"], clips.prompts, sets.prompts, clips.tracks, bootstrap, "_real")
     scores.update(likeness)
-    for name, one in (("real", clips.real), ("reconstruction", clips.reconstruction), ("noise", clips.noise)):
-        scores.update(signals.signal_scores(one, clips.captions, bootstrap).renamed(f"_{name}"))
+    for name, heard in (("real", clips.real), ("reconstruction", clips.reconstruction), ("noise", clips.noise)):
+        scores.update(signals.signal_scores(heard, clips.captions, bootstrap).renamed(f"_{name}"))
     scores.columns = columns("reference", scores.estimates)
     scores.draws.clear()
     return scores

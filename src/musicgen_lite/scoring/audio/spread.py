@@ -12,6 +12,7 @@ from musicgen_lite.compute import Engine, Recipe
 from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.embeddings import Embedder, Item
+from musicgen_lite.scoring.audio.vggish import VggishEmbedder
 
 CLIPS_TOGETHER = 4  # of a piece; each is embedded by itself, so that their number changes nothing
 
@@ -52,10 +53,12 @@ def load(
     protocols: tuple[str, ...],
     clip_models: tuple[Recipe[ClipModel], ...],
     device: str,
+    vggish: Recipe[VggishEmbedder] | None = None,
 ) -> Embedders:
     """The embedders of these models, each of which knows its own device."""
-    loaded = tuple(one.model for one in clip_models)
-    return Embedders(clap.model, codec.model, None if judge is None else judge.model, protocols, clip_models=loaded)
+    loaded, held_out = tuple(one.model for one in clip_models), None if judge is None else judge.model
+    frames = None if vggish is None else vggish.model
+    return Embedders(clap.model, codec.model, held_out, protocols, clip_models=loaded, vggish=frames)
 
 
 def spread(
@@ -65,9 +68,10 @@ def spread(
     judge: Recipe[Clap] | None = None,
     protocols: tuple[str, ...] = ("ours",),
     clip_models: tuple[Recipe[ClipModel], ...] = (),
+    vggish: Recipe[VggishEmbedder] | None = None,
 ) -> Embedders:
     """Embedders whose sets of clips are embedded by `engine`."""
-    recipe = Recipe(load, clap, codec, judge, protocols, clip_models)
+    recipe = Recipe(load, clap, codec, judge, protocols, clip_models, vggish=vggish)
     work = Embedding(recipe)
 
     def vectors(items: Iterator[Item], embedders: Sequence[Embedder]) -> Iterator[list[np.ndarray]]:

@@ -182,17 +182,15 @@ def on_ray(job: Job, folder: Path, out: Path, count: int, workers: int, kills: i
     again = sum(calls.values()) - pieces
     assert max(calls.values()) <= 1 + kills
     assert again <= 2 * kills
-    beside = f"{1000 * (run.seconds - local.seconds) / pieces:.0f}" if workers == 1 else ""
-    return row(
-        f"{job.name}, Ray, {workers} worker{'s' if workers > 1 else ''}", count, run, beside, pieces, again, kills
-    )
+    label = f"{job.name}, Ray, {workers} worker{'s' if workers > 1 else ''}"
+    return row(label + (f", {kills} kills" if kills else ""), count, run, pieces, str(again))
 
 
-def row(label: str, count: int, run: Run, beside: str, pieces: int, again: int = 0, kills: int = 0) -> str:
+def row(label: str, count: int, run: Run, pieces: int, again: str = "") -> str:
     memory = run.memory
     cells = [
-        label, f"{count / run.seconds:.1f}", f"{run.start_s:.1f}", beside, str(pieces), f"{again} ({kills} kills)",
-        memory.shown(memory.driver), memory.shown(memory.worker),
+        label, f"{count / run.seconds:.1f}", f"{run.start_s:.1f}", str(pieces), again, memory.shown(memory.driver),
+        memory.shown(memory.worker),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -202,7 +200,7 @@ def empty_pieces() -> str:
     from musicgen_lite.compute.on_ray import OnRay
 
     with two_nodes() as cluster:
-        engine, said = OnRay("cpu", cluster.address, workers=1, threads=1), []
+        engine, said = OnRay("cpu", cluster.address, workers=1, threads=1), list[str]()
         for what, piece, count in (("without any work", 1, 1000), ("of 1 MiB, with 2 MiB as result", bytes(MB), 200)):
             list(engine.map(Doubled(), [piece]))
             begun = time.perf_counter()
@@ -224,7 +222,6 @@ def main(count: int, jobs: list[Job]) -> None:
         "",
         "clips a second",
         "start, s",
-        "a piece beside local, ms",
         "pieces",
         "computed again",
         "driver, MB",
@@ -238,7 +235,7 @@ def main(count: int, jobs: list[Job]) -> None:
         for job in jobs:
             write_clips(folder / job.name, job.together)
             local = measure(Local(), job, folder, folder / f"{job.name}-local", watched())
-            print(row(f"{job.name}, local", count, local, "", -(-count // job.together)), flush=True)
+            print(row(f"{job.name}, local", count, local, -(-count // job.together)), flush=True)
             for workers, kills in ((1, 0), (2, 0), (2, KILLS)):
                 out = folder / f"{job.name}-{workers}-{kills}"
                 print(on_ray(job, folder, out, count, workers, kills, local), flush=True)

@@ -1,4 +1,4 @@
-"""The real pipeline through a codec of another kind: a DAC with nine codebooks and 86.13 frames a second."""
+"""The real pipeline through codecs of other kinds: a DAC with nine codebooks and 86.13 frames a second, and an X-Codec."""
 
 import pytest
 import torch
@@ -48,3 +48,21 @@ def test_a_model_learns_plays_and_is_scored_in_its_codes(project: Project) -> No
     found = project.metrics()
     assert {"nll", "nll_bigram"} <= found["nll"].keys()
     assert {"fad", "fad_codec", "clap"} <= found["audio"].keys()
+
+
+def test_an_x_codecs_tokens_are_learnt_and_sampled(project: Project) -> None:
+    """Up to the samples; the scores read them as they read a DAC's."""
+    place = codec_tiny.save_xcodec(project.folder / "cache/xcodec")
+    project.set(codec__name="cache/xcodec", codec__num_codebooks=8)
+    done = project.stages_of("dvc", "repro", "sample")
+    assert {"tokenize", "train", "sample"} <= set(done) <= {"check", "tokenize", "train", "sample"}
+    coder = codec.load(str(place), num_codebooks=8)
+    config = models.load(project.folder / "data/model/model.safetensors")[0].config
+    assert (config.codec, config.num_codebooks, config.codebook_size) == (coder.fingerprint, 8, codec_tiny.SIZE)
+    assert (config.frame_rate, config.rate) == (50.0, codec_tiny.RATE)
+    samples, seconds = SampleStore(project.folder / "data/samples"), TINY["sample.seconds"]
+    assert {one.kind for one in samples.samples} == {"text", "fixed"}
+    for one in samples.samples:
+        wave, rate = samples.wave(one.kind, one.prompt_id, one.candidate)
+        assert (len(wave), rate) == (round(seconds * codec_tiny.RATE), codec_tiny.RATE)
+        assert wave.any()

@@ -9,7 +9,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.initial import Initial, check_fits, locate
 from musicgen_lite.io.audio import num_frames
 from musicgen_lite.io.files import atomic_dir, write_json
-from musicgen_lite.models import external
+from musicgen_lite.models import diffusers, external
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.pretrained import is_path, state
 from musicgen_lite.sources import folder, hub, jamendo, musiccaps, tables
@@ -52,7 +52,18 @@ def models(params: Params) -> dict[str, dict[str, str]]:
     if params.model.type == "external":
         system = params.model.external
         found["model"] = {"external": external.Place.of(system.audio, system.prompts, root()).digest()}
+    if params.model.type == "diffusers":
+        found["model"] = pipeline(params.model.diffusers.name)
     return found
+
+
+def pipeline(name: str) -> dict[str, str]:
+    """A pipeline of diffusers by the name that finds the same again, and the state of its directory, if it is one."""
+    source = diffusers.find(resolve_model_path(name))
+    return {
+        "name": source.pinned if source.revision else name,
+        "state": state(str(source.folder)) if not source.revision else "",
+    }
 
 
 def prompts(params: Params) -> list[dict[str, str]]:
@@ -129,7 +140,7 @@ def check_initial(params: Params, found: Initial) -> None:
 
 
 def texts(params: Params) -> dict[str, list[str]]:
-    """The texts that the user provides, by kind."""
+    """The texts that the user provides and the text encoder is to read, by kind."""
     match params.data.source:
         case "folder":
             captions = tables.captions(folder.table_path(folder.locate(params.data.folder, root())), folder.REQUIRED)
@@ -139,6 +150,8 @@ def texts(params: Params) -> dict[str, list[str]]:
             captions = jamendo.texts(jamendo.locate(params.data.jamendo, root()))
         case _:
             captions = []
+    if not params.model.is_language_model:  # its prompts are read by a text encoder of its own
+        return {"captions": captions}
     own = [one["prompt"] for one in prompts(params)]
     return {"captions": captions, "sample.fixed_prompts": list(params.sample.fixed_prompts), "sample.prompts_file": own}
 

@@ -20,6 +20,11 @@ from stages.runtime import (
     set_up_torch,
 )
 
+NO_LIKELIHOOD = {
+    "external": "the audio of another system has no likelihood",
+    "diffusers": "a pipeline of diffusers has no likelihood of codes",
+}
+
 
 def codebooks(scores: Scores, count: int) -> str:
     """NLL of each codebook with its interval and the baselines' NLL, as the CSV that `dvc plots` draws as bars."""
@@ -40,8 +45,8 @@ def write(scores: Scores, num_codebooks: int) -> None:
 
 
 def main(params: Params) -> None:
-    if params.model.type == "external":
-        write(Scores(notes={NOT_APPLICABLE: "the audio of another system has no likelihood"}), 0)
+    if params.model.type in NO_LIKELIHOOD:
+        write(Scores(notes={NOT_APPLICABLE: NO_LIKELIHOOD[params.model.type]}), 0)
         return
     device = set_up_torch(params.compute)
     tokens, text, prompts = ArrayStore(TOKENS / "target"), ArrayStore(TEXT), ArrayStore(TOKENS / "prompt")

@@ -44,7 +44,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
     """Write everything of the result into its run."""
     samples, pictures = sorted(REPORT.glob("sample-*.flac")), sorted([*PLOTS.glob("*.png"), *REPORT.glob("*.png")])
     tables = {f"tables/{file.stem}": pd.read_parquet(file) for file in sorted(SCORES_AUDIO.glob("*.parquet"))}
-    if params.model.type != "external":  # else there is neither a model nor its likelihood
+    if params.model.is_language_model:  # else there is neither a model file nor its likelihood
         tables["tables/nll"] = pd.read_parquet(SCORES_NLL / "nll.parquet")
     scores = {f"scores/{file.parent.name}.json": file for file in RESULTS.details_files}
     scores["scores/draws.parquet"] = SCORES_AUDIO / DRAWS
@@ -57,7 +57,7 @@ def write(params: Params, record: dict, scoring: dict) -> tracking.RunRef:
         images={f"pictures/{file.name}": file.read_bytes() for file in pictures},
         files={"listen.html": REPORT / "index.html", "sounds.parquet": REPORT / "sounds.parquet", **scores},
         tags={name: record["training"][name] for name in SOURCES if name in record["training"]},
-        model=None if params.model.type == "external" else tracking.ModelFile(
+        model=None if not params.model.is_language_model else tracking.ModelFile(
             MODEL, model_facts.read(MODEL).metadata(params.data.source), {"trusted_pickles": list(params.trusted_pickles)}
         ),
     )  # fmt: skip

@@ -73,7 +73,7 @@ def paths_within(folder: Path) -> TrainingPaths:
 def train(params: Params, folder: Path) -> None:
     """Train from where `folder` stands, and put all results together in it."""
     with tracking.begin(params.tracking, root(), params.training(), folder / RUN.name) as tracked:
-        if params.model.type == "external":
+        if not params.model.is_language_model:
             made, rows = system(params, folder), []
         else:
             result = model(params, folder, tracked.loggers)
@@ -96,10 +96,13 @@ def train(params: Params, folder: Path) -> None:
 
 
 def system(params: Params, folder: Path) -> dict[str, str]:
-    """Note in a model's place which other system's audio is scored, and its state; nothing is trained."""
-    seen = read_json(EXTERNAL / "model.json")["external"]
-    write_json(folder / SYSTEM.name, {**params.model.external.model_dump(), "digest": seen})
-    return {"external": f"{params.model.external.name}, digest {seen}"}
+    """Note in a model's place which other system's audio is scored, or which pipeline is sampled; nothing is trained."""
+    seen = read_json(EXTERNAL / "model.json")
+    if params.model.type == "diffusers":
+        write_json(folder / SYSTEM.name, {**params.model.diffusers.model_dump(), **seen})
+        return {"published": f"{seen['name']}, digest {seen['state']}" if seen["state"] else seen["name"]}
+    write_json(folder / SYSTEM.name, {**params.model.external.model_dump(), "digest": seen["external"]})
+    return {"external": f"{params.model.external.name}, digest {seen['external']}"}
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:
@@ -151,8 +154,8 @@ def main(params: Params) -> None:
         hand_over(folder / RESULT)
     record = read_json(RUN)
     made = record["training"]
-    if "external" in made:
-        print(f"nothing to train: the audio of {made['external']}")
+    if not params.model.is_language_model:
+        print(f"nothing to train: {made['published'] if 'published' in made else 'the audio of ' + made['external']}")
         return
     print(f"best validation loss {made['val_loss']:.4f} nats per token: {weights(made)}")
 

@@ -30,6 +30,11 @@ from musicgen_lite.params_train import TrainParams
 RENAMED = {"data.folder.min_clips": "data.min_available", "sample.rows": "sample.batch_size"}  # old names: new ones
 # Of `train`: how processes share a step. It changes rounding and dropout's draws alone: a training may go on with another.
 DIVISION = ("batch_size", "devices", "num_nodes", "strategy")
+# Of `sample`: what counts for a model that is no language model.
+SAMPLED_BY: dict[str, tuple[str, ...]] = {
+    "external": ("prompts", "seconds"),
+    "diffusers": ("prompts", "prompts_file", "seconds", "candidates", "weights", "fixed_prompts"),
+}
 MUSICGEN_SECONDS = 30.0  # the crops that the published models were trained on
 # Codebooks of codecs known by name, checked before anything is fetched. Other codecs are checked when loaded.
 CODEBOOKS = {
@@ -105,8 +110,16 @@ class ExternalParams(Section):
     prompts: str
 
 
+class DiffusersParams(Section):
+    """A text-to-audio pipeline of the diffusers library, taken as it is; None: the pipeline's own value."""
+
+    name: NonEmpty
+    steps: int | None = Field(ge=1, le=10_000)
+    guidance: float | None = Scale
+
+
 class ModelParams(Section):
-    type: Literal["a", "b", "musicgen", "external"]
+    type: Literal["a", "b", "musicgen", "external", "diffusers"]
     pattern: Literal["interleaved", "delay", "parallel"]
     dropout_text: float = Fraction
     dropout_beat: float = Fraction
@@ -114,6 +127,12 @@ class ModelParams(Section):
     b: BParams
     musicgen: MusicgenParams
     external: ExternalParams
+    diffusers: DiffusersParams
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it predicts codes: another system and a pipeline of diffusers have neither a model file nor a likelihood."""
+        return self.type not in ("external", "diffusers")
 
     @property
     def decoder(self) -> AParams | BParams | None:
@@ -201,8 +220,8 @@ class Params(Section):
     def training(self) -> dict[str, Any]:
         """The parameters that a training depends on, those of the chosen model directly under `model`.
 
-        A published model that is not trained has no section `train`, one that is has its name in `train.init`; another system has no
-        codes in a pattern either.
+        A published model that is not trained has no section `train`, one that is has its name in `train.init`; what is no language
+        model here has neither codes in a pattern nor this text encoder.
         """
         tree = self.model_dump(mode="json", include={"seed", "compute", "data", "codec", "text", "train"})
         tree["compute"] = {name: tree["compute"][name] for name in ("device", "threads")}  # engines give the same bytes
@@ -214,7 +233,7 @@ class Params(Section):
             del tree["train"], model["dropout_text"]
         elif self.model.type == "musicgen":
             del sections["musicgen"]["name"]
-        if self.model.type == "external":
+        if not self.model.is_language_model:
             del tree["text"], model["pattern"]
         tree["model"] = {**model, **sections[self.model.type]}
         return tree
@@ -222,8 +241,8 @@ class Params(Section):
     def scoring(self) -> dict[str, Any]:
         """The parameters that samples and scores depend on; how another system sampled is not known here."""
         tree = self.model_dump(mode="json", include={"sample", "score"})
-        if self.model.type == "external":
-            tree["sample"] = {name: tree["sample"][name] for name in ("prompts", "seconds")}
+        if self.model.type in SAMPLED_BY:
+            tree["sample"] = {name: tree["sample"][name] for name in SAMPLED_BY[self.model.type]}
         return tree
 
     @model_validator(mode="after")
@@ -250,6 +269,12 @@ class Params(Section):
                 f"sample.prompts_file: found {self.sample.prompts_file!r}; with model.type external nothing is generated: leave it "
                 "empty, and name the system's own table in model.external.prompts"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pipelines_have_no_kernels(self) -> "Params":
+        if self.model.type == "diffusers" and self.sample.weights == "int8":
+            raise ValueError("sample.weights: found 'int8'; a pipeline of diffusers has float32, bfloat16 or float16")
         return self
 
     @model_validator(mode="after")

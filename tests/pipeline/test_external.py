@@ -1,4 +1,4 @@
-"""Another system's audio as a run of the real pipeline: scored as a model's, without a training and without a likelihood."""
+"""Another system's audio and a pipeline of diffusers as runs of the real pipeline: scored as a model's, without a training or a likelihood."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,12 @@ from musicgen_lite.io.files import write_text
 from musicgen_lite.io.samples import SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.sources.splits import halves
-from tests.support.mlflow_runs import Runs
+from tests.support import diffusers_tiny
+from tests.support.mlflow_runs import Run, Runs
 from tests.support.project import TINY, Project, stages_run
 
 pytestmark = pytest.mark.pipeline
-SYSTEM = "cache/riffusion"  # in the repository, outside of git
+SYSTEM, STABLE = "cache/riffusion", "cache/stable"  # in the repository, outside of git
 
 
 def given(project: Project) -> list[str]:
@@ -39,6 +40,35 @@ def reference(project: Project, folder: Path) -> None:
     folder.mkdir()
     for clip in halves(clips, TINY["sample.prompts"])[0]["id"]:
         (folder / f"{clip}.flac").write_bytes(audio.encode_flac(*windows.target(clip)))
+
+
+def diffused(project: Project, model: str, before: dict[str, Run]) -> None:
+    """A pipeline of diffusers as a run beside a model's and another system's."""
+    diffusers_tiny.save(project.folder / STABLE, "stable-audio")
+    changes = ["model.type=diffusers", f"model.diffusers.name={STABLE}", "model.diffusers.steps=2"]
+    output = project.run(
+        "dvc", "exp", "run", "-n", "diffused", *(word for one in changes for word in ("-S", one))
+    ).stdout
+    assert stages_run(output) == ["check", "train", "sample", "score_nll", "score_audio", "report", "track"]
+    assert f"nothing to train: {STABLE}, digest" in output
+    assert "Likelihood: Not applicable: a pipeline of diffusers has no likelihood of codes." in output
+    found = project.metrics()
+    assert found["nll"] == {}
+    assert {"clap", "fad", "judge_gain"} <= found["audio"].keys()
+    samples = SampleStore(project.folder / "data/samples")
+    assert len(samples) == (TINY["sample.prompts"] + 3) * TINY["sample.candidates"]
+    (run,) = (one for one in Runs(project).new(before) if one.name == "diffused")
+    assert (run.status, run.params["model.steps"]) == ("FINISHED", "2")
+    assert run.tags["published"].startswith(f"{STABLE}, digest ")
+    assert not {"train.steps", "sample.guidance", "model.pattern"} & set(run.params)
+    assert "model/model.safetensors" not in Runs(project).artifacts(run)
+    page = (project.folder / "data/report/index.html").read_text()
+    assert f"{STABLE}, diffusers" in page
+    assert "its own, best of 2, denoising steps 2" in page
+    compared = " ".join(project.run("musicgen-lite", "compare", model, "other", "diffused").stdout.split())
+    assert f"{STABLE}, diffusers" in compared
+    for name, reason in (("other", "the audio of another system"), ("diffused", "a pipeline of diffusers")):
+        assert f"not applicable to {name}: {reason} has no likelihood" in compared
 
 
 @pytest.mark.long
@@ -94,4 +124,7 @@ def test_another_systems_audio_stands_beside_a_model(
     assert project.stages_of("dvc", "repro", "-s", "check", "train") == ["check", "train"]
     assert "data/model" in project.run("dvc", "status", "sample").stdout
     assert "file: no such file" in project.run("python", "-m", "stages.sample").stdout
+    project.reset()
+
+    diffused(project, model.name, {one.run_id: one for one in (model, run)})
     project.reset()

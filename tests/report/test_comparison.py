@@ -230,12 +230,10 @@ def test_votes_that_are_a_folder_are_named(tmp_path: Path) -> None:
     assert f"{tmp_path}: not the name of a file" in done.stderr
 
 
-def without_likelihood(name: str) -> Result:
-    """The run of another system's audio, which has none."""
-    run = result(
-        name, params={"model.type": "external", "model.name": "riffusion"}, tags={"external": "riffusion, digest d"}
-    )
-    notes = {"not_applicable": "the audio of another system has no likelihood"}
+def without_likelihood(name: str, kind: str = "external", why: str = "the audio of another system") -> Result:
+    """The run of another system's audio, or of a pipeline of diffusers, which have none."""
+    run = result(name, params={"model.type": kind, "model.name": "riffusion"}, tags={"external": "riffusion, digest d"})
+    notes = {"not_applicable": f"{why} has no likelihood"}
     empty = {"estimates": {}, "columns": {}, "notes": notes}
     metrics = {key: value for key, value in run.metrics.items() if not key.startswith("nll") and key != "parameters"}
     tables = {key: table for key, table in run.tables.items() if key != "nll"}
@@ -262,6 +260,31 @@ def test_another_systems_run_is_compared_by_its_audio_and_says_why_not_by_likeli
     comparison_text(comparison, out)
     assert "other  riffusion, external" in out.getvalue()
     assert f"withheld for other: nll, nll_q1: {reason}" in out.getvalue()
+
+
+def test_a_tuned_model_another_system_and_a_pipeline_stand_beside_one_from_scratch() -> None:
+    """MusicGen's codec is another: its likelihood does not compare, and that of the two others is none."""
+    tuned = noted(result("tuned"), "nll", codec="c0dec of MusicGen")
+    params = {"model.type": "musicgen", "model.pattern": "delay", "train.init": "owner/name", "train.steps": "9"}
+    runs = [
+        result("scratch"), dataclasses.replace(tuned, params=params), without_likelihood("other"),
+        without_likelihood("diffused", "diffusers", "a pipeline of diffusers"),
+    ]  # fmt: skip
+    comparison = compare(runs)
+    reasons = [one.reason if one else "" for one in row(comparison, "nll").differences]
+    assert reasons == [
+        "not the same codec (c0dec and c0dec of MusicGen)",
+        "not applicable to other: the audio of another system has no likelihood",
+        "not applicable to diffused: a pipeline of diffusers has no likelihood",
+    ]
+    assert row(comparison, "nll").best == ()
+    assert all(one and one.score for one in row(comparison, "clap").differences)
+    out = io.StringIO()
+    comparison_text(comparison, out)
+    for line in ("tuned  MusicGen tuned from owner/name, delay", "diffused  riffusion, diffusers"):
+        assert line in out.getvalue()
+    for label, reason in zip(("tuned", "other", "diffused"), reasons, strict=True):
+        assert f"withheld for {label}: nll, nll_q1: {reason}" in " ".join(out.getvalue().split())
 
 
 def test_prompts_of_its_own_do_not_compare() -> None:

@@ -108,3 +108,15 @@ def test_the_facts_of_a_trained_and_of_a_published_model() -> None:
     facts = dict(run_facts(tuned, params.sample, train, None, "folder", 3))
     assert facts["trained"] == f"40 steps of {train.effective_batch_size} clips, LoRA of rank 8, from owner/name"
     assert facts["model"] == "MusicGen tuned from owner/name, delay"
+
+
+def test_the_facts_of_a_pipeline_of_diffusers() -> None:
+    params = parameters()
+    of_it = {"model.type": "diffusers", "model.name": "cvssp/audioldm2", "model.steps": "20", "model.guidance": "null"}
+    record = {"params": of_it, "tags": {}, "training": {"published": "cvssp/audioldm2@abc"}}
+    facts = dict(run_facts(record, params.sample, params.train, None, "synthetic", 3))
+    assert (facts["model"], facts["trained"]) == ("cvssp/audioldm2, diffusers", "not here: cvssp/audioldm2@abc")
+    assert facts["guidance"] == f"its own, best of {params.sample.candidates}, denoising steps 20"
+    assert facts["size"] == "size unknown"
+    other = record | {"params": {"model.type": "external", "model.name": "x"}, "training": {"external": "x, digest d"}}
+    assert dict(run_facts(other, params.sample, params.train, None, "synthetic", 3))["guidance"] == "unknown"

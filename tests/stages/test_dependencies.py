@@ -27,7 +27,16 @@ def test_every_parameter_that_a_stage_reads_is_declared(stage: str) -> None:
     # Neither where results are computed nor where they are recorded changes them; `training` says what it reads itself.
     text = (ROOT / "stages" / f"{stage}.py").read_text()
     read = {".".join(filter(None, found)) for found in re.findall(r"\bparams\.([a-z]\w*)(?:\.(\w+))?", text)}
-    free = ("compute", "tracking", "load", "model_dump", "model.decoder", "trained", "training")
+    free = (
+        "compute",
+        "tracking",
+        "load",
+        "model_dump",
+        "model.decoder",
+        "model.is_language_model",
+        "trained",
+        "training",
+    )
     # A section of one model is declared for whichever is chosen.
     named = [name.replace("${model.type}", one) for name in STAGES[stage].get("params", []) for one in TYPES]
     missing = {
@@ -115,7 +124,11 @@ LAYERS: dict[str, set[str]] = {
     "report": {"scoring"},
 }  # fmt: skip
 # What one file alone may import besides.
-ALONE = {"preview.py": {"generation", "text", "codec", "pretrained"}, "external.py": {"sources"}}
+ALONE = {
+    "preview.py": {"generation", "text", "codec", "pretrained"},
+    "external.py": {"sources"},
+    "diffusers.py": {"pretrained"},
+}
 BASE = {
     "errors",
     "params",

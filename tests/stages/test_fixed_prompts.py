@@ -42,8 +42,12 @@ def test_fixed_prompts_that_cannot_be_read_are_said_and_refused_where_all_are_so
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     encoder = text.load("embedded")
-    found = list(sample.items(prompted("A calm piano.", "音楽 の 曲"), encoder))
+    params = prompted("A calm piano.", "音楽 の 曲")
+    found = list(sample.items(params))
     assert [item.kind for item in found] == ["text", "text", "fixed", "fixed"]
+    assert [len(one) for one in sample.embeddings(params, encoder, found[:2])] == [3, 3]
+    assert capsys.readouterr().out == ""
+    sample.embeddings(params, encoder, found[2:])
     assert "sample.fixed_prompts: 1 of 2 hold characters that the text encoder does not know" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"sample\.fixed_prompts: the text encoder can read none of 1"):
-        list(sample.items(prompted("音楽 の 曲"), encoder))
+        sample.embeddings(prompted("音楽 の 曲"), encoder, list(sample.items(prompted("音楽 の 曲")))[2:])

@@ -17,7 +17,7 @@ def test_of_the_models_sections_only_the_chosen_one_counts() -> None:
     a, b = chosen("a").training()["model"], chosen("b").training()["model"]
     assert set(b) - set(a) == {"dropout_audio"}
     assert {"type", "pattern", "d_model"} <= set(a)
-    assert not {"a", "b", "musicgen", "external", "name"} & set(a)
+    assert not {"a", "b", "musicgen", "external", "diffusers", "name"} & set(a)
 
 
 def test_a_published_model_has_no_parameters_of_training() -> None:
@@ -41,3 +41,12 @@ def test_another_system_has_no_parameters_of_training_and_sampling() -> None:
     assert set(system.scoring()["sample"]) == {"prompts", "seconds"}
     assert system.scoring()["score"] == chosen("a").scoring()["score"]
     assert {"candidates", "guidance"} <= set(chosen("a").scoring()["sample"])
+
+
+def test_a_pipeline_of_diffusers_has_its_own_parameters_of_sampling() -> None:
+    pipeline = chosen("diffusers")
+    assert set(pipeline.training()["model"]) == {"type", "name", "steps", "guidance"}
+    assert set(pipeline.training()) == {"seed", "compute", "data", "codec", "model"}
+    sampled = set(pipeline.scoring()["sample"])
+    assert {"prompts", "seconds", "candidates", "weights"} <= sampled
+    assert not {"guidance", "temperature", "top_k", "kv_cache", "batch_size"} & sampled

@@ -16,7 +16,7 @@ from tests.support.stage_params import parameters
 from tests.support.standins import RATE, clicks, sine
 
 PARAMS = parameters(seconds=5.0, prompt_seconds=3.0)
-TEXT, CODES = np.ones((3, 4)), np.ones((4, 7))
+CODES = np.ones((4, 7))
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def model() -> Any:
 
 def test_the_beat_of_an_audio_prompt_goes_on_for_each_candidate() -> None:
     each = PARAMS.sample.candidates
-    group = [Item(name, "prompt", "A beat.", TEXT, CODES) for name in ("clicks", "tone")]
+    group = [Item(name, "prompt", "A beat.", CODES) for name in ("clicks", "tone")]
     beats = sample.told(model(), conditions(2 * each, "a"), group, range(2 * each), PARAMS)
     assert len(beats) == 2 * each
     assert len(set(beats[:each])) == 1
@@ -51,7 +51,7 @@ def test_the_beat_of_an_audio_prompt_goes_on_for_each_candidate() -> None:
 
 def test_captions_alone_hear_no_clip_and_models_without_the_condition_nothing() -> None:
     each = PARAMS.sample.candidates
-    group = [Item("clicks", "text", "A beat at 128 BPM.", TEXT), Item("tone", "text", "A beat.", TEXT)]
+    group = [Item("clicks", "text", "A beat at 128 BPM."), Item("tone", "text", "A beat.")]
     given = conditions(2 * each, "a")
     beats = sample.told(model(), given, group, range(2 * each), PARAMS)
     assert [beat.bpm for beat in beats[:each]] == [128.0] * each

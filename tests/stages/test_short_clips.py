@@ -99,14 +99,10 @@ def _real(sets: ReferenceSets, space: str) -> float:
 
 def test_prompts_of_unequal_length_are_heard_each_as_by_itself() -> None:
     model, random = tiny("b", "delay"), np.random.default_rng(0)
-    items = [
-        Item(
-            f"c{n}", "prompt", "x", random.normal(size=(3, 12)).astype(np.float16), random.integers(0, 16, (4, length))
-        )
-        for n, length in enumerate((7, 2, 5))
-    ]
+    items = [Item(f"c{n}", "prompt", "x", random.integers(0, 16, (4, length))) for n, length in enumerate((7, 2, 5))]
+    texts = [random.normal(size=(3, 12)).astype(np.float16) for _ in items]
     greedy = Sampling(top_k=1, guidance=1.5)
-    together = generate(model, conditions(items, 16), 12, greedy, [0, 1, 2])
+    together = generate(model, conditions(items, texts, 16), 12, greedy, [0, 1, 2])
     for row, item in enumerate(items):
-        alone = generate(model, conditions([item], 16), 12, greedy, [row])
+        alone = generate(model, conditions([item], texts[row : row + 1], 16), 12, greedy, [row])
         torch.testing.assert_close(together[row], alone[0])

@@ -1,6 +1,6 @@
 """The content of the listening page: the facts of a run, its sounds, and the prompts with their players."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,20 @@ def run_facts(
         ("size", size),
         ("trained", trained),
         ("data", source),
-        ("guidance", "unknown" if "external" in training else _sampling(sample)),
+        ("guidance", _sampling(record["params"], sample)),
         ("commit", record["tags"].get("train.commit", "none")[:10]),
         ("seed", str(seed)),
     )
 
 
-def _sampling(sample: SampleParams) -> str:
+def _sampling(params: Mapping[str, str], sample: SampleParams) -> str:
+    """How a run was sampled; a pipeline of diffusers by its own parameters, which may leave it the choice: null."""
+    kind = params["model.type"]
+    if kind == "external":
+        return "unknown"
+    if kind == "diffusers":
+        guidance, steps = (params[f"model.{name}"].replace("null", "its own") for name in ("guidance", "steps"))
+        return f"{guidance}, best of {sample.candidates}, denoising steps {steps}"
     return f"{sample.guidance:g}, best of {sample.candidates}, temperature {sample.temperature:g}, top-k {sample.top_k}"
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def model_name(params: Mapping[str, str]) -> str:
     """The model of a run, by its parameters: "model A, delay", "MusicGen facebook/musicgen-small, delay", "riffusion, external"."""
     kind = params.get("model.type", "?")
-    if kind == "external":
-        return f"{params.get('model.name', '?')}, external"
+    if kind in ("external", "diffusers"):
+        return f"{params.get('model.name', '?')}, {kind}"
     name = f"model {kind.upper()}"
     if kind == "musicgen":
         tuned = params.get("train.steps", "0") != "0"

@@ -287,6 +287,16 @@ def test_a_tuned_model_another_system_and_a_pipeline_stand_beside_one_from_scrat
         assert f"withheld for {label}: nll, nll_q1: {reason}" in " ".join(out.getvalue().split())
 
 
+def test_other_numbers_of_candidates_are_said() -> None:
+    best, single = (result(name, params={"sample.candidates": count}) for name, count in (("a", "4"), ("b", "1")))
+    said = compare([best, single, without_likelihood("other")]).picking
+    assert said.startswith("Scored is the best by CLAP of several candidates a prompt (a 4, b 1, other 1); clap_n1")
+    out = io.StringIO()
+    comparison_text(compare([best, single]), out)
+    assert "(a 4, b 1); clap_n1 compares the first of each." in " ".join(out.getvalue().split())
+    assert compare([best, best]).picking == compare([single, without_likelihood("other")]).picking == ""
+
+
 def test_prompts_of_its_own_do_not_compare() -> None:
     first, other = result("first"), result("other")
     digest = {"real": {"digest": "none, prompts of its own (ab)"}}

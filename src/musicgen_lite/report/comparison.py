@@ -82,6 +82,16 @@ class Comparison:
                         found.setdefault((label, one.reason), []).append(row.metric.key)
         return tuple((label, f"{', '.join(keys)}: {reason}") for (label, reason), keys in found.items())
 
+    @property
+    def picking(self) -> str:
+        """What to say where runs pick from different numbers of candidates, another system's having one each; else ""."""
+        counts = [run.params.get("sample.candidates", "1") for run in self.runs]
+        each = ", ".join(f"{label} {count}" for label, count in zip(self.labels, counts, strict=True))
+        said = (
+            f"Scored is the best by CLAP of several candidates a prompt ({each}); clap_n1 compares the first of each."
+        )
+        return said if len(set(counts)) > 1 else ""
+
 
 def compare(runs: "Sequence[Result]", bootstrap: Bootstrap = BOOTSTRAP) -> Comparison:
     """Every metric of the runs side by side. UserError for more runs than fit a page."""

@@ -77,5 +77,7 @@ def comparison_text(comparison: Comparison, file: TextIO | None = None) -> None:
     console.print()
     for line in FOOT if len(comparison.runs) > 1 else FOOT[:0]:
         console.print(Text(line, style="dim"))
+    if comparison.picking:
+        console.print(Text(comparison.picking))
     for label, reason in comparison.withheld:
         console.print(Text(f"withheld for {label}: {reason}"))

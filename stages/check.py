@@ -87,12 +87,20 @@ def initial(params: Params) -> dict[str, str]:
 
 
 def check_codec(params: Params) -> None:
-    """Raise UserError for a codec in a directory or a file that is not there, damaged, not supported, or has too few codebooks."""
+    """Raise UserError for a codec in a directory or a file that is not there, damaged, not supported, or has too few codebooks.
+
+    The same for one with fewer codes than `sample.top_k` keeps, which previews and samples would find after a training.
+    """
     from musicgen_lite import codec
 
     name = resolve_model_path(params.codec.name)
     if name not in SHIPPED and is_path(name):
-        codec.load(name, num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles)
+        coder = codec.load(name, num_codebooks=params.codec.num_codebooks, trusted=params.trusted_pickles)
+        if params.model.is_language_model and params.sample.top_k > coder.codebook_size:
+            raise UserError(
+                f"sample.top_k: found {params.sample.top_k}; the codec {params.codec.name} has {coder.codebook_size} codes a "
+                "codebook, which are the most; 0 keeps all"
+            )
 
 
 def check_clip_models(params: Params) -> None:

@@ -53,7 +53,7 @@ def test_a_model_learns_plays_and_is_scored_in_its_codes(project: Project) -> No
 def test_an_x_codecs_tokens_are_learnt_and_sampled(project: Project) -> None:
     """Up to the samples; the scores read them as they read a DAC's."""
     place = codec_tiny.save_xcodec(project.folder / "cache/xcodec")
-    project.set(codec__name="cache/xcodec", codec__num_codebooks=8)
+    project.set(codec__name="cache/xcodec", codec__num_codebooks=8, sample__top_k=codec_tiny.SIZE)
     done = project.stages_of("dvc", "repro", "sample")
     assert {"tokenize", "train", "sample"} <= set(done) <= {"check", "tokenize", "train", "sample"}
     coder = codec.load(str(place), num_codebooks=8)

@@ -93,6 +93,11 @@ def test_a_codec_that_cannot_serve_is_refused(place: Path) -> None:
         UserError, match=r"model_type in config\.json is '.*', but codec\.name needs 'encodec' or 'dac'"
     ):
         check.main(named(str(place / "clap")))
+    whole = codec_tiny.save_dac(place / "whole")
+    with pytest.raises(
+        UserError, match=r"sample\.top_k: found 250; the codec .*whole has 16 codes a codebook, which are"
+    ):
+        check.main(named(str(whole)))
     (own / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"codec\.name '.*own' .*cannot be loaded"):
         check.main(named(str(own)))

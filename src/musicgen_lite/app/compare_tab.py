@@ -59,7 +59,6 @@ def build(context: Context) -> list["gr.Dropdown"]:
             [trial, votes, button],
             [trial, votes, status, given_votes, file, *buttons],
             api_name=False,
-            queue=False,
         )
     return models
 

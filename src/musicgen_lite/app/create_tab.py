@@ -164,7 +164,7 @@ def _files(context: Context, form: Form, music: Music) -> Made:
 
 
 def _results(made: "gr.State", seed: "gr.Textbox") -> None:
-    @gr.render(inputs=[made], queue=False)
+    @gr.render(inputs=[made])
     def show(found: Made | None) -> None:
         if found is None:
             return
@@ -176,7 +176,7 @@ def _results(made: "gr.State", seed: "gr.Textbox") -> None:
         with gr.Row():
             gr.DownloadButton("Download as FLAC", found.flac, size="md")
             again = gr.Button(f"Again with this seed ({found.seed})", size="md")
-        again.click(lambda: str(found.seed), None, seed, api_name=False, queue=False)
+        again.click(lambda: str(found.seed), None, seed, api_name=False)
         with gr.Accordion("Make it again: command line and Python", open=False):
             gr.Code(found.command, language="shell", label="Command line", interactive=False)
             gr.Code(found.python, language="python", label="Python", interactive=False)

@@ -31,6 +31,5 @@ def build(context: Context) -> "gr.Blocks":
             """What has come since the page was built, such as the model of a run that somebody chose."""
             return [gr.update(choices=context.shelf.names) for _ in (model, *sides)]
 
-        # What computes nothing does not queue: it would be refused with the rest where the queue is full.
-        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False, queue=False)
+        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False)
     return page

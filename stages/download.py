@@ -6,15 +6,17 @@ from pathlib import Path
 from musicgen_lite.compute import Engine, choose_plain
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import SPLITS, Clip, ClipWriter
-from musicgen_lite.io.files import atomic_dir, write_json
+from musicgen_lite.io.files import write_json
 from musicgen_lite.io.progress import track
+from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.params import DataParams, Params
 from musicgen_lite.sources import folder, hub, jamendo, musiccaps, rejected, synthetic
 from musicgen_lite.sources.duplicates import drop_leaked
 from musicgen_lite.sources.fetch import Fetcher
+from musicgen_lite.sources.resume import Begun
 from musicgen_lite.sources.splits import check_tests
 from musicgen_lite.sources.tables import Reject
-from stages.runtime import CLIPS, root, run
+from stages.runtime import CLIPS, root, run, work_dir
 
 REJECTED = "checkpoints/rejected.json"  # of a run that failed because too few clips were usable
 
@@ -58,35 +60,45 @@ def fetched(data: DataParams, reject: Reject, engine: Engine) -> Iterator[Clip]:
     yield from track(clips, "fetch clips", unit="clip")
 
 
-def main(params: Params) -> None:
-    data = params.data
-    engine = choose_plain(params.compute, processes=data.source == "synthetic")
-    rejections: list[dict[str, str]] = []
-
-    def reject(name: str, reason: str) -> None:
-        rejections.append({"id": name, "reason": reason})
-
+def source(data: DataParams, reject: Reject, engine: Engine) -> Iterator[Clip]:
+    """The clips of the source that is named."""
     match data.source:
         case "synthetic":
-            clips = composed(data, engine)
+            return composed(data, engine)
         case "folder":
-            clips = imported(data, reject, engine)
+            return imported(data, reject, engine)
         case "musiccaps":
-            clips = fetched(data, reject, engine)
+            return fetched(data, reject, engine)
         case "jamendo":
-            clips = of_jamendo(data, reject, engine)
+            return of_jamendo(data, reject, engine)
         case "hub":
-            clips = streamed(data, reject, engine)
-    with atomic_dir(CLIPS) as part:
-        writer = ClipWriter(part)
+            return streamed(data, reject, engine)
+
+
+def noting(rejections: list[dict[str, str]]) -> Reject:
+    """Appends the `id` and `reason` of what is rejected."""
+    return lambda name, reason: rejections.append({"id": name, "reason": reason})
+
+
+def main(params: Params) -> None:
+    data = params.data
+    rejections: list[dict[str, str]] = []
+    with resumable_dir(CLIPS, work_dir("download", params)) as part:
+        begun = Begun(part, choose_plain(params.compute, processes=data.source == "synthetic"))
+        clips = begun.clips(source(data, begun.rejecting(noting(rejections)), begun))
+        writer = ClipWriter(part, begun.shards)
         counts = dict.fromkeys(SPLITS, 0)
         test_tracks: list[str] = []
-        for clip in drop_leaked(clips, reject):
-            writer.add(clip)
+        for number, clip in enumerate(drop_leaked(clips, noting(begun.leaked))):
+            # What could not be fetched is asked for again, and what was fetched is kept by its source.
+            if number >= writer.begun and writer.add(clip) and data.source != "musiccaps":
+                begun.save(writer.shards)
             counts[clip.split] += 1
             if clip.split == "test":
                 test_tracks.append(clip.track_id)
+        rejections += begun.leaked
         writer.close(rejections)
+        begun.close()
         enough = writer.count >= data.min_available and all(counts.values()) and len(set(test_tracks)) >= 2
         print(f"clips: {counts}, rejected: {len(rejections)}")
         for line in rejected.lines(rejections, f"{CLIPS}/rejected.json" if enough else REJECTED):

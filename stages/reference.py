@@ -4,14 +4,10 @@ import sys
 
 import pandas as pd
 
-from musicgen_lite import codec
-from musicgen_lite.clap import load as load_clap
-from musicgen_lite.compute import Recipe
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.audio import clip_models
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_reference
 from musicgen_lite.scoring.audio.sets import (
@@ -23,9 +19,8 @@ from musicgen_lite.scoring.audio.sets import (
     stand_ins,
     targets,
 )  # fmt: skip
-from musicgen_lite.scoring.audio.spread import spread
+from musicgen_lite.scoring.audio.spread import named
 from musicgen_lite.scoring.audio.token_consistency import token_consistency
-from musicgen_lite.scoring.audio.vggish import load as load_vggish
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.sources.splits import EVALUATION_SEED, GENRE, few_genres, few_tracks, halves, some_training_clips
 from stages.runtime import (
@@ -39,24 +34,18 @@ from stages.runtime import (
 
 
 def main(params: Params) -> None:
-    engine, trusted = set_up_engine(params.compute), params.trusted_pickles
-    coder = Recipe(
-        codec.load,
-        resolve_model_path(params.codec.name),
-        num_codebooks=params.codec.num_codebooks,
-        device=engine.device,
-        trusted=trusted,
+    embedders = named(
+        set_up_engine(params.compute),
+        params.codec.name,
+        params.codec.num_codebooks,
+        params.score,
+        params.trusted_pickles,
+        resolve_model_path,
     )
-    picker = Recipe(load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=trusted)
-    models = clip_models.recipes(
-        resolve_model_path(params.score.passt),
-        resolve_model_path(params.score.aesthetics),
-        device=engine.device,
-        trusted=trusted,
-    )
+    coder = embedders.codec
     clips = ClipStore(CLIPS)
     windows = ClipWindows(
-        clips, Windows(coder.model.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(coder.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     reference, prompted = halves(clips, params.sample.prompts)
     if doubt := few_tracks(reference, prompted):
@@ -71,28 +60,22 @@ def main(params: Params) -> None:
         tracks=tracks,
         reference=targets(windows, reference["id"].tolist()),
         real=real,
-        reconstruction=reconstructed(real, coder.model),
+        reconstruction=reconstructed(real, coder),
         noise=as_noise(real, EVALUATION_SEED),
         prompts=audio_prompts(windows, ids),
         few_genres=stand_ins(windows, others) if others else None,
         training=targets(windows, training),
     )
-    vggish = None
-    if "audiocraft" in params.score.protocols:
-        vggish = Recipe(load_vggish, resolve_model_path(params.score.vggish), device=engine.device)
-    sets, bootstrap = (
-        embed_reference(sets_of_clips, spread(engine, picker, coder, None, params.score.protocols, models, vggish)),
-        Bootstrap(params.score.bootstrap),
-    )
-    scores = score_reference(sets_of_clips, sets, picker.model, bootstrap, [one.model for one in models])
-    scores.update(token_consistency(real, coder.model, bootstrap))
+    sets, bootstrap = embed_reference(sets_of_clips, embedders), Bootstrap(params.score.bootstrap)
+    scores = score_reference(sets_of_clips, sets, embedders.clap, bootstrap, embedders.clip_models)
+    scores.update(token_consistency(real, coder, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
-    scores.notes |= origins(picker.model, None, vggish.model if vggish else None) | ({"tracks": doubt} if doubt else {})
+    scores.notes |= origins(embedders.clap, None, embedders.vggish) | ({"tracks": doubt} if doubt else {})
     scores.notes["training_clips"] = {"searched": len(training), "of": len(clips.split("train"))}
     sets.save(REFERENCE)
     # For those who make audio for these prompts elsewhere, by the columns that `generate --prompts` takes.
-    seconds = [windows.target_length(clip) / coder.model.rate for clip in ids]
+    seconds = [windows.target_length(clip) / coder.rate for clip in ids]
     prompts = pd.DataFrame({"id": ids, "prompt": prompted["caption"].to_list(), "seconds": seconds})
     write_text(REFERENCE / "prompts.csv", prompts.to_csv(index=False))
     scores.write(SCORES_REFERENCE)

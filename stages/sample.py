@@ -3,10 +3,12 @@
 By a language model, or by a pipeline of diffusers; or take the audio that another system made for them.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from musicgen_lite.generation import (
     with_beats,
 )
 from musicgen_lite.generation.candidates import Made
+from musicgen_lite.generation.kept import Keeping
 from musicgen_lite.generation.pipelines import Asked, Renderings
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
@@ -35,6 +38,7 @@ from musicgen_lite.io.files import atomic_dir, read_json
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.samples import Kind, Sample, SampleWriter
 from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.io.work import resumable_dir
 from musicgen_lite.models import LanguageModel, diffusers, external
 from musicgen_lite.models.core.conditions import Conditions
 from musicgen_lite.params import Params
@@ -57,7 +61,10 @@ from stages.runtime import (
     run,
     set_up_engine,
     set_up_torch,
+    work_dir,
 )
+
+MADE = "made"  # what is kept until all is there
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Item:
     prompt: np.ndarray | None = None
 
 
-Generate = Callable[[Sequence[Item], Sequence[int]], tuple[Sequence[Made], Sequence[float | None]]]
+Generate = Callable[[Engine, Sequence[Item], Sequence[int]], tuple[Sequence[Made], Sequence[float | None]]]
 """Candidates for items of one kind, item by item, from the seed of each; with the tempo that each was told, if any."""
 
 
@@ -184,7 +191,7 @@ def by_language_model(
     decoder = Recipe(candidates.load_decoder, recipe, cfg.weights, cfg.kv_cache, device=engine.device)
     work = candidates.Candidates(recipe, decoder, coder, ranker, sampling, frames, length)
 
-    def generate(group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
+    def generate(engine: Engine, group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
         given = conditions(group, embeddings(params, encoder, group), model.config.codebook_size)
         given = given.repeat_interleave(cfg.candidates).to(model.head.device)
         beats = told(model, given, group, seeds, params)
@@ -208,24 +215,24 @@ def by_pipeline(params: Params, engine: Engine, ranker: Recipe[ClapScorer], rate
     recipe = Recipe(diffusers.load, name, weights=params.sample.weights, device=engine.device, **options)
     work = Renderings(recipe, ranker, params.sample.seconds, rate)
 
-    def generate(group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
+    def generate(engine: Engine, group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
         each = params.sample.candidates
         asked = [Asked(group[number // each].caption, seed) for number, seed in enumerate(seeds)]
         made = track(engine.map(work, asked), f"sample {group[0].kind}", len(asked), "candidate")
-        return list(made), [None] * len(asked)
+        return list(chain.from_iterable(made)), [None] * len(asked)
 
     return generate
 
 
-def write(params: Params, generate: Generate, clap: ClapScorer, rate: int) -> None:
-    """Generate for each item, rank its candidates by CLAP, and keep them all."""
+def write(params: Params, generate: Generate, engine: Engine, clap: ClapScorer, rate: int, work: Path) -> None:
+    """Generate for each item, rank its candidates by CLAP, and keep them all; `work`: where a run that is stopped goes on."""
     each = range(params.sample.candidates)
-    with atomic_dir(SAMPLES) as part:
-        writer = SampleWriter(part)
+    with resumable_dir(SAMPLES, work) as folder:
+        writer = SampleWriter(folder)
         for kind, same_kind in groupby(items(params), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [item_seed(params.seed, item.prompt_id, number) for item in group for number in each]
-            made, bpms = generate(group, seeds)
+            made, bpms = generate(Keeping(engine, folder / MADE / group[0].kind), group, seeds)
             fit = partial(clap.cosines, [item.caption for item in group])
             ranking = best_of([one.embedded for one in made], len(each), fit)
             for number, (one, seed) in enumerate(zip(made, seeds, strict=True)):
@@ -235,6 +242,7 @@ def write(params: Params, generate: Generate, clap: ClapScorer, rate: int) -> No
                 sample = Sample(item.prompt_id, kind, candidate, seed, score, picked, item.caption, bpms[number])
                 writer.add(sample, one.wave, rate)
         writer.close()
+        shutil.rmtree(folder / MADE)
 
 
 def main(params: Params) -> None:
@@ -252,10 +260,13 @@ def main(params: Params) -> None:
     )
     if params.model.type == "external":
         take(params, rate, ranker.model)
-    elif params.model.type == "diffusers":
-        write(params, by_pipeline(params, engine, ranker, rate), ranker.model, rate)
+        return
+    if params.model.type == "diffusers":
+        generate = by_pipeline(params, engine, ranker, rate)
     else:
-        write(params, by_language_model(params, engine, coder, ranker, device), ranker.model, rate)
+        generate = by_language_model(params, engine, coder, ranker, device)
+    work = work_dir("sample", params, coder.model.fingerprint, ranker.model.fingerprint, engine.device)
+    write(params, generate, engine, ranker.model, rate, work)
 
 
 if __name__ == "__main__":

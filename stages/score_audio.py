@@ -2,20 +2,15 @@
 
 from dataclasses import replace
 
-from musicgen_lite import codec
-from musicgen_lite.clap import load as load_clap
-from musicgen_lite.compute import Recipe
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_json
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
 from musicgen_lite.params import Params
-from musicgen_lite.scoring.audio import clip_models
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
 from musicgen_lite.scoring.audio.sets import generated_set, load_reference
-from musicgen_lite.scoring.audio.spread import spread
-from musicgen_lite.scoring.audio.vggish import load as load_vggish
+from musicgen_lite.scoring.audio.spread import named
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
 from musicgen_lite.scoring.statistics.scores import Scores
 from stages.runtime import (
@@ -31,41 +26,20 @@ from stages.runtime import (
 
 
 def main(params: Params) -> None:
-    engine, trusted = set_up_engine(params.compute), params.trusted_pickles
-    coder = Recipe(
-        codec.load,
-        resolve_model_path(params.codec.name),
-        num_codebooks=params.codec.num_codebooks,
-        device=engine.device,
-        trusted=trusted,
+    embedders = named(
+        set_up_engine(params.compute),
+        params.codec.name,
+        params.codec.num_codebooks,
+        params.score,
+        params.trusted_pickles,
+        resolve_model_path,
+        judged=True,
     )
-    picker = Recipe(load_clap, resolve_model_path(params.score.clap), device=engine.device, trusted=trusted)
-    judge = None
-    if params.score.judge:
-        judge = Recipe(
-            load_clap,
-            resolve_model_path(params.score.judge),
-            device=engine.device,
-            trusted=trusted,
-            parameter="score.judge",
-        )
-    vggish = None
-    if "audiocraft" in params.score.protocols:
-        vggish = Recipe(load_vggish, resolve_model_path(params.score.vggish), device=engine.device)
-    models = clip_models.recipes(
-        resolve_model_path(params.score.passt),
-        resolve_model_path(params.score.aesthetics),
-        device=engine.device,
-        trusted=trusted,
-    )
-    embedders, bootstrap = (
-        spread(engine, picker, coder, judge, params.score.protocols, models, vggish),
-        Bootstrap(params.score.bootstrap),
-    )
+    bootstrap = Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
     external = params.model.type == "external"
     windows = ClipWindows(
-        clips, Windows(coder.model.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
+        clips, Windows(embedders.codec.rate, params.data.prompt_seconds, params.data.seconds, params.sample.seconds)
     )
     sets = load_reference(REFERENCE, embedders, windows.target)
     tracks = dict(zip(clips.index["id"], clips.index["track_id"], strict=True))

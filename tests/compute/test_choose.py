@@ -1,13 +1,16 @@
 """The engine that the parameters name, and what is said before anything is computed."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -73,6 +76,45 @@ def test_processes_give_results_in_order_and_take_few_pieces_ahead() -> None:
     assert list(found) == list(range(4, 200, 2))
     with pytest.raises(UserError, match=r"^number 5: it is wrong$"):
         list(Processes(2).map(Doubled(wrong=5), range(20)))
+
+
+@pytest.mark.slow
+def test_what_a_lost_process_had_is_done_again(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Processes(2).map(Doubled(pause=0.05), range(20))
+    assert next(found) == 0
+    psutil.Process().children()[-1].kill()
+    assert list(found) == list(range(2, 40, 2))
+    assert "lost a process; what it had is done again" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_piece_that_loses_its_process_time_and_again_is_named() -> None:
+    found = Processes(2).map(Doubled(deadly=5), range(20))
+    with pytest.raises(UserError, match=r"^number [0-5]: processes were lost 4 times .* run the same command again$"):
+        list(found)
+
+
+DRIVER = """
+import sys
+from musicgen_lite.compute import Processes
+from tests.support.ray_works import Doubled
+if __name__ == "__main__":
+    for result in Processes(2).map(Doubled(pause=0.1), range(10_000)):
+        print(result, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_with_one_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, tmp_path / "driver.py"], env=environment, stdout=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        driver.stdout.readline()
+        children = psutil.Process(driver.pid).children()
+        assert len(children) >= 2
+        driver.kill()
+    assert not psutil.wait_procs(children, timeout=20)[1]
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_it_is_the_pipelines_own_audio_with_its_own_defaults(saved: dict[str, Pa
 def test_a_candidate_has_the_length_and_the_rate_of_all_others(saved: dict[str, Path], kind: str) -> None:
     ranker = Recipe(clap.load, "embedded")
     work = Renderings(Recipe(diffusers.load, str(saved[kind]), steps=2), ranker, 1.01, 16000)
-    made = work.compute(work.read(Asked("Loud drums.", 3)))
+    (made,) = work.compute(work.read(Asked("Loud drums.", 3)))
     wave = made.wave
     assert np.array_equal(made.embedded, ranker.model.embed_mean(wave, 16000))
     assert wave.shape == (16160,)

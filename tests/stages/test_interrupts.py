@@ -13,13 +13,15 @@ import pytest
 
 from musicgen_lite.io.clips import ClipStore
 from stages import INTERRUPTED
-from tests.support.project import ENVIRONMENT, ROOT, TINY, change
+from tests.support.project import ENVIRONMENT, ROOT, TINY, TREE, change
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    for name in TREE:
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     change(tmp_path / "params.yaml", TINY | {"compute.threads": 2, "data.synthetic.train": 4})
     return tmp_path

@@ -1,6 +1,7 @@
 """The stages check, train and sample with a pipeline of diffusers: what is noted, what each item's audio depends on, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.io.samples import SampleStore
+from musicgen_lite.models.diffusers import TextToAudio
 from musicgen_lite.params import Params, parse
 from stages import check, sample, train
 from stages.runtime import EXTERNAL, MODEL, SAMPLES
@@ -94,6 +96,30 @@ def test_an_items_audio_does_not_depend_on_its_company(repository: Path) -> None
     again = sounds(sampled(chosen(prompts_file="p.csv", candidates=1)))
     assert again == {key: few[key] for key in again}
     assert len(again) == 3
+
+
+@pytest.mark.slow
+def test_candidates_that_a_stopped_run_made_are_not_made_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sounds(sampled(chosen()))
+    shutil.rmtree(SAMPLES)
+    made: list[str] = []
+    call = TextToAudio.__call__
+
+    def counted(self: TextToAudio, caption: str, *options: Any) -> np.ndarray:
+        made.append(caption)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return call(self, caption, *options)
+
+    monkeypatch.setattr(TextToAudio, "__call__", counted)
+    with pytest.raises(KeyboardInterrupt):
+        sampled(chosen())
+    assert not SAMPLES.exists()
+    assert sounds(sampled(chosen())) == expected
+    assert len(made) == len(expected) + 1  # the one that was stopped
+    assert not list((repository / "checkpoints").glob("*"))
 
 
 def test_check_sees_a_change_in_the_directory_and_sample_one_after_that(repository: Path, made: Path) -> None:

@@ -20,7 +20,7 @@ from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.sources import synthetic
 from stages import tokenize
 from tests.support import codec_tiny
-from tests.support.project import ROOT, change
+from tests.support.project import ROOT, TREE, change
 from tests.support.standins import clicks
 
 RATE, CLIPS = 1600, 300
@@ -49,7 +49,7 @@ runtime.run(tokenize.main)
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with clips at another rate than its codec's."""
-    for name in ("src", "stages", "dvc.yaml"):
+    for name in TREE:
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     change(tmp_path / "params.yaml", SMALL | {"codec.name": str(codec_tiny.save(tmp_path / "codec"))})

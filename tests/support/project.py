@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from tests.support.warm import warmed
 
 ROOT = Path(__file__).parent.parent.parent
+TREE = ("src", "stages", "dvc.yaml")  # what unfinished work is named by
 TINY: dict[str, Any] = {
     "compute.threads": 1,
     # No whole number of frames, and a crop below the target: every stage rounds alike, and windows are scored.

@@ -36,10 +36,10 @@ class Renderings:
         """See `Work.read`."""
         return piece
 
-    def compute(self, inputs: Asked) -> Made:
+    def compute(self, inputs: Asked) -> list[Made]:
         """See `Work.compute`; UserError for what the pipeline refuses."""
         pipeline, length = self.pipeline.model, round(self.seconds * self.rate)
         made = pipeline(inputs.caption, self.seconds, inputs.seed)
         samples = audio.resample(made, pipeline.rate, self.rate)[:length]
         wave = np.pad(samples, (0, length - len(samples)))  # rates round differently
-        return Made(wave, self.clap.model.embed_mean(wave, self.rate))
+        return [Made(wave, self.clap.model.embed_mean(wave, self.rate))]

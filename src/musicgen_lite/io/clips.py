@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from musicgen_lite.errors import UserError
 from musicgen_lite.io import audio
-from musicgen_lite.io.files import read_json, write_json
+from musicgen_lite.io.files import atomic_path, read_json, write_json
 from musicgen_lite.io.keys import Keys
 
 SPLITS = ("train", "validation", "test")
@@ -43,16 +43,19 @@ class Clip:
 
 
 class ClipWriter:
-    """Writes clips to `clips-*.parquet` shards in a directory, with their audio as FLAC bytes."""
+    """Writes clips to `clips-*.parquet` shards in a directory, with their audio as FLAC bytes.
 
-    def __init__(self, directory: str | Path) -> None:
+    shards: whole ones that an earlier writer has left there, with `begun` clips, after which this one goes on. count: all clips.
+    """
+
+    def __init__(self, directory: str | Path, shards: int = 0) -> None:
         self.directory = Path(directory)
         self._rows: list[dict[str, Any]] = []
-        self._shards = 0
-        self.count = 0
+        self.shards = shards
+        self.begun = self.count = shards * CLIPS_PER_SHARD
 
-    def add(self, clip: Clip) -> None:
-        """Append one clip. A split outside `SPLITS` raises ValueError."""
+    def add(self, clip: Clip) -> bool:
+        """Append one clip, and tell whether that made a shard whole. A split outside `SPLITS` raises ValueError."""
         if clip.split not in SPLITS:
             raise ValueError(f"{clip.id}: split {clip.split!r} is none of {SPLITS}")
         row = {
@@ -65,12 +68,14 @@ class ClipWriter:
         self.count += 1
         if len(self._rows) == CLIPS_PER_SHARD:
             self._flush()
+        return not self._rows
 
     def _flush(self) -> None:
         if self._rows:
-            path = self.directory / f"clips-{self._shards:05d}.parquet"
-            pq.write_table(pa.Table.from_pylist(self._rows), path, row_group_size=CLIPS_PER_GROUP, compression="none")
-            self._shards += 1
+            table = pa.Table.from_pylist(self._rows)
+            with atomic_path(self.directory / f"clips-{self.shards:05d}.parquet") as part:
+                pq.write_table(table, part, row_group_size=CLIPS_PER_GROUP, compression="none")
+            self.shards += 1
             self._rows = []
 
     def close(self, rejected: Sequence[dict[str, str]] = ()) -> None:

@@ -20,7 +20,7 @@ from musicgen_lite.errors import UserError, first_line, require
 from musicgen_lite.io import audio
 from musicgen_lite.pretrained import HUB_TIMEOUT_S, Source, damaged, is_path, quiet
 
-PARAMETER, EXTRA, PURPOSE = "model.diffusers.name", "diffusers", "model.type diffusers"
+PARAMETER, PURPOSE = "model.diffusers.name", "model.type diffusers"
 INDEX = "model_index.json"
 # The pipelines that make audio of a text alone, and the argument that tells each how long.
 SECONDS = {

@@ -72,10 +72,12 @@ def _digest(samples: np.ndarray) -> bytes:
 
 
 def drop_leaked(clips: Iterable[Clip], reject: Reject) -> Iterator[Clip]:
-    """The clips without those whose samples are already in another split, for which `reject(id, reason)` is called."""
+    """The clips without those whose samples, in 16 bits, are already in another split, for which `reject(id, reason)` is called."""
     seen: dict[bytes, tuple[str, str]] = {}
     for clip in clips:
-        split, first = seen.setdefault(_digest(clip.samples), (clip.split, f"{clip.id} ({clip.track_id})"))
+        # As it is stored, so that it does not matter whether it was read from there.
+        digest = hashlib.sha256(audio.encode_flac(clip.samples, clip.rate)).digest()
+        split, first = seen.setdefault(digest, (clip.split, f"{clip.id} ({clip.track_id})"))
         if split == clip.split:
             yield clip
         else:

@@ -84,6 +84,10 @@ class Cutting:
         cuts = self.each(inputs)
         return Cuts(list(islice(cuts, self.sent)), next(cuts, None) is None)
 
+    def refused(self, reasons: list[str]) -> Cuts:
+        """The result that has these reasons and no clips; see `resume.Begun.map`."""
+        return Cuts(list(reasons), whole=True)
+
     @property
     def sent(self) -> int:
         """How many cuts travel together."""

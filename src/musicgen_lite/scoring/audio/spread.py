@@ -1,14 +1,20 @@
 """The embedding of many clips by an engine: some at a time, with the models that each process loads for itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
+from musicgen_lite import clap as claps
+from musicgen_lite import codec as codecs
 from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Engine, Recipe
+from musicgen_lite.params import ScoreParams
+from musicgen_lite.scoring.audio import clip_models as models
+from musicgen_lite.scoring.audio import vggish as vggishes
 from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.embeddings import Embedder, Item
@@ -86,3 +92,29 @@ def pieces(items: Iterable[Item], spaces: Sequence[str]) -> Iterator[Clips]:
     items = iter(items)
     while some := list(islice(items, CLIPS_TOGETHER)):
         yield Clips(some, spaces)
+
+
+def named(
+    engine: Engine,
+    codec: str,
+    num_codebooks: int,
+    score: ScoreParams,
+    trusted: Collection[str],
+    resolve: Callable[[str], str],
+    judged: bool = False,
+) -> Embedders:
+    """The embedders that the parameters name, whose sets of clips are embedded by `engine`.
+
+    codec: its name; trusted: digests of pickles that may be loaded; `resolve` finds a model's name; judged: with the held-out
+    CLAP, if one is named.
+    """
+    common: dict[str, Any] = {"device": engine.device, "trusted": trusted}
+    coder = Recipe(codecs.load, resolve(codec), num_codebooks=num_codebooks, **common)
+    ranker = Recipe(claps.load, resolve(score.clap), **common)
+    judge = vggish = None
+    if judged and score.judge:
+        judge = Recipe(claps.load, resolve(score.judge), parameter="score.judge", **common)
+    if "audiocraft" in score.protocols:
+        vggish = Recipe(vggishes.load, resolve(score.vggish), device=engine.device)
+    heard = models.recipes(resolve(score.passt), resolve(score.aesthetics), **common)
+    return spread(engine, ranker, coder, judge, score.protocols, heard, vggish)

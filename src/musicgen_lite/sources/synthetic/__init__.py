@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 from musicgen_lite.compute import IN_THIS_PROCESS, Engine
 from musicgen_lite.io.clips import SPLITS, Clip
@@ -59,6 +59,10 @@ class Composing:
         seeds = range(inputs.first, inputs.first + inputs.count)
         return [clip(seed, inputs.split, self.seconds, self.rate) for seed in seeds]
 
+    def refused(self, reasons: list[str]) -> list[Clip]:
+        """See `resume.Begun.map`: everything composed is a clip."""
+        return []
+
 
 def seeds(split: str, first: int, count: int) -> Iterator[Seeds]:
     """The seeds of a split, some at a time."""
@@ -79,5 +83,14 @@ def corpus(first_seed: int, counts: Sequence[int], seconds: float, rate: int, en
     starts = (first_seed + number * SPLIT_STRIDE for number in range(len(sizes)))
     pieces = chain.from_iterable(map(seeds, sizes, starts, counts))
     made = chain.from_iterable(engine.map(Composing(seconds, rate), pieces))
+    ahead: list[Clip] = []  # the first of the next split
+
+    def of(split: str) -> Iterator[Clip]:
+        while one := ahead.pop() if ahead else next(made, None):
+            if one.split != split:
+                ahead.append(one)
+                return
+            yield one
+
     for split, count in sizes.items():
-        yield from track(islice(made, count), f"compose {split}", total=count, unit="clip")
+        yield from track(of(split), f"compose {split}", total=count, unit="clip")

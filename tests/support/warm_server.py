@@ -1,6 +1,7 @@
 """Forks processes that have imported the pipeline's packages; see `warm`."""
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -10,11 +11,15 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
+from typing import NoReturn
 
 PACKAGES = (
     "torch", "transformers.modeling_utils", "transformers.models.encodec.modeling_encodec", "transformers.models.t5.modeling_t5",
     "transformers.models.clap.modeling_clap", "lightning.pytorch", "mlflow", "numba", "pandas", "scipy.signal", "soundfile",
+    "librosa.feature", "numba.np.ufunc", "matplotlib.pyplot", "pyarrow.dataset", "pyarrow.parquet", "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.autogenerate", "peft",
     "ruamel.yaml", "dvc.cli.parser", "dvc.repo", "typer", "rich.console",
 )  # fmt: skip
 # As the package `stages` sets them before its first import.
@@ -34,7 +39,7 @@ def receive(client: socket.socket) -> tuple[Request, list[int]]:
     return json.loads(client.makefile("rb").read(int.from_bytes(head, "big"))), list(files)
 
 
-def become(request: Request, files: list[int]) -> None:
+def become(request: Request, files: list[int]) -> NoReturn:
     """Turn this process, just forked, into one that was started by the caller, and run its module."""
     module, words, folder, environment = request
     for target, file in enumerate(files):
@@ -50,8 +55,35 @@ def become(request: Request, files: list[int]) -> None:
     sys.orig_argv = [sys.executable, "-m", module, *words]
     sys.argv = ["-m", *words]
     sys.path[0] = folder
-    gc.unfreeze()
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _end(_status(module))
+
+
+def _status(module: str) -> int:
+    """Run a module as a program; its exit status, negative where Ctrl-C ended it."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _end(status: int) -> NoReturn:
+    """End as Python does, but for freeing what was imported: that would copy all of the server's memory first."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
 
 
 def serve(listener: socket.socket) -> tuple[Request, list[int]]:
@@ -95,5 +127,5 @@ door.listen(64)  # who comes early waits
 os.environ.update(QUIET)
 for package in PACKAGES:
     importlib.import_module(package)
-gc.freeze()
+gc.freeze()  # for good: a collection in a fork would copy what it visits
 become(*serve(door))

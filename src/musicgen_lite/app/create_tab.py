@@ -179,7 +179,7 @@ def _results(made: "gr.State", seed: "gr.Textbox") -> None:
             gr.DownloadButton("Download as FLAC", found.flac, size="md")
             again = gr.Button(f"Again with this seed ({found.seed})", size="md")
         again.click(lambda: str(found.seed), None, seed, queue=False, api_visibility="private")
-        lines = {"interactive": False, "wrap_lines": True}
+        lines = {"interactive": False, "wrap_lines": True, "show_line_numbers": False}
         with gr.Accordion("Make it again: command line and Python", open=False):
-            gr.Code(found.command, language="shell", label="Command line", **lines)
-            gr.Code(found.python, language="python", label="Python", **lines)
+            gr.Code(found.command, language="shell", label="Command line", lines=1, max_lines=6, **lines)
+            gr.Code(found.python, language="python", label="Python", max_lines=10, **lines)

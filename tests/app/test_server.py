@@ -18,9 +18,10 @@ import soundfile
 from gradio_client import Client, handle_file
 
 from musicgen_lite.app.models import shipped_names
-from tests.support.web_page import PROMPT, Served, served, without_network
+from tests.support.web_page import PROMPT, Served, create_event, join, served, waiting, without_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = "https://github.com/gradio-app/gradio/raw/main/test/test_files/"  # of what a program may send; no browser loads them
 
 
@@ -188,6 +189,13 @@ def test_two_settings_are_heard_blind(address: str, models: dict[str, str]) -> N
         connect(address).predict(PROMPT, 0.6, 0, models["a"], 2.0, models["a"], 2.0, api_name="/compare")
 
 
+def test_programs_find_what_the_docs_name_and_nothing_else(address: str) -> None:
+    published = httpx.get(f"{address}gradio_api/info").json()
+    assert not published["unnamed_endpoints"]
+    (named,) = re.findall(r"Programs call .*?\.\s", (ROOT / "docs" / "usage.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert list(published["named_endpoints"]) == re.findall(r"`(/\w+)`", named)
+
+
 def test_the_other_tabs_say_what_is_there(address: str, models: dict[str, str]) -> None:
     client = connect(address)
     assert "no mlflow.db here" in client.predict(api_name="/runs")[0]
@@ -219,20 +227,14 @@ def test_a_browser_is_told_to_load_nothing_from_elsewhere(address: str) -> None:
 def test_of_200_requests_at_once_those_beyond_the_queue_are_refused_in_words(
     address: str, models: dict[str, str]
 ) -> None:
-    config = httpx.get(f"{address}config").json()
-    index = next(one["id"] for one in config["dependencies"] if one["api_name"] == "create")
-
-    def join(number: int) -> httpx.Response:
-        body = {"data": form(models["a"], seconds=0.1), "fn_index": index, "session_hash": f"visitor-{number}"}
-        return httpx.post(f"{address}gradio_api/queue/join", json=body, timeout=120)
-
+    event, short = create_event(address), form(models["a"], seconds=0.1)
     with ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(join, range(200)))
+        answers = list(pool.map(lambda number: join(address, event, short, f"visitor-{number}"), range(200)))
     refused = [answer for answer in answers if answer.status_code == 503]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert len(refused) >= 200 - 2 * 17  # 16 wait, one runs; some are done before the last come
     assert "queue is full" in refused[0].text.lower()
-    while httpx.get(f"{address}gradio_api/queue/status", timeout=60).json()["queue_size"]:
+    while waiting(address):
         time.sleep(0.5)
     assert create(connect(address), models["a"], seconds=0.1)[-1].startswith("Done")
     # Nobody gets past the queue.

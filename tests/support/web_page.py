@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 
 from musicgen_lite.io import audio
@@ -106,6 +108,40 @@ def fill(page: Any, **fields: object) -> None:
     """Type into the fields of the first tab, by their labels."""
     for label, value in fields.items():
         page.get_by_label(label).first.fill(str(value))
+
+
+def create_event(address: str) -> int:
+    """Gradio's number of the event that makes a piece."""
+    events = httpx.get(f"{address}config").json()["dependencies"]
+    return int(next(one["id"] for one in events if one["api_name"] == "create"))
+
+
+def join(address: str, event: int, arguments: list[Any], visitor: str) -> httpx.Response:
+    """A visitor's request for that event, put into the queue as the page does it."""
+    body = {"data": arguments, "fn_index": event, "session_hash": visitor}
+    return httpx.post(f"{address}gradio_api/queue/join", json=body, timeout=120)
+
+
+def waiting(address: str) -> int:
+    """How many requests wait."""
+    return int(httpx.get(f"{address}gradio_api/queue/status", timeout=60).json()["queue_size"])
+
+
+@contextlib.contextmanager
+def others(page: Served, arguments: list[Any], number: int) -> Iterator[None]:
+    """So many other visitors who asked for the same, of whom all but one wait; at the end they want it no more."""
+    visitors = [f"other-{each}" for each in range(number)]
+    create, joined = create_event(page.address), {}
+    try:
+        for visitor in visitors:
+            joined[visitor] = join(page.address, create, arguments, visitor).raise_for_status().json()["event_id"]
+            while waiting(page.address) >= len(joined):  # until the first is at work
+                time.sleep(0.05)
+        yield
+    finally:
+        for visitor, piece in reversed(joined.items()):  # the one at work last
+            body = {"event_id": piece, "fn_index": create, "session_hash": visitor}
+            httpx.post(f"{page.address}gradio_api/cancel", json=body, timeout=120).raise_for_status()
 
 
 def streamed(playlist: str, folder: Path) -> tuple[np.ndarray, int]:

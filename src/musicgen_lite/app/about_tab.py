@@ -32,7 +32,7 @@ def build(context: Context, model: "gr.Dropdown", tab: "gr.Tab") -> None:
 
     if not context.shelf.names:
         text.value = NONE
-    tab.select(about, model, text, api_name="about")
+    tab.select(about, model, text, queue=False, api_name="about")
 
 
 def describe(name: str, place: str, generator: "Generator") -> str:

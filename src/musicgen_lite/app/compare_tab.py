@@ -2,12 +2,14 @@
 
 import random
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from musicgen_lite.app import blind
-from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
+from musicgen_lite.app.context import Context, gr, model_choice, session_of, told
 from musicgen_lite.app.form import Form
+from musicgen_lite.app.making import STOPPED, makes, stop_button
 from musicgen_lite.app.tables import table
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
@@ -31,7 +33,9 @@ def build(context: Context) -> list["gr.Dropdown"]:
         with gr.Row():
             models.append(model_choice(context, f"Model {name}", number, min_width=160))
             guidances.append(gr.Number(2.0, label=f"Guidance {name}", min_width=90))
-    go = gr.Button("Make both", variant="primary")
+    with gr.Row():
+        go = gr.Button("Make both", variant="primary")
+        stop = stop_button()
     status = gr.Markdown("")
     with gr.Row():
         sounds = [gr.Audio(label=label, interactive=False, buttons=[]) for label in ("First", "Second")]
@@ -41,38 +45,42 @@ def build(context: Context) -> list["gr.Dropdown"]:
     given_votes = gr.Markdown("")
     file = gr.DownloadButton("Download votes.csv", visible=False)
 
-    def make(request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        with told():
-            return _make(context, session_of(request), *values)
+    def make(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        return _make(context, session_of(request), *values)
 
     def preferred(found: blind.Trial | None, given: list[Vote], choice: str) -> tuple[Any, ...]:
         with told():
             return _vote(context, found, given, choice)
 
     given = [prompt, seconds, seed, models[0], guidances[0], models[1], guidances[1]]
-    go.click(
-        make, given, [*sounds, trial, status, *buttons], concurrency_limit=1, concurrency_id=CORE, api_name="compare"
-    )
+    shown = [*sounds, trial, status, *buttons]
+    makes(context, (go, stop), status, make, given, shown, api_name="compare", show_progress_on=sounds)
     for button in buttons:
         button.click(
             preferred,
             [trial, votes, button],
             [trial, votes, status, given_votes, file, *buttons],
-            api_name=False,
+            queue=False,
+            api_visibility="private",
         )
     return models
 
 
-def _make(context: Context, session: str, prompt: str, seconds: float, seed: float, *sides: Any) -> tuple[Any, ...]:
+def _make(
+    context: Context, session: str, prompt: str, seconds: float, seed: float, *sides: Any
+) -> Iterator[tuple[Any, ...]]:
     forms = [Form(model, prompt, seconds, guidance, seed=seed) for model, guidance in (sides[:2], sides[2:])]
     for form in forms:
         form.request()
     settings = tuple(blind.Setting(form.model, float(form.guidance or 0)) for form in forms)
     trial, turned = blind.begin(prompt, int(seed), (settings[0], settings[1]), random.Random())
-    music = [_whole(context, form, session) for form in forms]
-    found = [one for one in (music[::-1] if turned else music) if one is not None]
-    if len(found) < 2:
-        return None, None, None, "Stopped.", *_enabled(False)
+    yield None, None, None, "Making both…", *_enabled(False)
+    found: list[Music] = []
+    for form in forms[::-1] if turned else forms:
+        if (music := _whole(context, form, session)) is None:
+            yield None, None, None, STOPPED, *_enabled(False)
+            return
+        found.append(music)
     folder = context.folder / uuid.uuid4().hex
     folder.mkdir(parents=True)
     rates = [one.rate for one in found]
@@ -80,12 +88,12 @@ def _make(context: Context, session: str, prompt: str, seconds: float, seed: flo
     for number, samples in enumerate(blind.levelled([one.samples for one in found], rates)):
         paths.append(str(folder / f"sound-{number + 1}.wav"))
         audio.write(paths[-1], samples, rates[number])
-    return *paths, trial, "Which one do you prefer?", *_enabled(True)
+    yield *paths, trial, "Which one do you prefer?", *_enabled(True)
 
 
 def _whole(context: Context, form: Form, session: str) -> Music | None:
     """A whole piece; None where the session was stopped."""
-    return [step.music for step in context.studio.make(form, session)][-1]
+    return next((step.music for step in context.studio.make(form, session) if step.music is not None), None)
 
 
 def _vote(context: Context, trial: blind.Trial | None, votes: list[Vote], choice: str) -> tuple[Any, ...]:

@@ -31,12 +31,12 @@ class Context:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """An error that a user can fix is shown on the page, and the page goes on."""
+def told(seconds: float | None = None) -> Iterator[None]:
+    """An error that a user can fix is shown on the page, for so long or until it is closed, and the page goes on."""
     try:
         yield
     except UserError as error:
-        raise gr.Error(str(error), title="This cannot be made", duration=None, print_exception=False) from error
+        raise gr.Error(str(error), title="This cannot be made", duration=seconds, print_exception=False) from error
 
 
 def session_of(request: "gr.Request") -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from musicgen_lite.app import live
-from musicgen_lite.app.context import CORE, Context, gr, model_choice, session_of, told
+from musicgen_lite.app.context import Context, gr, model_choice, session_of
 from musicgen_lite.app.form import EXAMPLES, Form, read_number
+from musicgen_lite.app.making import STOPPED, makes, stop_button
 from musicgen_lite.app.models import NONE
-from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.io import audio
 from musicgen_lite.report.plots import spectrogram
@@ -63,24 +63,26 @@ def build(context: Context, page: "gr.Blocks") -> "gr.Dropdown":
             "style",
             "continued",
         )
-        with told():
-            try:
-                given = dict(zip(names, values, strict=True))
-                form = Form(**{**given, **{name: read_number(name, given[name]) for name in OPTIONAL}}).with_seed()
-                yield from _create(context, form, session_of(request))
-            except UserError as error:
-                yield gr.skip(), f"Not made: {error}", None  # it stands there when the message is closed
-                raise
+        given = dict(zip(names, values, strict=True))
+        form = Form(**{**given, **{name: read_number(name, given[name]) for name in OPTIONAL}}).with_seed()
+        yield from _create(context, form, session_of(request))
 
-    def cancel(request: gr.Request) -> None:
+    def leave(request: gr.Request) -> None:
         context.studio.stop(session_of(request))
 
-    go.click(
-        create, [model, *fields], [player, status, made], concurrency_limit=1, concurrency_id=CORE, api_name="create",
+    given, shown = [model, *fields], [player, status, made]
+    makes(
+        context,
+        (go, stop),
+        status,
+        create,
+        given,
+        shown,
+        api_name="create",
+        cancel_name="cancel",
         show_progress="hidden",
-    )  # fmt: skip
-    stop.click(cancel, queue=False, api_name="cancel")
-    page.unload(cancel)
+    )
+    page.unload(leave)
     return model
 
 
@@ -101,7 +103,7 @@ def _inputs(context: Context) -> tuple[list[Any], "gr.Dropdown", "gr.Textbox", "
         continued = gr.Audio(label="Continue: a clip that the music goes on from", **clips)
     with gr.Row():
         go = gr.Button("Generate", variant="primary")
-        stop = gr.Button("Stop")
+        stop = stop_button()
     fields = [prompt, seconds, guidance, candidates, seed, guidance_audio, tempo, style, continued]
     return fields, model, seed, go, stop
 
@@ -126,7 +128,7 @@ def _create(context: Context, form: Form, session: str) -> Iterator[tuple[Any, .
             finished = True
             yield gr.skip(), _summary(form, step.music), _files(context, form, step.music)
     if not finished:
-        yield gr.skip(), "Stopped.", None
+        yield gr.skip(), STOPPED, None
 
 
 def _summary(form: Form, music: Music) -> str:
@@ -164,7 +166,7 @@ def _files(context: Context, form: Form, music: Music) -> Made:
 
 
 def _results(made: "gr.State", seed: "gr.Textbox") -> None:
-    @gr.render(inputs=[made])
+    @gr.render(inputs=[made], queue=False)
     def show(found: Made | None) -> None:
         if found is None:
             return
@@ -176,7 +178,8 @@ def _results(made: "gr.State", seed: "gr.Textbox") -> None:
         with gr.Row():
             gr.DownloadButton("Download as FLAC", found.flac, size="md")
             again = gr.Button(f"Again with this seed ({found.seed})", size="md")
-        again.click(lambda: str(found.seed), None, seed, api_name=False)
+        again.click(lambda: str(found.seed), None, seed, queue=False, api_visibility="private")
+        lines = {"interactive": False, "wrap_lines": True, "show_line_numbers": False}
         with gr.Accordion("Make it again: command line and Python", open=False):
-            gr.Code(found.command, language="shell", label="Command line", interactive=False)
-            gr.Code(found.python, language="python", label="Python", interactive=False)
+            gr.Code(found.command, language="shell", label="Command line", lines=1, max_lines=6, **lines)
+            gr.Code(found.python, language="python", label="Python", max_lines=10, **lines)

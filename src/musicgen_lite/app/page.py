@@ -31,5 +31,5 @@ def build(context: Context) -> "gr.Blocks":
             """What has come since the page was built, such as the model of a run that somebody chose."""
             return [gr.update(choices=context.shelf.names) for _ in (model, *sides)]
 
-        page.load(offered, None, [model, *sides], show_progress="hidden", api_name=False)
+        page.load(offered, None, [model, *sides], queue=False, show_progress="hidden", api_visibility="private")
     return page

@@ -59,7 +59,7 @@ def build(context: Context, models: list["gr.Dropdown"]) -> None:
     use.click(choose, run, models, api_name="use")
     hear.click(sounds, run, heard, api_name="sounds")
 
-    @gr.render(inputs=[heard])
+    @gr.render(inputs=[heard], queue=False)
     def players(found: list[Sound]) -> None:
         for caption, kind, path in found:
             gr.Markdown(plain(caption))

@@ -12,6 +12,7 @@ from tests.support.stores import postgres as postgres
 from tests.support.stores import postgres_server as postgres_server
 from tests.support.stores import s3 as s3
 from tests.support.stores import s3_server as s3_server
+from tests.support.warm import warmed
 
 RECORDING = Path(__file__).parent / "recording"
 
@@ -39,7 +40,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Base:
             project = create(folder)
             recording = {"PYTHONPATH": str(RECORDING), "RECORDED_IMPORTS": str(imports)}
             gpu.prepare(project, "cpu")  # as the smoke run on a GPU has it run
-            code, steps = gpu.repro(project, {**ENVIRONMENT, **recording})
+            code, steps = gpu.repro(project, warmed({**ENVIRONMENT, **recording}))
             output = gpu.text(steps)
             assert code == 0, output
             project.commit()

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from types import ModuleType
 from typing import NoReturn
 
 PACKAGES = (
@@ -61,7 +62,9 @@ def become(request: Request, files: list[int]) -> NoReturn:
 def _status(module: str) -> int:
     """Run a module as a program; its exit status, negative where Ctrl-C ended it."""
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        main = ModuleType("__main__")
+        vars(main).update(runpy.run_module(module, run_name="__main__", alter_sys=True))
+        sys.modules["__main__"] = main  # until the end, as with `python -m`
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

@@ -250,7 +250,24 @@ def test_statistics_that_do_not_fit_are_named(folder: Path, arrays: dict[str, np
             "none.csv: 0 caption(s) belong to a clip of made, 2 are needed; the column file_name",
         ),
         (("--captions", "other.csv"), "other.csv: a column file_name or file is needed"),
-        (("--seconds", "9"), "made: 0 clip(s) of 8 files can be used, 2 are needed: too short: 2.00 s, at least 9 s"),
+        (
+            ("--captions", "ids.csv"),
+            "ids.csv: 0 caption(s) belong to a clip of made, 2 are needed; the column file_name",
+        ),
+        (("--captions", "ids.csv"), "as they are in the folder, caption or prompt holds their captions\n"),
+        (("--captions", "none.csv"), "holds their captions: none.csv row 2 (elsewhere.wav): file: no such file\n"),
+        (
+            ("--captions", "real"),
+            "real: a folder; --captions is a .csv or .jsonl with the columns file_name (or file) and",
+        ),
+        (
+            ("--stats-model", "tone"),
+            "stats-model: found 'tone'; it chooses within a .npz file, but --reference is real",
+        ),
+        (
+            ("--seconds", "9"),
+            "made: 0 clip(s) of 8 files can be used, 2 are needed: t01.flac: too short: 2.00 s, at least 9",
+        ),
         (("--seconds", "0"), "seconds: found 0; 0.1 to 3600"),
         (("--rate", "5"), "rate: found 5; 8000 to 192000"),
         (
@@ -272,11 +289,45 @@ def test_bad_input_is_one_message_and_nothing_is_written(folder: Path, options: 
     write_text("text.npz", "neither numbers nor a database, but long enough to look like one" * 9)
     write_text("none.csv", "file,prompt\nelsewhere.wav,440\n")
     write_text("other.csv", "name,text\na,b\n")
+    write_text("ids.csv", "file,id\nt01.flac,a\nt03.flac,b\n")
     done = score(*options)
     assert done.exit_code == 2, done.output
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert said in done.stderr
     assert not Path("scores.json").exists()
+
+
+def test_too_few_clips_are_told_with_the_reasons_of_their_own_folder(folder: Path) -> None:
+    for name in ("one", "quiet"):
+        Path(name).mkdir()
+    soundfile.write("one/a.wav", sine(440, 2.0), RATE)
+    soundfile.write("quiet/b.wav", np.zeros(2 * RATE), RATE)
+    soundfile.write("made/short.wav", sine(440, 0.3), RATE)
+    for name, found in (("one", "1 clip(s) of 1 files"), ("quiet", "0 clip(s) of 1 files")):
+        said = f"error: {name}: {found} can be used, 2 are needed"
+        end = "" if name == "one" else ": reference/b.wav: silent"
+        assert score("--reference", name).stderr.splitlines()[-1] == said + end
+
+
+def test_files_that_are_in_both_folders_are_said(folder: Path) -> None:
+    assert "in both folders" not in score("--space", "mel").output
+    Path("real").rename("made/real")
+    done = score("--reference", "made/real", "--space", "mel")
+    assert done.exit_code == 0, done.output
+    assert f"in both folders: {len(REFERENCE)} files, such as {folder / 'made/real/t00.flac'}; " in done.output
+
+
+@pytest.mark.parametrize(
+    ("codebooks", "aesthetics", "said"),
+    [(9, "", "--codebooks: found 9"), (4, "any", "--aesthetics needs the package audiobox-aesthetics")],
+)
+def test_what_no_model_has_is_named_by_the_option(
+    monkeypatch: pytest.MonkeyPatch, codebooks: int, aesthetics: str, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "audiobox_aesthetics.infer", None)
+    models = folder_scores.Models("embedded", "", "", "embedded", codebooks, aesthetics, "cpu", 1, ())
+    with pytest.raises(UserError, match=f"^{said}"):
+        models.load(("ours",))
 
 
 def test_a_plain_installation_can_score() -> None:

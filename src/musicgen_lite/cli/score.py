@@ -81,6 +81,7 @@ def score(
     """Score a folder of audio without a pipeline: distances to a reference, fit to captions, pulse, tempo and key."""
     chosen = _spaces(space, reference)
     _check(out, seconds, rate, bootstrap, threads, codebooks)
+    _check_inputs(reference, stats_model, captions)
     from musicgen_lite.cli.shared import folder_scores
     from musicgen_lite.cli.shared.folder_scores import Models, Request
 
@@ -117,3 +118,15 @@ def _check(out: Path, seconds: float | None, rate: int | None, bootstrap: int, t
     for name, value, least in (("bootstrap", bootstrap, 100), ("threads", threads, 0), ("codebooks", codebooks, 1)):
         if value < least:
             raise UserError(f"{name}: found {value}; {least} or more are allowed")
+
+
+def _check_inputs(reference: Path, stats_model: str, captions: Path | None) -> None:
+    if stats_model and reference.suffix.lower() != STATISTICS:
+        raise UserError(
+            f"stats-model: found {stats_model!r}; it chooses within a {STATISTICS} file, but --reference is {reference}"
+        )
+    if captions and not captions.is_file():
+        what = "a folder" if captions.is_dir() else "no such file"
+        raise UserError(
+            f"{captions}: {what}; --captions is a .csv or .jsonl with the columns file_name (or file) and caption (or prompt)"
+        )

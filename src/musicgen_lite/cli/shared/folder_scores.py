@@ -1,6 +1,7 @@
 """Scores of a folder of audio: read, checked, embedded once, compared, printed and written."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from musicgen_lite.scoring.statistics.intervals import Bootstrap, Estimate
 from musicgen_lite.sources.rejected import lines
 
 REFERENCE = "reference/"  # begins the names of the reference's clips, so that they differ from those that are scored
+# The options in place of the parameters that a model's errors name.
+OPTIONS = {
+    "codec.num_codebooks": "--codebooks", "score.aesthetics": "--aesthetics", "trusted_pickles": "--trusted-pickles",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,18 @@ class Request:
         return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
 
 
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """UserErrors name options instead of parameters."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for parameter, option in OPTIONS.items():
+            message = message.replace(parameter, option)
+        raise UserError(message) from error
+
+
 @dataclass(frozen=True)
 class Models:
     """The models by name, and where they run."""
@@ -71,6 +88,7 @@ class Models:
     threads: int
     trusted: Collection[str]
 
+    @_naming_options()
     def load(self, protocols: tuple[str, ...]) -> Embedders:
         """Load them; UserError names the option whose model is unknown or damaged."""
         torch.set_num_threads(self.threads)
@@ -92,6 +110,14 @@ class Rejected(list[dict[str, str]]):
         """Note one."""
         self.append({"id": name, "reason": reason})
 
+    def first(self) -> str:
+        """The end of an error: the first three, each reason once; nothing where nothing was left out."""
+        names: dict[str, str] = {}
+        for one in self:
+            names.setdefault(one["reason"], one["id"])
+        found = "; ".join([f"{name}: {reason}" for reason, name in names.items()][:3])
+        return f": {found}" if found else ""
+
 
 def run(request: Request, models: Models, out: Path, cache: Path) -> None:
     """Score, print a table, and write everything to `out`; `cache` keeps the embeddings."""
@@ -104,8 +130,9 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
     if statistics:
         for space in spaces:
             statistics.check(space)
+    rows = Rejected(rejected)  # of the table of captions
     clips, heard = _clips(request, request.folder, "", rejected)
-    captions = _captions(request, pieces, clips.ids)
+    captions = _captions(request, pieces, clips.ids, rows)
     reference, heard_before = (
         (statistics, {}) if statistics else _clips(request, request.reference, REFERENCE, rejected)
     )
@@ -125,14 +152,15 @@ def run(request: Request, models: Models, out: Path, cache: Path) -> None:
 def _clips(request: Request, folder: Path, prefix: str, rejected: Rejected) -> tuple[ClipSet, dict[str, Heard]]:
     """The clips of a folder, with what is known of each; their names begin with `prefix`."""
     files = {f"{prefix}{name}": path for name, path in audio_files(folder).items()}
-    heard = listen(files.items(), request.cut, rejected.add, f"read {folder}", request.seconds or SHORTEST_S)
+    own = Rejected()
+    heard = listen(files.items(), request.cut, own.add, f"read {folder}", request.seconds or SHORTEST_S)
     if prefix:  # music is measured by music; silence that was to be music counts
         for name in _silent(heard):
-            rejected.add(name, "silent")
+            own.add(name, "silent")
             del heard[name]
     if len(heard) < 2:
-        reasons = "; ".join(dict.fromkeys(one["reason"] for one in rejected[:3]))
-        raise UserError(f"{folder}: {len(heard)} clip(s) of {len(files)} files can be used, 2 are needed: {reasons}")
+        raise UserError(f"{folder}: {len(heard)} clip(s) of {len(files)} files can be used, 2 are needed{own.first()}")
+    rejected += own
     # Clips of any length: all of them are known to be so.
     return ClipSet(list(heard), lambda name: request.cut.read(files[name]), set(heard)), heard
 
@@ -147,13 +175,17 @@ def _given(request: Request, rejected: Rejected) -> tuple[Statistics | None, lis
     return statistics, external.read_table(table, request.folder, rejected.add) if table else []
 
 
-def _captions(request: Request, pieces: Sequence[Piece], clips: Collection[str]) -> dict[str, str]:
-    """The caption of each clip that has one, none where there is no table. UserError where fewer than two have one."""
+def _captions(request: Request, pieces: Sequence[Piece], clips: Collection[str], rejected: Rejected) -> dict[str, str]:
+    """The caption of each clip that has one, none where there is no table. UserError where fewer than two have one.
+
+    rejected: rows of the table that belong to no clip.
+    """
     found = {piece.name: piece.caption for piece in pieces if piece.caption and piece.name in set(clips)}
     if request.captions and len(found) < 2:
         raise UserError(
             f"{request.captions}: {len(found)} caption(s) belong to a clip of {request.folder}, 2 are needed; the column "
-            f"{' or '.join(external.FILE)} names files as they are in the folder"
+            f"{' or '.join(external.FILE)} names files as they are in the folder, {' or '.join(external.CAPTION)} holds their "
+            f"captions{rejected.first()}"
         )
     return found
 
@@ -176,6 +208,10 @@ def _table(estimates: Mapping[str, Estimate]) -> list[str]:
     ]
 
 
+def _paths(folder: Path) -> set[Path]:
+    return {path.resolve() for path in audio_files(folder).values()}
+
+
 def _silent(heard: Mapping[str, Heard]) -> list[str]:
     return [name for name, one in heard.items() if one.silent]
 
@@ -190,6 +226,10 @@ def _remarks(
     if request.captions and len(captions) < len(heard):
         without = next(name for name in heard if name not in captions)
         found.append(f"  without a caption, not scored by CLAP: {len(heard) - len(captions)}, such as {without}")
+    if reference and (both := _paths(request.folder) & _paths(request.reference)):
+        found.append(
+            f"  in both folders: {len(both)} files, such as {min(both)}; distances to a reference that holds them are too small"
+        )
     for what, option, ours, theirs in (
         ("lengths", "--seconds cuts both alike", _span(heard, "seconds"), _span(reference, "seconds")),
         ("rates", "--rate brings both to one", _span(heard, "rate"), _span(reference, "rate")),

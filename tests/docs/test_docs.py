@@ -115,6 +115,8 @@ def test_commands_and_their_options_exist(page: str) -> None:
             assert command is not None, told
             known = {name for parameter in command.params for name in parameter.opts} | {"-h", "--help"}
             assert options(words[1:]) <= known, told
+            if words[1] == "score" and len(words) > 2 and not words[2].startswith("-"):
+                assert "--reference" in words, told
             if words[1] == "preset" and len(words) > 2:
                 assert words[2] in {*presets, "NAME"}, told
         elif words[:2] == ["python", "-m"] and words[2].split(".")[0] in {
@@ -154,6 +156,15 @@ def test_where_a_training_starts_from_a_shipped_model_its_sizes_are_given() -> N
     assert lines
     for line in lines:
         assert "sha256" in check.initial(changed("default", line)), line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_block_takes_the_file_of_a_model_that_was_not_trained(page: str) -> None:
+    """data/model holds that of the last run, which may be there to compare with."""
+    for block in FENCE.findall(PAGES[page]):
+        trained, before, _ = block.rpartition("-S train.steps=0")
+        after = block[len(trained) + len(before) :]
+        assert not before or "--model data/model" not in after.partition("dvc exp run")[0], block
 
 
 def test_the_notebook_names_a_training_from_scratch_that_its_preset_allows() -> None:

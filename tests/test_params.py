@@ -54,6 +54,7 @@ def test_every_key_has_a_comment_or_a_commented_section() -> None:
         ("model.typ", "b", "did you mean model.type?"),
         ("train.learning_rat", 0.1, "did you mean train.learning_rate?"),
         ("zzz", 1, "allowed here: seed, compute, data"),
+        ("model.type", "external", "model.external.audio: found ''"),
         ("model.type", "c", "model.type: found 'c'; input should be 'a', 'b', 'musicgen', 'external' or 'diffusers'"),
         ("train.steps", "many", "train.steps: found 'many'"),
         ("train.steps", -1, "train.steps: found -1; input should be greater than or equal to 0"),

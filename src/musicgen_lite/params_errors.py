@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-KEY_PREFIX = re.compile(r"\w+: ")  # begins a validator's message that concerns one parameter of its section
+KEY_PREFIX = re.compile(r"[\w.]+: ")  # begins a validator's message that concerns one parameter of its section
 
 
 def _allowed(root: type[BaseModel], where: tuple[str | int, ...]) -> list[str]:

@@ -225,6 +225,11 @@ MEAN, COVARIANCE = np.zeros(3), np.eye(3)
         ({"mu": np.zeros(512), "cov": np.eye(512)}, "statistics of 512 dimensions, but the space clap has 3; name the"),
         ({"a.mu": MEAN, "a.cov": COVARIANCE, "b.mu": MEAN, "b.cov": COVARIANCE}, "holds statistics by a, b; choose"),
         ({"mu": MEAN, "cov": np.eye(4)}, "mu has shape (3,) and cov (4, 4)"),
+        ({"mu": MEAN[:0], "cov": COVARIANCE[:0, :0]}, "mu has shape (0,) and cov (0, 0)"),
+        (
+            {"mu": np.array(["a", "b", "c"]), "cov": COVARIANCE},
+            "mu and cov hold <U1 and float64; real numbers are needed",
+        ),
         ({"mu": MEAN * np.nan, "cov": COVARIANCE}, "holds NaN"),
         ({"mu": MEAN, "cov": -COVARIANCE}, "cov is not a covariance"),
     ],
@@ -235,6 +240,22 @@ def test_statistics_that_do_not_fit_are_named(folder: Path, arrays: dict[str, np
     assert done.exit_code == 2
     assert done.stderr.startswith("error: stats.npz: ")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("cut", [None, 300])
+def test_a_file_that_is_no_archive_or_a_damaged_one_is_named(folder: Path, cut: int | None) -> None:
+    if cut is None:
+        np.save("array.npy", MEAN)
+        Path("array.npy").rename("stats.npz")
+    else:
+        np.savez_compressed("stats.npz", mu=np.arange(512.0), cov=np.eye(512))
+        content = bytearray(Path("stats.npz").read_bytes())
+        content[cut : cut + 40] = bytes(40)
+        Path("stats.npz").write_bytes(content)
+    done = score("--reference", "stats.npz")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: stats.npz: not a .npz of statistics that can be read (")
+    assert "pickle" not in done.stderr
 
 
 @pytest.mark.parametrize(

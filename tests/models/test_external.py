@@ -83,6 +83,14 @@ def test_the_digest_changes_with_the_table_and_with_the_files_that_it_names(plac
     assert place.digest() not in (before, changed)
 
 
+def test_a_table_without_files_is_named_before_anything_runs(place: Place) -> None:
+    write_text(place.table, "file_name,caption\na.wav,x\nnone.wav,x\n")
+    with pytest.raises(
+        UserError, match=r"prompts\.csv: 1 rows have a file in .*, 2 are needed; prompts\.csv row 3.*no such file"
+    ):
+        place.digest()
+
+
 def test_audio_is_brought_to_the_rate_and_the_length(tmp_path: Path) -> None:
     stereo = np.stack([sine(440, 3.0, 44100), sine(440, 3.0, 44100)], axis=1)
     soundfile.write(tmp_path / "long.wav", stereo, 44100, subtype="FLOAT")

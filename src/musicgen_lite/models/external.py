@@ -166,9 +166,15 @@ class Place:
         return read_table(self.table, self.folder, reject)
 
     def digest(self) -> str:
-        """Over the table and each named file's size and time of change: an equal digest means nothing to take anew."""
+        """Over the table and each named file's size and time of change: an equal digest means nothing to take anew.
+
+        UserError where fewer than two rows have a file.
+        """
         missing: list[tuple[str, str]] = []
         pieces = self.pieces(lambda place, reason: missing.append((place, reason)))
+        if len(pieces) < 2:
+            first = "".join(f"; {place}: {reason}" for place, reason in missing[:1])
+            raise UserError(f"{self.table}: {len(pieces)} rows have a file in {self.folder}, 2 are needed{first}")
         return short_digest([file_sha256(self.table), [(one.name, *file_stat(one.path)) for one in pieces], missing])
 
 

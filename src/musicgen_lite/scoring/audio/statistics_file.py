@@ -1,8 +1,9 @@
 """Mean and covariance of a reference in a file, as fadtk and others publish them: a distance without the audio."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -45,12 +46,16 @@ def read(path: Path, model: str = "") -> Statistics:
 
     model: which of several to take. Raises UserError naming what is missing or is not a mean and a covariance.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):  # numpy would take it for an array or a pickle
+        raise UserError(
+            f"{path}: not a .npz of statistics that can be read (no archive of arrays); mu and cov are needed"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file) if hasattr(file, "files") else {}
+            arrays = dict(file)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not a .npz of statistics that can be read ({error})") from error
     chosen = _choose(path, _models(arrays), model)
     prefix = f"{chosen}." if chosen else ""
@@ -76,8 +81,10 @@ def _choose(path: Path, models: list[str], wanted: str) -> str:
 
 def _moments(path: Path, mean: np.ndarray, covariance: np.ndarray) -> Moments:
     size = mean.size
-    if mean.ndim != 1 or covariance.shape != (size, size):
+    if mean.ndim != 1 or not size or covariance.shape != (size, size):
         raise UserError(f"{path}: mu has shape {mean.shape} and cov {covariance.shape}; [D] and [D, D] are needed")
+    if {mean.dtype.kind, covariance.dtype.kind} - set("fiu"):
+        raise UserError(f"{path}: mu and cov hold {mean.dtype} and {covariance.dtype}; real numbers are needed")
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise UserError(f"{path}: holds NaN or infinite numbers")

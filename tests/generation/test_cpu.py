@@ -84,12 +84,12 @@ def test_products_of_all_sizes(stored: str, rows: int, outputs: int, depth: int)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
-@pytest.mark.parametrize("kind", ["a", "b"])
+@pytest.mark.parametrize(("kind", "stored"), [("a", "float32"), ("b", "float32"), ("b", "bfloat16")])
 @torch.no_grad()
-def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str, positions: str) -> None:
+def test_logits_of_an_item_are_the_same_bits_in_any_batch(kind: str, stored: str, positions: str) -> None:
     """At the default size: not only the codes agree, so do all bits of the logits."""
     model = tiny(kind, "interleaved", scale=1.0, positions=positions, **SIZES)
-    decoder = CpuDecoder(model, "float32")
+    decoder = CpuDecoder(model, stored)
     given = Conditions.from_texts([torch.randn(5 + i, 128) for i in range(16)]).pad_text(64)
     cells = torch.randint(0, 512, (80, 16, 1))
     full = model.start(given, 20)

@@ -51,9 +51,9 @@ def test_weights_are_packed_once_for_all_windows_and_a_decoder_is_used_again(mon
     packed: list[str] = []
     pack = cpu.pack
 
-    def counted(weight: torch.Tensor, stored: str) -> cpu.Linear:
+    def counted(weight: torch.Tensor, stored: str, amx: bool) -> cpu.Linear:
         packed.append(stored)
-        return pack(weight, stored)
+        return pack(weight, stored, amx)
 
     monkeypatch.setattr(cpu, "pack", counted)
     decoder = prepare(model, "float32")

@@ -1,7 +1,8 @@
 """The decoding step on a CPU: the same as `LanguageModel.step`, several times faster, with weights in small formats."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,14 +22,18 @@ Linear = tuple[np.ndarray, np.ndarray]  # weight [N, K] as stored, scale [N]
 Norm = tuple[np.ndarray, np.ndarray]  # weight [1, d], bias [1, d]
 
 
-def pack(weight: Tensor, stored: str) -> Linear:
-    """A matrix `[N, K]` in the kernels' format: float32, the bits of bfloat16, or int8 with a scale for each row."""
+def pack(weight: Tensor, stored: str, amx: bool = False) -> Linear:
+    """A matrix `[N, K]` in the kernels' format: float32, the bits of bfloat16, or int8 with a scale for each row.
+
+    amx: bfloat16 as `kernels.amx.pack` orders it.
+    """
     weight = weight.detach().float().contiguous()
     ones = np.ones(len(weight), np.float32)
     if stored == "float32":
         return weight.numpy(), ones
     if stored == "bfloat16":
-        return weight.bfloat16().view(torch.uint16).numpy(), ones
+        rounded = weight.bfloat16()
+        return (kernels.amx.pack(rounded) if amx else rounded).view(torch.uint16).numpy(), ones
     scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
     return (weight / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
 
@@ -65,18 +70,21 @@ class CpuDecoder:
             )
         self.config, self.stored = model.config, stored
         self._model, self._kv_cache = model, getattr(torch, kv_cache)
-        self.layers = [_layer(block, stored) for block in cast(list[Block], model.blocks)]
+        self.amx = stored == "bfloat16" and kernels.amx.available()
+        packed = partial(pack, stored=stored, amx=self.amx)
+        self.layers = [_layer(block, packed) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)
         self.table = model.code_embedding.weight.detach().numpy()
         self.pointer = None if model.pointer is None else _pointer(model.pointer)
-        self.heads = [pack(head, stored) for head in (model.head if model.flattened else [model.head.flatten(0, 1)])]
+        self.heads = [packed(head) for head in (model.head if model.flattened else [model.head.flatten(0, 1)])]
 
     @property
     def path(self) -> str:
         """On what and in which formats it computes, for people."""
         threads, kv_cache = kernels.team_size(torch.get_num_threads()), str(self._kv_cache).removeprefix("torch.")
         return (
-            f"kernels for {kernels.instruction_set()} on {threads} thread{'s' if threads > 1 else ''}, "
+            f"kernels for {kernels.instruction_set()}{' with AMX' if self.amx else ''} "
+            f"on {threads} thread{'s' if threads > 1 else ''}, "
             f"weights {self.stored}, keys and values {kv_cache}"
         )
 
@@ -122,7 +130,7 @@ class CpuDecoder:
         team, dim, heads = kernels.Team(torch.get_num_threads()), self.config.d_model, self.config.heads
         capacity = state.caches[0].keys.shape[2]
         x, projected, mixed, hidden = (np.empty((rows, width * dim), np.float32) for width in (1, 3, 1, 4))
-        logits = np.empty((rows, len(self.heads[0][0])), np.float32)
+        logits = np.empty((rows, len(self.heads[0][1])), np.float32)
         bias, rotated = _bias(state.positions.bias, rows, capacity), _rotations(state.positions.rotations)
         memory_bias = _bias(state.context.memory_bias, rows, 0)
         kept = [x, projected, mixed, hidden, logits, bias, rotated, memory_bias]
@@ -135,7 +143,7 @@ class CpuDecoder:
             places = [0, 0] if norm is None else list(map(address, norm))
             weight, scale = packed
             return [
-                layers.LINEAR, address(source), *places, address(weight), address(scale), weight.shape[1], len(weight),
+                layers.LINEAR, address(source), *places, address(weight), address(scale), source.shape[1], len(scale),
                 address(target), then,
             ]  # fmt: skip
 
@@ -162,10 +170,10 @@ class CpuDecoder:
             operations.append(linear(x, norm, up, hidden, layers.GELU))
             operations.append(linear(hidden, None, down, x, layers.ADD))
         last = [linear(x, self.norm, head, logits, layers.STORE) for head in self.heads]
-        numbers = kernels.SUMS + max(capacity, memory_bias.shape[1], 4 * dim * rows)
+        scratch = torch.empty(team.threads, kernels.room(rows, dim, 4 * dim, max(capacity, memory_bias.shape[1])))
         return Steps(
             team, np.array([*operations, last[0]], np.int64), np.array(last, np.int64), x, logits,
-            np.empty((team.threads, numbers), np.float32), _bits(state.caches[0].keys.new_empty(0, 0)), kept,
+            scratch.numpy(), _bits(state.caches[0].keys.new_empty(0, 0)), kept,
         )  # fmt: skip
 
     def draw(self, logits: Tensor, scales: Sequence[float], uniforms: Tensor, sampling: Sampling) -> Tensor:
@@ -177,20 +185,20 @@ class CpuDecoder:
         return torch.from_numpy(codes)
 
 
-def _layer(block: Block, stored: str) -> dict[str, tuple[Any, ...]]:
+def _layer(block: Block, packed: Callable[[Tensor], Linear]) -> dict[str, tuple[Any, ...]]:
     """The packed weights of each part of a block, in the order of its kernel's arguments."""
     attention = block.attention
     parts: dict[str, tuple[Any, ...]] = {
         "self": (
             _norm(block.attention_norm),
-            pack(attention.qkv.weight, stored),
-            pack(attention.out.weight, stored),
+            packed(attention.qkv.weight),
+            packed(attention.out.weight),
         ),
-        "mlp": (_norm(block.mlp_norm), pack(block.up.weight, stored), pack(block.down.weight, stored)),
+        "mlp": (_norm(block.mlp_norm), packed(block.up.weight), packed(block.down.weight)),
     }
     if isinstance(block, CrossBlock):
         cross = block.cross
-        parts["cross"] = _norm(block.cross_norm), pack(cross.q.weight, stored), pack(cross.out.weight, stored)
+        parts["cross"] = _norm(block.cross_norm), packed(cross.q.weight), packed(cross.out.weight)
     return parts
 
 

@@ -39,8 +39,14 @@ exact_kernel: Decorator = _compiled(**PART)
 intrinsic = cast(Decorator, extending.intrinsic)
 
 
+def features() -> set[str]:
+    """What LLVM calls the instructions that kernels may use."""
+    listed = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    return {name.removeprefix("+") for name in listed if name.startswith("+")}
+
+
 def instruction_set() -> str:
     """The processor that kernels are compiled for, and its widest vectors; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES set others."""
-    _, processor, features = cpu_target.target_context.codegen().magic_tuple()
-    there = [name for name in ("avx512f", "avx2", "avx", "sse4.2", "neon") if f"+{name}" in features.split(",")]
+    processor = cpu_target.target_context.codegen().magic_tuple()[1]
+    there = [name for name in ("avx512f", "avx2", "avx", "sse4.2", "neon") if name in features()]
     return f"{processor}, {there[0]}" if there else str(processor)

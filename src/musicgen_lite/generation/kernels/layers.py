@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from musicgen_lite.generation.kernels import amx
 from musicgen_lite.generation.kernels.arithmetic import gelu
 from musicgen_lite.generation.kernels.attention import ONE, ZERO, append, attend, rotate
 from musicgen_lite.generation.kernels.compiled import inline_kernel, kernel
 from musicgen_lite.generation.kernels.memory import address_of, array_at
 from musicgen_lite.generation.kernels.team import wait
-from musicgen_lite.generation.kernels.tiles import OUTPUTS, SUMS, tile_of_1, tile_of_2, tile_of_4
+from musicgen_lite.generation.kernels.tiles import OUTPUTS, tile_of_1, tile_of_2, tile_of_4
 
 LINEAR, ATTEND = 0, 1  # what an operation does
 STORE, GELU, ADD = 0, 1, 2  # what becomes of a product
@@ -26,8 +27,21 @@ KIND, SOURCE, NORM, NORM_BIAS, WEIGHT, SCALE, DEPTH, WIDTH, TARGET, THEN = range
 # or for an attention, of which ROTATIONS is 0 where nothing is rotated, and OWN is 0 for that over a memory.
 _, QUERY, KEYS, VALUES, BIAS, MIXED, LENGTH, HEADS, ROTATIONS, OWN = range(10)
 FIELDS = 10
+SUMS = amx.SUMS  # of the largest tile
 AHEAD = 8 * OUTPUTS  # rows of weights between those in use and those that are prefetched
+LINE = 16  # float32 in a line of a cache
 EPSILON = np.float32(1e-5)
+
+
+@inline_kernel
+def put(value: Any, out: Any, r: int, n: int, then: int) -> None:
+    """Store a product, or its GELU, or add it."""
+    if then == ADD:
+        out[r, n] += value
+    elif then == GELU:
+        out[r, n] = gelu(value)
+    else:
+        out[r, n] = value
 
 
 @inline_kernel
@@ -51,14 +65,24 @@ def product(x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, st
                 height = 1
             for i in range(height):
                 for j in range(min(OUTPUTS, stop - n)):
-                    value = sums[i * OUTPUTS + j] * scale[0, n + j]
-                    if then == ADD:
-                        out[r + i, n + j] += value
-                    elif then == GELU:
-                        out[r + i, n + j] = gelu(value)
-                    else:
-                        out[r + i, n + j] = value
+                    put(sums[i * OUTPUTS + j] * scale[0, n + j], out, r + i, n + j, then)
             r += height
+
+
+@inline_kernel
+def product_in_bfloat16(x: Any, weight: Any, out: Any, then: int, start: int, stop: int, split: Any, sums: Any) -> None:
+    """The same by AMX, of weights without scales that `amx.pack` has packed; split: room for the split inputs."""
+    rows, depth = x.shape
+    blocks = (depth + amx.DEPTH - 1) // amx.DEPTH
+    amx.begin()
+    amx.split(x, split)
+    for n in range(start, stop, amx.OUTPUTS):
+        for r in range(0, rows, amx.ROWS):
+            amx.multiply(split, r // amx.ROWS * blocks, weight, n // amx.OUTPUTS * blocks, blocks, sums)
+            for i in range(min(amx.ROWS, rows - r)):
+                for j in range(min(amx.OUTPUTS, stop - n)):
+                    put(sums[i * amx.OUTPUTS + j], out, r + i, n + j, then)
+    amx.end()
 
 
 @inline_kernel
@@ -79,6 +103,12 @@ def normalise(x: Any, weight: Any, bias: Any, out: Any) -> None:
             out[r, i] = (x[r, i] - mean) * factor * weight[0, i] + bias[0, i]
 
 
+def room(rows: int, dim: int, deepest: int, positions: int) -> int:
+    """How many float32 a thread needs for rows of width `dim`, products of that depth at most, and so many positions."""
+    whole = -(-rows * dim // LINE) * LINE  # so that every thread's begin at a line of a cache
+    return SUMS + max(-(-positions // LINE) * LINE, amx.split_size(rows, deepest) + whole)
+
+
 @kernel
 def run(
     thread: int,
@@ -94,17 +124,19 @@ def run(
 ) -> None:
     """Work through operations `[n, FIELDS]` for rows of width `dim` at position `at`; see `Team.run`.
 
-    weights, caches: arrays of their dtypes; scratch: `[threads, SUMS + m]`, where m is at least R * K and the positions.
+    weights, caches: arrays of their dtypes, weights of 3 dimensions where `amx.pack` has packed all of them; scratch:
+    `[threads, room]`, see `room`.
     """
     own = scratch[thread]
-    normalised = array_at(address_of(own) + 4 * SUMS, rows, dim, scratch)
+    normalised = array_at(address_of(own) + 4 * (len(own) - rows * dim), rows, dim, scratch)
     for number in range(len(operations)):
         operation = operations[number]
         if operation[KIND] == LINEAR:
             depth, width = operation[DEPTH], operation[WIDTH]
             # Whole tiles for each thread, as equal as that allows.
-            tiles = (width + OUTPUTS - 1) // OUTPUTS
-            start, stop = tiles * thread // threads * OUTPUTS, min(tiles * (thread + 1) // threads * OUTPUTS, width)
+            size = amx.OUTPUTS if weights.ndim == 3 else OUTPUTS  # known when it is compiled
+            tiles = (width + size - 1) // size
+            start, stop = tiles * thread // threads * size, min(tiles * (thread + 1) // threads * size, width)
             x = array_at(operation[SOURCE], rows, depth, scratch)
             if operation[NORM]:
                 gain, bias = (
@@ -113,13 +145,14 @@ def run(
                 )
                 normalise(x, gain, bias, normalised)
                 x = normalised
-            weight, scale = (
-                array_at(operation[WEIGHT], width, depth, weights),
-                array_at(operation[SCALE], 1, width, scratch),
-            )
-            product(
-                x, weight, scale, array_at(operation[TARGET], rows, width, scratch), operation[THEN], start, stop, own
-            )
+            out, then = array_at(operation[TARGET], rows, width, scratch), operation[THEN]
+            if weights.ndim == 3:
+                packed = array_at(operation[WEIGHT], 0, amx.NUMBERS, weights)
+                split = array_at(address_of(own) + 4 * SUMS, 0, amx.NUMBERS, weights)
+                product_in_bfloat16(x, packed, out, then, start, stop, split, own)
+            else:
+                weight = array_at(operation[WEIGHT], width, depth, weights)
+                product(x, weight, array_at(operation[SCALE], 1, width, scratch), out, then, start, stop, own)
         else:
             capacity, heads, is_own = operation[LENGTH], operation[HEADS], operation[OWN]
             head, units, stride = dim // heads, rows * heads, 3 * dim if is_own else dim

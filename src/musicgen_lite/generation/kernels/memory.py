@@ -4,6 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.np.arrayobj import populate_array
 
 from musicgen_lite.generation.kernels.compiled import intrinsic
@@ -26,6 +27,16 @@ def widen(builder: Any, stored: Any, value: Any) -> Any:
         return builder.sitofp(value, float_)
     shift = ir.Constant(int_, [16] * lanes if lanes else 16)
     return builder.bitcast(builder.shl(builder.zext(value, int_), shift), float_)
+
+
+def prefetch(builder: Any, pointer: Any) -> None:
+    """Begin to bring what is at a pointer near, if it exists."""
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
+    )
+    # To read, into the second cache, data.
+    builder.call(function, [builder.bitcast(pointer, byte), I32(0), I32(2), I32(1)])
 
 
 @intrinsic

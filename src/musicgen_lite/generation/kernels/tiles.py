@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from musicgen_lite.generation.kernels.compiled import intrinsic
-from musicgen_lite.generation.kernels.memory import FLOAT, I32, I64, element, widen
+from musicgen_lite.generation.kernels.memory import FLOAT, I32, I64, element, prefetch, widen
 
 LANES = 16
 OUTPUTS = 4
@@ -55,15 +55,6 @@ def _total(builder: Any, vector: Any) -> Any:
         )
         vector = builder.fadd(low, high)
     return builder.extract_element(vector, ir.Constant(I32, 0))
-
-
-def _prefetch(builder: Any, pointer: Any) -> None:
-    byte = ir.IntType(8).as_pointer()
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
-    )
-    # To read, into the second cache, data.
-    builder.call(function, [builder.bitcast(pointer, byte), I32(0), I32(2), I32(1)])
 
 
 def _tile(rows: int) -> Callable[..., Any]:
@@ -106,7 +97,7 @@ def _tile(rows: int) -> Callable[..., Any]:
 
             with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES), intp=I64) as (k, _):
                 for place in next_weights:
-                    _prefetch(builder, builder.gep(place, [k]))
+                    prefetch(builder, builder.gep(place, [k]))
                 add(k, LANES, vectors)
             scalars = [cgutils.alloca_once_value(builder, _total(builder, builder.load(v))) for v in vectors]
             with cgutils.for_range_slice(builder, whole, depth, I64(1), intp=I64) as (k, _):

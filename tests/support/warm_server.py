@@ -129,6 +129,7 @@ door.bind(sys.argv[1])
 door.listen(64)  # who comes early waits
 os.environ.update(QUIET)
 for package in PACKAGES:
-    importlib.import_module(package)
+    with suppress(ImportError):  # of an extra that is not installed
+        importlib.import_module(package)
 gc.freeze()  # for good: a collection in a fork would copy what it visits
 become(*serve(door))

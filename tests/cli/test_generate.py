@@ -188,7 +188,7 @@ def test_a_file_of_prompts_becomes_a_folder_and_only_what_is_new_is_made_again(
 def test_a_killed_run_goes_on_and_one_process_fills_a_folder(model: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("\n".join(f"A piano number {number}." for number in range(6)))
     out = tmp_path / "out"
-    options = ("--prompts", tmp_path / "rows.txt", "-o", out, "--model", model, "--seconds", 20, "--candidates", 16)
+    options = ("--prompts", tmp_path / "rows.txt", "-o", out, "--model", model, "--seconds", 8, "--candidates", 16)
     running = subprocess.Popen(command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not (out / "index.csv").exists():

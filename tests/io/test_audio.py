@@ -110,3 +110,12 @@ def test_an_mp3_without_a_length_that_breaks_off_is_read_up_to_the_break() -> No
     whole, _ = audio.read(bare)
     assert 3.0 < found.shape[1] / rate < 6.0
     np.testing.assert_allclose(found[:, : 3 * rate], whole[:, : 3 * rate], atol=1e-6)
+
+
+def test_samples_in_16_bit_are_those_that_flac_stores() -> None:
+    halves = np.arange(-(2**16) - 3, 2**16 + 4) / 2**16  # each number, what lies between two, and beyond full scale
+    for samples in (halves.astype(np.float32), np.random.default_rng(0).uniform(-1.2, 1.2, 9999).astype(np.float32)):
+        stored = audio.to_16_bit(samples)
+        decoded, _ = audio.decode(audio.encode_flac(samples, 16000))
+        assert np.array_equal(decoded * 2**15, stored)
+        assert np.array_equal(audio.to_16_bit(decoded), stored)

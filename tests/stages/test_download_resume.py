@@ -100,7 +100,7 @@ def test_a_folder(folder: str, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_what_is_composed(place: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+def test_what_is_composed(place: Path, after: int) -> None:
     (place / "repository").mkdir()
     params = parameters(synthetic__train=8, synthetic__validation=5, synthetic__test=6, min_available=1)
     alone = params.model_copy(update={"compute": params.compute.model_copy(update={"threads": 1})})

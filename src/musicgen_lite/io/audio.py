@@ -146,6 +146,11 @@ def encode_flac(samples: np.ndarray, rate: int) -> bytes:
     return _encode(samples, rate, "FLAC")
 
 
+def to_16_bit(samples: np.ndarray) -> np.ndarray:
+    """Samples as FLAC stores them, int16 of the same shape: `decode` of its bytes gives these numbers / 2 ** 15."""
+    return np.clip(np.rint(samples * np.float32(2**15)), -(2**15), 2**15 - 1).astype(np.int16)
+
+
 def _encode(samples: np.ndarray, rate: int, file_format: str) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples, -1.0, 1.0).T, rate, format=file_format, subtype="PCM_16")

@@ -76,7 +76,7 @@ def drop_leaked(clips: Iterable[Clip], reject: Reject) -> Iterator[Clip]:
     seen: dict[bytes, tuple[str, str]] = {}
     for clip in clips:
         # As it is stored, so that it does not matter whether it was read from there.
-        digest = hashlib.sha256(audio.encode_flac(clip.samples, clip.rate)).digest()
+        digest = _digest(audio.to_16_bit(clip.samples))
         split, first = seen.setdefault(digest, (clip.split, f"{clip.id} ({clip.track_id})"))
         if split == clip.split:
             yield clip

@@ -104,7 +104,11 @@ def locate(params: Params, root: Path, of_run: RunFile) -> Initial | None:
     except UserError as error:
         musicgen = params.model.type == "musicgen"
         nothing = "model.musicgen.name as it is" if musicgen else "random weights"
-        published = ", or of type musicgen a directory or OWNER/NAME of the hub" if musicgen else ""
+        published = (
+            ", or a directory or OWNER/NAME of the hub"
+            if musicgen
+            else "; a published MusicGen needs model.type=musicgen"
+        )
         raise UserError(
             f"{PARAMETER} {name!r}: {error}; allowed are nothing ({nothing}), shipped, a path that ends in .safetensors, the name "
             f"or id of a finished MLflow run, and models:/NAME@ALIAS or models:/NAME/VERSION{published}"

@@ -62,7 +62,7 @@ def test_ids_of_no_test_prompt_are_an_error(place: Place) -> None:
 def test_a_table_needs_its_columns_and_the_folder_must_be_there(place: Place) -> None:
     with pytest.raises(UserError, match=r"model\.external\.audio: .*gone: no such folder"):
         Place.of("gone", "", place.folder).pieces(fail)
-    with pytest.raises(UserError, match=r"other\.csv: no such file"):
+    with pytest.raises(UserError, match=r"other\.csv: no such file; name one that is there"):
         Place.of(".", "other.csv", place.folder).pieces(fail)
     write_text(place.table, "name,text\na.wav,x\n")
     with pytest.raises(

@@ -110,7 +110,7 @@ def test_a_model_of_the_hub_goes_by_its_commit(place: Path, made: Path, monkeypa
         ({"init": "other-codec"}, r"train\.init '.*/other-codec' .*model_type .* is 'encodec', but train\.init needs 'musicgen'"),
         ({"init": "own.safetensors"}, r"model\.pattern: the model has 'parallel', here it is 'delay'"),
         ({"init": "a.safetensors"}, r"model\.type: the model has 'a', here it is 'musicgen'; set model\.type to a"),
-        ({"init": "musicgen", "model": {"type": "a"}}, r"train\.init 'musicgen': .*/musicgen is a folder"),
+        ({"init": "musicgen", "model": {"type": "a"}}, r"train\.init 'musicgen': .*/musicgen is a folder.* needs model\.type=musicgen"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named_before_anything_runs(

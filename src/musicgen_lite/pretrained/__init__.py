@@ -129,15 +129,20 @@ def _checked(source: Source, trusted: Collection[str], small: bool) -> Source:
 
 
 def check_pickle(
-    path: Path, parameter: str, trusted: Collection[str], place: str = "trusted_pickles", stated: str = ""
+    path: Path,
+    parameter: str,
+    trusted: Collection[str],
+    place: str = "trusted_pickles",
+    stated: str = "",
+    other: str = "",
 ) -> str:
     """The sha256 of the pickle at `path`. Raises UserError unless it is `trusted`, by the parameter `place`, or begins
-    with the digits that its publisher `stated`."""
+    with the digits that its publisher `stated`. other: what to take in its place, if that is no safetensors checkpoint."""
     found = file_sha256(path)
     if found not in trusted and not (stated and found.startswith(stated)):
         raise UserError(
             f"{path}: a pickle, which can run any code when it is loaded, with sha256 {found}, which {place} does not hold; "
-            f"take a safetensors checkpoint for {parameter}, or, if its publisher states this very sha256, name it in {place}"
+            f"take {other or 'a safetensors checkpoint'} for {parameter}, or, if its publisher states this very sha256, name it in {place}"
         )
     return found
 

@@ -39,7 +39,7 @@ def read(path: Path, required: Sequence[str], reject: Reject) -> list[Row]:
 
     Raises UserError for a file that is missing, not UTF-8, not such a table, or has no `required` column.
     """
-    text = read_text(path, f"it needs the columns {', '.join(required)}")
+    text = read_text(path, f"it needs the columns {', '.join(required)}" if required else "name one that is there")
     rows = list((_json_rows if path.suffix == ".jsonl" else _csv_rows)(path, text, reject))
     columns = dict.fromkeys(name for row in rows for name in row.cells)
     missing = [name for name in required if name not in columns]

@@ -44,7 +44,7 @@ def check(weights: str, trusted: Collection[str]) -> str:
             f"{PARAMETER}: there is no file {weights}; it needs {', '.join(KNOWN.values())} of the release v0.0.1-audioset at "
             "github.com/kkoutini/PaSST; empty: no KL divergence by PaSST"
         )
-    return check_pickle(path, PARAMETER, {*KNOWN, *trusted})
+    return check_pickle(path, PARAMETER, {*KNOWN, *trusted}, other=f"the published {next(iter(KNOWN.values()))}")
 
 
 def load(weights: str, *, device: "str | torch.device" = "cpu", trusted: Collection[str] = ()) -> "Passt":

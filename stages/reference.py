@@ -1,12 +1,15 @@
 """Embed and score the reference sets: real clips, the same through the codec, of few genres, noise and training clips."""
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 
+from musicgen_lite.compute import Engine
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_reference
@@ -27,20 +30,31 @@ from stages.runtime import (
     CLIPS,
     REFERENCE,
     SCORES_REFERENCE,
+    caller,
     resolve_model_path,
     run,
     set_up_engine,
+    work_dir,
 )
 
 
 def main(params: Params) -> None:
+    engine = set_up_engine(params.compute)
+    work = work_dir("reference", params, engine.device)
+    with held(work, caller()):
+        reference(params, engine, work)
+
+
+def reference(params: Params, engine: Engine, work: Path) -> None:
+    """Embed and score; `work`: where a run that is stopped goes on."""
     embedders = named(
-        set_up_engine(params.compute),
+        engine,
         params.codec.name,
         params.codec.num_codebooks,
         params.score,
         params.trusted_pickles,
         resolve_model_path,
+        keep=work,
     )
     coder = embedders.codec
     clips = ClipStore(CLIPS)
@@ -60,7 +74,7 @@ def main(params: Params) -> None:
         tracks=tracks,
         reference=targets(windows, reference["id"].tolist()),
         real=real,
-        reconstruction=reconstructed(real, coder),
+        reconstruction=reconstructed(real, coder, work),
         noise=as_noise(real, EVALUATION_SEED),
         prompts=audio_prompts(windows, ids),
         few_genres=stand_ins(windows, others) if others else None,
@@ -68,7 +82,7 @@ def main(params: Params) -> None:
     )
     sets, bootstrap = embed_reference(sets_of_clips, embedders), Bootstrap(params.score.bootstrap)
     scores = score_reference(sets_of_clips, sets, embedders.clap, bootstrap, embedders.clip_models)
-    scores.update(token_consistency(real, coder, bootstrap))
+    scores.update(token_consistency(real, sets_of_clips.reconstruction, coder, bootstrap))
     genres = clips.index.set_index("id")[GENRE] if others else {}
     scores.notes["few_genres"] = sorted({genres[i] for i in others.values()}) or f"withheld: {why_not}"
     scores.notes |= origins(embedders.clap, None, embedders.vggish) | ({"tracks": doubt} if doubt else {})

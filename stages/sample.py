@@ -17,6 +17,7 @@ from musicgen_lite.clap import ClapScorer
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Engine, Recipe
+from musicgen_lite.compute.keeping import Keeping
 from musicgen_lite.errors import UserError
 from musicgen_lite.generation import (
     Sampling,
@@ -28,7 +29,6 @@ from musicgen_lite.generation import (
     with_beats,
 )
 from musicgen_lite.generation.candidates import Made
-from musicgen_lite.generation.kept import Keeping
 from musicgen_lite.generation.pipelines import Asked, Renderings
 from musicgen_lite.io import audio
 from musicgen_lite.io.arrays import ArrayStore
@@ -232,7 +232,8 @@ def write(params: Params, generate: Generate, engine: Engine, clap: ClapScorer, 
         for kind, same_kind in groupby(items(params), key=lambda item: item.kind):
             group = list(same_kind)
             seeds = [item_seed(params.seed, item.prompt_id, number) for item in group for number in each]
-            made, bpms = generate(Keeping(engine, folder / MADE / group[0].kind), group, seeds)
+            keeping = Keeping(engine, folder / MADE / kind, Made._make)
+            made, bpms = generate(keeping, group, seeds)
             fit = partial(clap.cosines, [item.caption for item in group])
             ranking = best_of([one.embedded for one in made], len(each), fit)
             for number, (one, seed) in enumerate(zip(made, seeds, strict=True)):

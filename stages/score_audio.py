@@ -1,11 +1,14 @@
 """Score the generated audio: distances to the reference, fit to the captions, best-of-N gain, signal faults."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from musicgen_lite.compute import Engine
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_json
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
@@ -19,21 +22,32 @@ from stages.runtime import (
     REFERENCE,
     SAMPLES,
     SCORES_AUDIO,
+    caller,
     resolve_model_path,
     run,
     set_up_engine,
+    work_dir,
 )
 
 
 def main(params: Params) -> None:
+    engine = set_up_engine(params.compute)
+    work = work_dir("score_audio", params, engine.device)
+    with held(work, caller()):
+        score(params, engine, work)
+
+
+def score(params: Params, engine: Engine, work: Path) -> None:
+    """Embed and score; `work`: where a run that is stopped goes on."""
     embedders = named(
-        set_up_engine(params.compute),
+        engine,
         params.codec.name,
         params.codec.num_codebooks,
         params.score,
         params.trusted_pickles,
         resolve_model_path,
         judged=True,
+        keep=work,
     )
     bootstrap = Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,7 @@ class Rows:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A candidate: its waveform `[length]`, and that in the space `[D]` of CLAP, by which candidates are ranked."""
 
     wave: np.ndarray

@@ -14,6 +14,7 @@ import torch
 
 from musicgen_lite.codec import Codec
 from musicgen_lite.errors import UserError
+from musicgen_lite.io.files import atomic_path
 from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.io.progress import track
 from musicgen_lite.io.samples import Kind, SampleStore
@@ -146,8 +147,21 @@ class ReferenceClips:
     training: ClipSet | None = None
 
 
-def reconstructed(clips: ClipSet, codec: Codec) -> ClipSet:
-    """Clips through the codec, each as long as before. UserError names a clip of another rate."""
+def reconstructed(clips: ClipSet, codec: Codec, keep: Path | None = None) -> ClipSet:
+    """Clips through the codec, each as long as before; they are computed once where `keep` names a folder for them.
+
+    UserError names a clip of another rate.
+    """
+    files = (
+        {clip: keep / f"{codec.fingerprint}-{number:06d}.npy" for number, clip in enumerate(clips.ids)} if keep else {}
+    )
+
+    def once(clip: str) -> tuple[np.ndarray, int]:
+        file = files[clip]
+        if not file.exists():
+            with atomic_path(file) as part:
+                np.save(part, read(clip)[0])
+        return np.load(file), codec.rate
 
     def read(clip: str) -> tuple[np.ndarray, int]:
         samples, rate = clips.read(clip)
@@ -157,7 +171,7 @@ def reconstructed(clips: ClipSet, codec: Codec) -> ClipSet:
             decoded = codec.decode(codec.encode(torch.from_numpy(samples)[None]))
         return decoded[0].cpu().numpy()[: len(samples)], rate
 
-    return ClipSet(clips.ids, read, clips.short)
+    return ClipSet(clips.ids, once if keep else read, clips.short)
 
 
 def as_noise(clips: ClipSet, seed: int) -> ClipSet:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from musicgen_lite import codec as codecs
 from musicgen_lite.clap import Clap
 from musicgen_lite.codec import Codec
 from musicgen_lite.compute import Engine, Recipe
+from musicgen_lite.compute.keeping import Keeping
+from musicgen_lite.io.hashing import short_digest
 from musicgen_lite.params import ScoreParams
 from musicgen_lite.scoring.audio import clip_models as models
 from musicgen_lite.scoring.audio import vggish as vggishes
 from musicgen_lite.scoring.audio.clip_models import ClipModel
 from musicgen_lite.scoring.audio.embedders import Embedders
-from musicgen_lite.scoring.audio.embeddings import Embedder, Item
+from musicgen_lite.scoring.audio.embeddings import Embedder, Item, versions
 from musicgen_lite.scoring.audio.vggish import VggishEmbedder
 
 CLIPS_TOGETHER = 4  # of a piece; each is embedded by itself, so that their number changes nothing
@@ -75,13 +78,22 @@ def spread(
     protocols: tuple[str, ...] = ("ours",),
     clip_models: tuple[Recipe[ClipModel], ...] = (),
     vggish: Recipe[VggishEmbedder] | None = None,
+    keep: Path | None = None,
 ) -> Embedders:
-    """Embedders whose sets of clips are embedded by `engine`."""
+    """Embedders whose sets of clips are embedded by `engine`.
+
+    keep: a folder of unfinished work, where embeddings are kept as they are made; who embeds the same sets in the same order
+    again computes those alone that are not there.
+    """
     recipe = Recipe(load, clap, codec, judge, protocols, clip_models, vggish=vggish)
-    work = Embedding(recipe)
+    sets = count()
 
     def vectors(items: Iterator[Item], embedders: Sequence[Embedder]) -> Iterator[list[np.ndarray]]:
-        for found in engine.map(work, pieces(items, [one.name for one in embedders])):
+        own = engine
+        if keep:
+            computed_by = [*(one.fingerprint for one in embedders), versions()]
+            own = Keeping(engine, keep / f"{next(sets)}-{short_digest(computed_by)}", list)
+        for found in own.map(Embedding(recipe), pieces(items, [one.name for one in embedders])):
             yield from found
 
     return replace(recipe.model, vectors=vectors)
@@ -102,11 +114,12 @@ def named(
     trusted: Collection[str],
     resolve: Callable[[str], str],
     judged: bool = False,
+    keep: Path | None = None,
 ) -> Embedders:
     """The embedders that the parameters name, whose sets of clips are embedded by `engine`.
 
     codec: its name; trusted: digests of pickles that may be loaded; `resolve` finds a model's name; judged: with the held-out
-    CLAP, if one is named.
+    CLAP, if one is named; keep: see `spread`.
     """
     common: dict[str, Any] = {"device": engine.device, "trusted": trusted}
     coder = Recipe(codecs.load, resolve(codec), num_codebooks=num_codebooks, **common)
@@ -117,4 +130,4 @@ def named(
     if "audiocraft" in score.protocols:
         vggish = Recipe(vggishes.load, resolve(score.vggish), device=engine.device)
     heard = models.recipes(resolve(score.passt), resolve(score.aesthetics), **common)
-    return spread(engine, ranker, coder, judge, score.protocols, heard, vggish)
+    return spread(engine, ranker, coder, judge, score.protocols, heard, vggish, keep)

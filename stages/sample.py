@@ -77,7 +77,7 @@ class Item:
     prompt: np.ndarray | None = None
 
 
-Generate = Callable[[Engine, Sequence[Item], Sequence[int]], tuple[Sequence[Made], Sequence[float | None]]]
+Generate = Callable[[Engine, Sequence[Item], Sequence[int]], tuple[Iterator[Made], Sequence[float | None]]]
 """Candidates for items of one kind, item by item, from the seed of each; with the tempo that each was told, if any."""
 
 
@@ -191,7 +191,9 @@ def by_language_model(
     decoder = Recipe(candidates.load_decoder, recipe, cfg.weights, cfg.kv_cache, device=engine.device)
     work = candidates.Candidates(recipe, decoder, coder, ranker, sampling, frames, length)
 
-    def generate(engine: Engine, group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
+    def generate(
+        engine: Engine, group: Sequence[Item], seeds: Sequence[int]
+    ) -> tuple[Iterator[Made], list[float | None]]:
         given = conditions(group, embeddings(params, encoder, group), model.config.codebook_size)
         given = given.repeat_interleave(cfg.candidates).to(model.head.device)
         beats = told(model, given, group, seeds, params)
@@ -200,7 +202,7 @@ def by_language_model(
         batches = list(candidates.rows(with_beats(given, beats), seeds, cfg.batch_size, label if engine.here else ""))
         made = engine.map(work, batches)
         shown = made if engine.here else track(made, label, len(batches), "batch")
-        return list(chain.from_iterable(shown)), [beat.bpm for beat in beats] or [None] * len(seeds)
+        return chain.from_iterable(shown), [beat.bpm for beat in beats] or [None] * len(seeds)
 
     return generate
 
@@ -215,11 +217,13 @@ def by_pipeline(params: Params, engine: Engine, ranker: Recipe[ClapScorer], rate
     recipe = Recipe(diffusers.load, name, weights=params.sample.weights, device=engine.device, **options)
     work = Renderings(recipe, ranker, params.sample.seconds, rate)
 
-    def generate(engine: Engine, group: Sequence[Item], seeds: Sequence[int]) -> tuple[list[Made], list[float | None]]:
+    def generate(
+        engine: Engine, group: Sequence[Item], seeds: Sequence[int]
+    ) -> tuple[Iterator[Made], list[float | None]]:
         each = params.sample.candidates
         asked = [Asked(group[number // each].caption, seed) for number, seed in enumerate(seeds)]
         made = track(engine.map(work, asked), f"sample {group[0].kind}", len(asked), "candidate")
-        return list(chain.from_iterable(made)), [None] * len(asked)
+        return chain.from_iterable(made), [None] * len(asked)
 
     return generate
 
@@ -236,7 +240,8 @@ def write(params: Params, generate: Generate, engine: Engine, clap: ClapScorer, 
             made, bpms = generate(keeping, group, seeds)
             fit = partial(clap.cosines, [item.caption for item in group])
             ranking = best_of([one.embedded for one in made], len(each), fit)
-            for number, (one, seed) in enumerate(zip(made, seeds, strict=True)):
+            again = chain.from_iterable(keeping.kept())  # the waves of all would fill the memory
+            for number, (one, seed) in enumerate(zip(again, seeds, strict=True)):
                 owner, candidate = divmod(number, len(each))
                 item = group[owner]
                 score, picked = float(ranking.scores[owner, candidate]), int(ranking.picked[owner]) == candidate

@@ -57,6 +57,10 @@ def computed(work: Ranges, folder: Path) -> list[list[tuple[np.ndarray, ...]]]:
     return found
 
 
+def kept(folder: Path) -> list[list[tuple[np.ndarray, ...]]]:
+    return list(Keeping(Local(), folder, tuple).kept())
+
+
 def equal(found: list[list[tuple[np.ndarray, ...]]]) -> None:
     expected = [Ranges().compute(piece) for piece in PIECES]
     np.testing.assert_equal(found, expected)
@@ -75,6 +79,7 @@ def test_a_stopped_run_goes_on_with_the_pieces_that_have_no_result(tmp_path: Pat
     assert second.computed == PIECES[before:]
     equal(computed(third, tmp_path / "kept"))
     assert third.computed == []
+    equal(kept(tmp_path / "kept"))
 
 
 def test_what_is_missing_between_others_alone_is_computed(tmp_path: Path) -> None:

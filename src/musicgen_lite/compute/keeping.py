@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import count, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,15 @@ class Keeping:
                     _save(part, result)
             elif taken < number:
                 taken, _ = next(coming)
-            yield [self.make(arrays) for arrays in _load(file)]
+            yield self._read(file)
+
+    def kept(self) -> Iterator[Any]:
+        """What `map` gave, once more."""
+        return map(self._read, takewhile(Path.exists, (self.folder / _name(number) for number in count())))
+
+    def _read(self, file: Path) -> list[Any]:
+        with np.load(file) as kept:
+            return [self.make(kept[name] for name in names) for _, names in groupby(kept, lambda name: name.split()[0])]
 
 
 def _name(number: int) -> str:
@@ -67,8 +75,3 @@ def _name(number: int) -> str:
 def _save(file: Path, result: Sequence[Sequence[np.ndarray]]) -> None:
     arrays: Any = {f"{i} {j}": array for i, some in enumerate(result) for j, array in enumerate(some)}
     np.savez(file, **arrays)
-
-
-def _load(file: Path) -> list[list[np.ndarray]]:
-    with np.load(file) as kept:
-        return [[kept[name] for name in names] for _, names in groupby(kept, lambda name: name.split()[0])]

@@ -25,7 +25,7 @@ Norm = tuple[np.ndarray, np.ndarray]  # weight [1, d], bias [1, d]
 def pack(weight: Tensor, stored: str, amx: bool = False) -> Linear:
     """A matrix `[N, K]` in the kernels' format: float32, the bits of bfloat16, or int8 with a scale for each row.
 
-    amx: bfloat16 as `kernels.amx.pack` orders it.
+    amx: bfloat16 as `kernels.amx.pack` orders it, int8 as `kernels.amx.pack_int8` does.
     """
     weight = weight.detach().float().contiguous()
     ones = np.ones(len(weight), np.float32)
@@ -35,7 +35,8 @@ def pack(weight: Tensor, stored: str, amx: bool = False) -> Linear:
         rounded = weight.bfloat16()
         return (kernels.amx.pack(rounded) if amx else rounded).view(torch.uint16).numpy(), ones
     scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
-    return (weight / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
+    multiples = (weight / scale[:, None]).round().to(torch.int8)
+    return (kernels.amx.pack_int8(multiples) if amx else multiples).numpy(), scale.numpy()
 
 
 @dataclass
@@ -70,7 +71,7 @@ class CpuDecoder:
             )
         self.config, self.stored = model.config, stored
         self._model, self._kv_cache = model, getattr(torch, kv_cache)
-        self.amx = stored == "bfloat16" and kernels.amx.available()
+        self.amx = stored != "float32" and kernels.amx.available()
         packed = partial(pack, stored=stored, amx=self.amx)
         self.layers = [_layer(block, packed) for block in cast(list[Block], model.blocks)]
         self.norm = _norm(model.norm)

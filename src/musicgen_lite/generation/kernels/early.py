@@ -20,8 +20,8 @@ def _array(dtype: Any, dimensions: int) -> Any:
 def signatures(weights: str, kv_cache: str) -> dict[Any, tuple[Any, ...]]:
     """The types of the arguments with which `CpuDecoder` calls each kernel, for a format of weights and of keys and values."""
     ints, floats = ([_array(kind, n) for n in range(5)] for kind in (INT, FLOAT))
-    packed = weights == "bfloat16" and amx.available()
-    formats = _array(STORED[weights], 3 if packed else 2), _array(STORED[kv_cache], 2)
+    dimensions = {"bfloat16": 3, "int8": 4}.get(weights, 2) if amx.available() else 2
+    formats = _array(STORED[weights], dimensions), _array(STORED[kv_cache], 2)
     head = types.Tuple((floats[3], floats[3], floats[2], floats[1], floats[1]))
     norm = types.UniTuple(floats[2], 2)
     return {

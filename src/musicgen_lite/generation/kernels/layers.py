@@ -74,7 +74,7 @@ def product_in_bfloat16(x: Any, weight: Any, out: Any, then: int, start: int, st
     """The same by AMX, of weights without scales that `amx.pack` has packed; split: room for the split inputs."""
     rows, depth = x.shape
     blocks = (depth + amx.DEPTH - 1) // amx.DEPTH
-    amx.begin()
+    amx.begin(min(amx.ROWS, rows))
     amx.split(x, split)
     for n in range(start, stop, amx.OUTPUTS):
         for r in range(0, rows, amx.ROWS):
@@ -82,6 +82,26 @@ def product_in_bfloat16(x: Any, weight: Any, out: Any, then: int, start: int, st
             for i in range(min(amx.ROWS, rows - r)):
                 for j in range(min(amx.OUTPUTS, stop - n)):
                     put(sums[i * amx.OUTPUTS + j], out, r + i, n + j, then)
+    amx.end()
+
+
+@inline_kernel
+def product_in_int8(
+    x: Any, weight: Any, scale: Any, out: Any, then: int, start: int, stop: int, digits: Any, steps: Any, sums: Any
+) -> None:
+    """The same by AMX, of weights that `amx.pack_int8` has packed; digits, steps: room for the inputs."""
+    rows, depth = x.shape
+    blocks = (depth + amx.DEPTH_8 - 1) // amx.DEPTH_8
+    amx.begin(min(amx.ROWS, rows))
+    amx.digits(x, digits, steps)
+    for n in range(start, stop, amx.OUTPUTS_8):
+        for r in range(0, rows, amx.ROWS):
+            amx.multiply_int8(digits, r // amx.ROWS * blocks, weight, n // amx.OUTPUTS_8 * blocks, blocks, sums)
+            for i in range(min(amx.ROWS, rows - r)):
+                amx.join(sums, i)
+                for j in range(min(amx.OUTPUTS_8, stop - n)):
+                    value = sums[i * amx.OUTPUTS_8 + j] * (steps[0, r + i] * scale[0, n + j])
+                    put(value, out, r + i, n + j, then)
     amx.end()
 
 
@@ -106,7 +126,7 @@ def normalise(x: Any, weight: Any, bias: Any, out: Any) -> None:
 def room(rows: int, dim: int, deepest: int, positions: int) -> int:
     """How many float32 a thread needs for rows of width `dim`, products of that depth at most, and so many positions."""
     whole = -(-rows * dim // LINE) * LINE  # so that every thread's begin at a line of a cache
-    return SUMS + max(-(-positions // LINE) * LINE, amx.split_size(rows, deepest) + whole)
+    return SUMS + max(-(-positions // LINE) * LINE, amx.input_size(rows, deepest) + whole)
 
 
 @kernel
@@ -124,8 +144,8 @@ def run(
 ) -> None:
     """Work through operations `[n, FIELDS]` for rows of width `dim` at position `at`; see `Team.run`.
 
-    weights, caches: arrays of their dtypes, weights of 3 dimensions where `amx.pack` has packed all of them; scratch:
-    `[threads, room]`, see `room`.
+    weights, caches: arrays of their dtypes, weights of 3 dimensions where `amx.pack` has packed all of them, of 4 where
+    `amx.pack_int8` has; scratch: `[threads, room]`, see `room`.
     """
     own = scratch[thread]
     normalised = array_at(address_of(own) + 4 * (len(own) - rows * dim), rows, dim, scratch)
@@ -134,7 +154,7 @@ def run(
         if operation[KIND] == LINEAR:
             depth, width = operation[DEPTH], operation[WIDTH]
             # Whole tiles for each thread, as equal as that allows.
-            size = amx.OUTPUTS if weights.ndim == 3 else OUTPUTS  # known when it is compiled
+            size = amx.OUTPUTS if weights.ndim >= 3 else OUTPUTS  # known when it is compiled
             tiles = (width + size - 1) // size
             start, stop = tiles * thread // threads * size, min(tiles * (thread + 1) // threads * size, width)
             x = array_at(operation[SOURCE], rows, depth, scratch)
@@ -150,6 +170,12 @@ def run(
                 packed = array_at(operation[WEIGHT], 0, amx.NUMBERS, weights)
                 split = array_at(address_of(own) + 4 * SUMS, 0, amx.NUMBERS, weights)
                 product_in_bfloat16(x, packed, out, then, start, stop, split, own)
+            elif weights.ndim == 4:
+                packed = array_at(operation[WEIGHT], 0, amx.TILE, weights)
+                scale = array_at(operation[SCALE], 1, width, scratch)
+                digits = array_at(address_of(own) + 4 * SUMS, 0, amx.DIGITS * amx.TILE, weights)
+                steps = array_at(address_of(normalised) - 4 * rows, 1, rows, scratch)
+                product_in_int8(x, packed, scale, out, then, start, stop, digits, steps, own)
             else:
                 weight = array_at(operation[WEIGHT], width, depth, weights)
                 product(x, weight, array_at(operation[SCALE], 1, width, scratch), out, then, start, stop, own)

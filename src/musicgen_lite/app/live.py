@@ -6,6 +6,7 @@ once: of several that come one after another a browser finds the first alone, an
 """
 
 import math
+import shutil
 import time
 from typing import Any
 
@@ -16,7 +17,7 @@ from musicgen_lite.errors import require
 
 require("gradio", extra="app", purpose="the web page")
 
-from gradio import blocks, processing_utils  # noqa: E402
+from gradio import blocks  # noqa: E402
 from gradio.audio_stream_encoder import AAC_FRAME_SAMPLES, AacStreamEncoder, parse_adts_frames  # noqa: E402
 from gradio.components import audio  # noqa: E402
 from gradio.route_utils import MediaStream  # noqa: E402
@@ -70,8 +71,8 @@ def install() -> None:
 
 
 def possible() -> bool:
-    """Whether ffmpeg is there."""
-    return bool(processing_utils.ffmpeg_installed())
+    """Whether ffmpeg is there, with its ffprobe, by which Gradio measures each segment."""
+    return all(shutil.which(name) for name in ("ffmpeg", "ffprobe"))
 
 
 def segment(samples: np.ndarray, rate: int) -> bytes:

@@ -11,6 +11,7 @@ from musicgen_lite.cli import app
 from musicgen_lite.sources import remote
 from musicgen_lite.tracking import model_files
 from tests.support.project import ENVIRONMENT
+from tests.support.warm import warmed
 
 PIPELINE = """
 stages:
@@ -25,7 +26,7 @@ stages:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=warmed(ENVIRONMENT), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

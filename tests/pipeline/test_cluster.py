@@ -15,6 +15,7 @@ from musicgen_lite.tracking.connection import connect, locate
 from tests.support.clip_folders import RATE, make, tone
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.stores import BUCKET, S3, Postgres
+from tests.support.warm import warmed
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.long]
 
@@ -24,7 +25,7 @@ RESTORED = ["check", "track"]  # these two always run
 @pytest.fixture
 def environment(postgres: Postgres, s3: S3) -> dict[str, str]:
     stores = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PG"))}
-    return {**ENVIRONMENT, **stores, "OMP_NUM_THREADS": "1"}
+    return {**warmed(ENVIRONMENT), **stores}
 
 
 def track_in(project: Project, uri: str) -> TrackingParams:

@@ -116,7 +116,9 @@ def _optional(label: str, empty: str, **options: Any) -> "gr.Textbox":
 def _create(context: Context, form: Form, session: str) -> Iterator[tuple[Any, ...]]:
     """Sound, status and result of each step."""
     streams = live.possible()
-    note = "" if streams else " The sound comes at the end: ffmpeg and ffprobe, which stream it, are not both installed."
+    note = (
+        "" if streams else " The sound comes at the end: ffmpeg and ffprobe, which stream it, are not both installed."
+    )
     # An empty player, not an empty stream: a browser asks for a stream that has no sound yet again only after a second or two.
     yield gr.update(value=None), f"Starting…{note}", None
     finished = False

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from musicgen_lite.errors import UserError
+from musicgen_lite.training import checkpoints
 from musicgen_lite.training.callbacks import Curves
 from musicgen_lite.training.checkpoints import SaveLast
 from musicgen_lite.training.module import TrainingModule
@@ -156,6 +158,41 @@ def test_a_training_that_is_to_stop_leaves_a_checkpoint_of_the_step_under_way(
         assert_same(place, unbroken)
 
 
+class Clock:
+    """A trainer for which a step takes 1 s and a save as many as it is told; `saved` are the steps after which it saves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, saving_s: float) -> None:
+        self.now, self.saving_s, self.saved = 0.0, saving_s, list[int]()
+        self.global_step, self.accumulate_grad_batches, self.is_last_batch = 0, 1, False
+        self.strategy = SimpleNamespace(broadcast=lambda value: value)
+        monkeypatch.setattr(checkpoints.time, "monotonic", lambda: self.now)
+
+    def save_checkpoint(self, path: Path) -> None:
+        self.now += self.saving_s
+        self.saved.append(self.global_step)
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "saving_s", "saved"),
+    [
+        (0.0, 3.0, list(range(1, 61))),
+        (10.0, 0.1, [10, 20, 30, 40, 50, 60]),
+        (10.0, 0.5, [10, 20, 30, 40, 50, 60]),  # 5 %
+        (10.0, 1.5, [10, 40]),
+    ],
+)
+def test_slow_saves_are_rarer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause_s: float, saving_s: float, saved: list[int]
+) -> None:
+    clock: Any = Clock(monkeypatch, saving_s)
+    last = SaveLast(tmp_path, pause_s, lambda: False)
+    for step in range(1, 61):
+        clock.now += 1.0
+        clock.global_step = step
+        last.on_train_batch_end(clock, clock, None, None, step - 1)
+    assert clock.saved == saved
+
+
 def test_a_copy_of_a_broken_off_training_goes_on_as_the_original_would_and_leaves_that_alone(
     tmp_path: Path, stores: tuple[Path, Path], unbroken: Path
 ) -> None:
@@ -218,6 +255,7 @@ def test_checkpoints_of_another_training_are_refused(tmp_path: Path, stores: tup
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 torch.set_num_threads(1)
 from tests.support.corpora import run, tiny_params

@@ -15,6 +15,7 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import atomic_path
 
 LAST = "last.ckpt"
+SAVING = 0.05  # the most of a training's time that is spent on saving between validations
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -55,8 +56,9 @@ def best_checkpoints(directory: Path, keep: int) -> ModelCheckpoint:
 
 
 class SaveLast(Checkpoint):
-    """Saves `last.ckpt` after every validation, and in between every `seconds`.
+    """Saves `last.ckpt` after every validation, and in between every `seconds`; 0 is after every step.
 
+    Where a save takes long, as gigabytes do, the pauses are longer, so that training is not held up.
     Once `stop()` is true it saves after the present step, and ends the training as Ctrl-C does. `step`: the one from which
     this training would go on.
     """
@@ -66,17 +68,22 @@ class SaveLast(Checkpoint):
         self.seconds = seconds
         self.stop = stop
         self.step = 0
-        self._saved = time.monotonic()
+        self._wait(0.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.step = trainer.global_step  # of the checkpoint that it resumes from, if any
 
     def _save(self, trainer: L.Trainer, stop: bool) -> None:
+        start = time.monotonic()
         trainer.save_checkpoint(self.path)
         self.step = trainer.global_step
-        self._saved = time.monotonic()
+        self._wait(time.monotonic() - start)
         if stop:
             raise KeyboardInterrupt
+
+    def _wait(self, took: float) -> None:
+        """The next save between validations is due after `seconds`, or later after one that took so many."""
+        self._due = time.monotonic() + (self.seconds and max(self.seconds, took / SAVING))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -84,7 +91,7 @@ class SaveLast(Checkpoint):
         # Gradients are not saved, so only between two optimizer steps; the last step before a validation is saved after it.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
             return
-        due, stop = trainer.strategy.broadcast((time.monotonic() - self._saved >= self.seconds, self.stop()))
+        due, stop = trainer.strategy.broadcast((time.monotonic() >= self._due, self.stop()))
         if due or stop:
             self._save(trainer, stop)
 

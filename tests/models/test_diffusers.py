@@ -12,9 +12,9 @@ import torch
 from musicgen_lite import clap
 from musicgen_lite.compute import Recipe
 from musicgen_lite.errors import UserError
-from musicgen_lite.generation.pipelines import Asked, Renderings
 from musicgen_lite.io import audio
 from musicgen_lite.models import diffusers
+from musicgen_lite.samples.pipelines import Asked, Renderings
 from tests.support import diffusers_tiny
 from tests.support.diffusers_tiny import LDM_RATE, LONGEST_S, STABLE_RATE
 from tests.support.no_hub import refusal

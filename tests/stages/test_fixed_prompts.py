@@ -10,7 +10,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.params import Params
+from musicgen_lite.samples.systems import embeddings
 from stages import sample
+from stages.runtime import TEXT
 from tests.support.stage_params import parameters
 
 
@@ -43,11 +45,11 @@ def test_fixed_prompts_that_cannot_be_read_are_said_and_refused_where_all_are_so
 ) -> None:
     encoder = text.load("embedded")
     params = prompted("A calm piano.", "音楽 の 曲")
-    found = list(sample.items(params))
+    found = list(sample.prompts(params))
     assert [item.kind for item in found] == ["text", "text", "fixed", "fixed"]
-    assert [len(one) for one in sample.embeddings(params, encoder, found[:2])] == [3, 3]
+    assert [len(one) for one in embeddings(params, encoder, found[:2], TEXT)] == [3, 3]
     assert capsys.readouterr().out == ""
-    sample.embeddings(params, encoder, found[2:])
+    embeddings(params, encoder, found[2:], TEXT)
     assert "sample.fixed_prompts: 1 of 2 hold characters that the text encoder does not know" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"sample\.fixed_prompts: the text encoder can read none of 1"):
-        sample.embeddings(prompted("音楽 の 曲"), encoder, list(sample.items(prompted("音楽 の 曲")))[2:])
+        embeddings(prompted("音楽 の 曲"), encoder, list(sample.prompts(prompted("音楽 の 曲")))[2:], TEXT)

@@ -11,7 +11,9 @@ from musicgen_lite.errors import UserError
 from musicgen_lite.io.arrays import ArrayWriter
 from musicgen_lite.io.clips import Clip, ClipWriter
 from musicgen_lite.params import Params
+from musicgen_lite.samples.systems import embeddings
 from stages import check, sample
+from stages.runtime import TEXT
 from tests.support.stage_params import parameters
 
 
@@ -93,12 +95,12 @@ def test_its_prompts_take_the_place_of_test_captions(place: Path) -> None:
     for type in ("a", "b"):  # of a file there is no audio prompt
         params = naming(write(place, "p.csv", "id,prompt\nx1,A calm piano.\nx2,Fast drums.\n"), type)
         check.main(params)
-        found = list(sample.items(params))
+        found = list(sample.prompts(params))
         assert [(one.prompt_id, one.kind, one.caption) for one in found] == [
             ("x1", "text", "A calm piano."), ("x2", "text", "Fast drums."), ("fixed-0", "fixed", "Loud."),
         ]  # fmt: skip
         (alone,) = text.encode_stored(encoder, ["Fast drums."], params.text.max_tokens)
-        assert np.array_equal(sample.embeddings(params, encoder, found[:2])[1], alone)
+        assert np.array_equal(embeddings(params, encoder, found[:2], TEXT)[1], alone)
 
 
 @pytest.mark.usefixtures("clips")
@@ -106,4 +108,4 @@ def test_the_id_of_a_clip_is_refused(place: Path) -> None:
     params = naming(write(place, "p.csv", "id,prompt\nx1,A calm piano.\na,Fast drums.\n"))
     check.main(params)
     with pytest.raises(UserError, match=r"sample\.prompts_file: id 'a' is that of a clip; give the prompt another one"):
-        list(sample.items(params))
+        list(sample.prompts(params))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from musicgen_lite.io.clips import Clip, ClipWriter
-from stages import sample
-from stages.sample import Item
+from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
+from musicgen_lite.samples.prompts import Item
+from musicgen_lite.samples.systems import told
+from stages.runtime import CLIPS
 from tests.support.models_tiny import conditions, tiny
 from tests.support.stage_params import parameters
 from tests.support.standins import RATE, clicks, sine
@@ -40,7 +41,7 @@ def model() -> Any:
 def test_the_beat_of_an_audio_prompt_goes_on_for_each_candidate() -> None:
     each = PARAMS.sample.candidates
     group = [Item(name, "prompt", "A beat.", CODES) for name in ("clicks", "tone")]
-    beats = sample.told(model(), conditions(2 * each, "a"), group, range(2 * each), PARAMS)
+    beats = told(model(), conditions(2 * each, "a"), group, range(2 * each), PARAMS, ClipStore(CLIPS))
     assert len(beats) == 2 * each
     assert len(set(beats[:each])) == 1
     assert beats[0].bpm == pytest.approx(100, rel=0.02)
@@ -53,7 +54,7 @@ def test_captions_alone_hear_no_clip_and_models_without_the_condition_nothing() 
     each = PARAMS.sample.candidates
     group = [Item("clicks", "text", "A beat at 128 BPM."), Item("tone", "text", "A beat.")]
     given = conditions(2 * each, "a")
-    beats = sample.told(model(), given, group, range(2 * each), PARAMS)
+    beats = told(model(), given, group, range(2 * each), PARAMS, ClipStore(CLIPS))
     assert [beat.bpm for beat in beats[:each]] == [128.0] * each
     assert {beat.bpm for beat in beats[each:]} <= {70.0, 110.0}
-    assert sample.told(tiny("a", "delay"), given, group, range(2 * each), PARAMS) == []
+    assert told(tiny("a", "delay"), given, group, range(2 * each), PARAMS, ClipStore(CLIPS)) == []

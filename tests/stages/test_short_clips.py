@@ -10,6 +10,8 @@ from musicgen_lite.generation import Sampling, generate
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.samples import Sample, SampleStore, SampleWriter
 from musicgen_lite.io.windows import ClipWindows, Windows
+from musicgen_lite.samples.prompts import Item
+from musicgen_lite.samples.systems import conditions
 from musicgen_lite.scoring.audio.distances import audio_distances
 from musicgen_lite.scoring.audio.embedders import Embedders
 from musicgen_lite.scoring.audio.scores import score_generated
@@ -23,7 +25,6 @@ from musicgen_lite.scoring.audio.sets import (
     targets,
 )
 from musicgen_lite.scoring.statistics.intervals import Bootstrap
-from stages.sample import Item, conditions
 from tests.support.models_tiny import tiny
 from tests.support.standins import RATE, RoundingCodec, ToneClap, sine
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from musicgen_lite.clap import ClapScorer
 from musicgen_lite.compute import Recipe
-from musicgen_lite.generation.candidates import Made
 from musicgen_lite.io import audio
 from musicgen_lite.models.diffusers import TextToAudio
+from musicgen_lite.samples.candidates import Made
 
 
 @dataclass(frozen=True)

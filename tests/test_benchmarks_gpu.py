@@ -41,7 +41,7 @@ def test_its_table_has_every_measurement(tmp_path: Path, monkeypatch: pytest.Mon
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "measured" not in line]
     names = [
         f"| generation, {items} items: {whose}"
-        for whose in ("ours", "transformers eager", "transformers static cache, compiled")
+        for whose in ("ours", "transformers eager", "transformers static cache, compiled", "ours, layers compiled")
         for items in gpu_speed.SIZES["cpu"].items
     ]  # fmt: skip
     training = ["| training: ours", "| training: transformers", "| training: ratio"]

@@ -48,16 +48,18 @@ class Keeping:
         computed = self.engine.map(work, missing())
         for number in count():
             file = self.folder / _name(number)
-            if file.name not in kept:
-                try:
-                    result = next(computed)
-                except StopIteration:
-                    return
-                with atomic_path(file) as part:
-                    _save(part, result)
-            elif taken < number:
-                taken, _ = next(coming)
-            yield self._read(file)
+            if file.name in kept:
+                if taken < number:
+                    taken, _ = next(coming)
+                yield self._read(file)
+                continue
+            try:
+                result = next(computed)
+            except StopIteration:
+                return
+            with atomic_path(file) as part:
+                _save(part, result)
+            yield result
 
     def kept(self) -> Iterator[Any]:
         """What `map` gave, once more."""

@@ -1,5 +1,6 @@
 """The engine that the parameters name, and what is said before anything is computed."""
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -82,7 +83,7 @@ def test_processes_give_results_in_order_and_take_few_pieces_ahead() -> None:
 def test_what_a_lost_process_had_is_done_again(capsys: pytest.CaptureFixture[str]) -> None:
     found = Processes(2).map(Doubled(pause=0.05), range(20))
     assert next(found) == 0
-    psutil.Process().children()[-1].kill()
+    multiprocessing.active_children()[-1].kill()
     assert list(found) == list(range(2, 40, 2))
     assert "lost a process; what it had is done again" in capsys.readouterr().err
 

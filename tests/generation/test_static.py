@@ -1,12 +1,14 @@
 """The GPU's decoder on a CPU, without graphs: beside the model's own step, and compiled as one whole."""
 
 import gc
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from musicgen_lite.generation import Sampling, generate, prepare, static
 from musicgen_lite.generation.static import StaticDecoder
@@ -48,6 +50,33 @@ def test_steps_are_the_models_steps(kind: str, pattern: str, changes: dict[str, 
         torch.testing.assert_close(found[:, filled], expected[:, filled], atol=1e-5, rtol=0)
         cells = torch.where(filled, expected.argmax(dim=-1), 16)
     assert slow.step == fast.step == layout.steps
+
+
+class Counting(TorchDispatchMode):
+    """Counts torch's operations by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count[function.overloadpacket.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["a", "b"])
+@torch.no_grad()
+def test_layers_cast_nothing(kind: str) -> None:
+    """Each operation of a step is a kernel at least, and a step of one clip waits for their number."""
+
+    def casts(layers: int) -> int:
+        decoder = on_cpu(tiny(kind, "delay", layers=layers), "bfloat16")
+        state = decoder.start(conditions(5, kind), 12, torch.empty(5, 0, 4, dtype=torch.int64))
+        with Counting() as counting:
+            decoder.logits(torch.full((5, 4), 16), state)
+        return counting.count["_to_copy"]
+
+    assert casts(2) == casts(5) < 5
 
 
 @every_variant

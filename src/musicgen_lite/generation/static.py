@@ -96,6 +96,7 @@ class StaticDecoder:
         bias = key_bias(torch.arange(seen, device=at.device)[None] <= here)
         if state.positions.bias is not None:
             bias = bias + state.positions.bias[..., :seen]
+        bias = bias.to(state.caches[0].keys.dtype)  # here, and not once a layer
         positions = Positions(bias, None if state.positions.rotations is None else state.positions.rotations[here])
         x = model.embed(cells[:, None], state.codebook_offsets[at]) + state.step_embeddings[at].transpose(0, 1)
         for block, cache in zip(model.blocks, state.caches, strict=True):
@@ -123,10 +124,12 @@ class Place:
     def settle(self, state: DecodingState) -> StaticState:
         """The state with all that a step reads or writes in this memory."""
         steps, context, pointer = self.capacity - state.prefix_length, state.context, state.pointer
+        # In the format of the scores to which a bias is added: 0 and -inf are the same in each.
+        memory_bias = None if context.memory_bias is None else context.memory_bias.to(state.caches[0].keys.dtype)
         return StaticState(
             layout=state.layout,
             context=Context(
-                memory=self._put("memory", context.memory), memory_bias=self._put("memory bias", context.memory_bias)
+                memory=self._put("memory", context.memory), memory_bias=self._put("memory bias", memory_bias)
             ),
             positions=Positions(
                 self._put("bias", state.positions.bias, 3, self.capacity),

@@ -9,7 +9,6 @@ from musicgen_lite.compute import Engine
 from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_text
 from musicgen_lite.io.windows import ClipWindows, Windows
-from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_reference
@@ -30,32 +29,21 @@ from stages.runtime import (
     CLIPS,
     REFERENCE,
     SCORES_REFERENCE,
-    caller,
+    held_work,
     resolve_model_path,
     run,
-    set_up_engine,
-    work_dir,
 )
 
 
 def main(params: Params) -> None:
-    engine = set_up_engine(params.compute)
-    work = work_dir("reference", params, engine.device)
-    with held(work, caller()):
+    with held_work("reference", params) as (engine, work):
         reference(params, engine, work)
 
 
 def reference(params: Params, engine: Engine, work: Path) -> None:
     """Embed and score; `work`: where a run that is stopped goes on."""
-    embedders = named(
-        engine,
-        params.codec.name,
-        params.codec.num_codebooks,
-        params.score,
-        params.trusted_pickles,
-        resolve_model_path,
-        keep=work,
-    )
+    codec = params.codec.name, params.codec.num_codebooks
+    embedders = named(engine, *codec, params.score, params.trusted_pickles, resolve_model_path, keep=work)
     coder = embedders.codec
     clips = ClipStore(CLIPS)
     windows = ClipWindows(

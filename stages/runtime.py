@@ -21,6 +21,7 @@ from musicgen_lite.compute import Engine, choose, num_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import explain
 from musicgen_lite.io.hashing import file_sha256, files_in, short_digest
+from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.params_compute import ComputeParams
 from stages import EXIT_INTERRUPTED, INTERRUPTED, STARTERS, leave_at_once, starters
@@ -133,6 +134,15 @@ def set_up_engine(compute: ComputeParams) -> Engine:
 
     torch.set_num_threads(num_threads(compute))
     return choose(compute)
+
+
+@contextmanager
+def held_work(stage: str, params: Params) -> Iterator[tuple[Engine, Path]]:
+    """What the frozen models of a stage compute with, and its folder of unfinished work, in which no other process works."""
+    engine = set_up_engine(params.compute)
+    work = work_dir(stage, params, engine.device)
+    with held(work, caller()):
+        yield engine, work
 
 
 def work_dir(stage: str, params: Params, *facts: str, besides: Collection[str] = ()) -> Path:

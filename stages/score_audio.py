@@ -8,7 +8,6 @@ from musicgen_lite.io.clips import ClipStore
 from musicgen_lite.io.files import write_json
 from musicgen_lite.io.samples import Kind, SampleStore
 from musicgen_lite.io.windows import ClipWindows, Windows
-from musicgen_lite.io.work import held
 from musicgen_lite.params import Params
 from musicgen_lite.scoring.audio.embedders import origins
 from musicgen_lite.scoring.audio.scores import score_generated
@@ -22,33 +21,21 @@ from stages.runtime import (
     REFERENCE,
     SAMPLES,
     SCORES_AUDIO,
-    caller,
+    held_work,
     resolve_model_path,
     run,
-    set_up_engine,
-    work_dir,
 )
 
 
 def main(params: Params) -> None:
-    engine = set_up_engine(params.compute)
-    work = work_dir("score_audio", params, engine.device)
-    with held(work, caller()):
+    with held_work("score_audio", params) as (engine, work):
         score(params, engine, work)
 
 
 def score(params: Params, engine: Engine, work: Path) -> None:
     """Embed and score; `work`: where a run that is stopped goes on."""
-    embedders = named(
-        engine,
-        params.codec.name,
-        params.codec.num_codebooks,
-        params.score,
-        params.trusted_pickles,
-        resolve_model_path,
-        judged=True,
-        keep=work,
-    )
+    codec = params.codec.name, params.codec.num_codebooks
+    embedders = named(engine, *codec, params.score, params.trusted_pickles, resolve_model_path, judged=True, keep=work)
     bootstrap = Bootstrap(params.score.bootstrap)
     clips, samples = ClipStore(CLIPS), SampleStore(SAMPLES)
     external = params.model.type == "external"

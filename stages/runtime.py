@@ -120,19 +120,17 @@ def resolve_model_path(name: str) -> str:
 
 def set_up_torch(compute: ComputeParams) -> str:
     """Set this process's threads and pick its device: `cpu` or `cuda`."""
-    import torch
+    from musicgen_lite.device import choose_device, set_threads
 
-    from musicgen_lite.device import choose_device
-
-    torch.set_num_threads(num_threads(compute))
+    set_threads(num_threads(compute))
     return choose_device(compute.device, "compute.device")
 
 
 def set_up_engine(compute: ComputeParams) -> Engine:
     """Set this process's threads and pick what the frozen models compute with."""
-    import torch
+    from musicgen_lite.device import set_threads
 
-    torch.set_num_threads(num_threads(compute))
+    set_threads(num_threads(compute))
     return choose(compute)
 
 

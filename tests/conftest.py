@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """A test begins with one thread of torch's, however many the one before it has set: their number changes rounding."""
-    if "torch" in sys.modules:
+    """A test begins with one thread, however many the one before it has set: their number changes rounding."""
+    if "musicgen_lite.device" in sys.modules:
+        sys.modules["musicgen_lite.device"].set_threads(1)
+    elif "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from musicgen_lite.device import check_weights, choose_device, choose_kv_cache, fitting
+from musicgen_lite.device import check_weights, choose_device, choose_kv_cache, fitting, set_threads
 from musicgen_lite.errors import UserError
+from tests.support.ray_works import Threads
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,9 @@ def test_too_little_memory_is_named_with_the_smaller_value(size: int, words: str
     assert str(caught.value) == words
     with pytest.raises(RuntimeError, match="another"), fitting("rows", size, ""):
         raise RuntimeError("another")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_threads_are_those_of_torch_and_of_numpy(count: int) -> None:
+    set_threads(count)
+    assert Threads().compute(0) == (count, {count})

@@ -1,9 +1,10 @@
-"""Which device torch computes on, and what it can hold: one rule for every parameter and argument that names either."""
+"""Which device torch computes on, what it can hold, and with how many threads: one rule for all that name any of these."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from musicgen_lite.errors import UserError
 
@@ -31,6 +32,15 @@ def choose_kv_cache(value: str, weights: str, device: str, parameter: str) -> st
     if value != "auto":
         return value
     return "float32" if weights == "float32" else "bfloat16"
+
+
+def set_threads(count: int) -> None:
+    """Let this process compute with `count` CPU threads: torch's operations, and the products of numpy.
+
+    The BLAS of numpy would else take every core, in each of several processes, and round by that number.
+    """
+    torch.set_num_threads(count)
+    threadpool_limits(count, user_api="blas")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pytest
 from musicgen_lite import clap, codec
 from musicgen_lite.codec.tokenizer import Tokenizer
 from musicgen_lite.compute import Engine, Local, Recipe
+from musicgen_lite.device import set_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
@@ -25,7 +26,7 @@ from musicgen_lite.scoring.audio.spread import spread
 from musicgen_lite.sources import synthetic
 from stages.tokenize import tokenize
 from tests.support import codec_tiny, ray_works, sources
-from tests.support.ray_works import Counting, Doubled, LoadsOnly
+from tests.support.ray_works import Counting, Doubled, LoadsOnly, Threads
 from tests.support.standins import sine
 
 ray = pytest.importorskip("ray", reason="needs the extra ray, which `make env` installs")
@@ -180,6 +181,15 @@ def test_embeddings_for_scores_are_those_of_one_process(engine: OnRay) -> None:
     for space, one in here.items():
         assert one.digest == there[space].digest
         assert one.rows.tobytes() == there[space].rows.tobytes(), space
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_and_this_process_compute_with_the_threads_that_are_named(cluster: Cluster, threads: int) -> None:
+    engine = OnRay("cpu", cluster.address, workers=1, threads=threads)
+    found = list(engine.map(Threads(), [0]))
+    engine.close()
+    set_threads(threads)
+    assert found == list(Local().map(Threads(), [0])) == [(threads, {threads})]
 
 
 def test_a_model_is_loaded_once_a_worker_and_a_worker_serves_several_sets(engine: OnRay, tmp_path: Path) -> None:

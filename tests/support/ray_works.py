@@ -94,3 +94,22 @@ class LoadsOnly:
 
     def compute(self, inputs: int) -> str:
         return str(self.recipe.model.fingerprint)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The threads with which torch and the BLAS of numpy compute there."""
+
+    def name(self, piece: int) -> str:
+        return "threads"
+
+    def read(self, piece: int) -> int:
+        return piece
+
+    def compute(self, inputs: int) -> tuple[int, set[int]]:
+        import numpy as np
+        import torch
+        from threadpoolctl import threadpool_info
+
+        assert np.dot([1.0], [2.0]) == 2.0
+        return torch.get_num_threads(), {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}

@@ -94,13 +94,12 @@ def generate(
     number = candidates if candidates is not None else (1 if output == outputs.STDOUT else CANDIDATES)
     _check(number, threads, top_k)
     # Heavy imports after the cheap checks: a mistyped option is answered at once.
-    import torch
-
+    from musicgen_lite.device import set_threads
     from musicgen_lite.generation import Sampling
     from musicgen_lite.generator import load
 
     sampling = Sampling(temperature, top_k, top_p, guidance, guidance_audio)
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    set_threads(threads or os.cpu_count() or 1)
     if audio and model == MODEL:
         model = f"{MODEL}-b"
     model = models.resolve(model, uri, experiment)

@@ -58,9 +58,9 @@ class Worker:
                 f"a worker on {platform.node()} has {'; '.join(wrong)}: results would differ; install the same "
                 "requirements/lock.txt on every machine (`make env`), and start Ray from there"
             )
-        import torch
+        from musicgen_lite.device import set_threads
 
-        torch.set_num_threads(threads)
+        set_threads(threads)
         self._work = ray.cloudpickle.loads(content)
         return str(ray.get_runtime_context().get_node_id())
 

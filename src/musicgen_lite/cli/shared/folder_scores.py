@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
 from musicgen_lite.cli.shared.embedding_cache import EmbeddingCache
-from musicgen_lite.device import choose_device
+from musicgen_lite.device import choose_device, set_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.io.files import check_place, write_json
 from musicgen_lite.models import external
@@ -91,7 +89,7 @@ class Models:
     @_naming_options()
     def load(self, protocols: tuple[str, ...]) -> Embedders:
         """Load them; UserError names the option whose model is unknown or damaged."""
-        torch.set_num_threads(self.threads)
+        set_threads(self.threads)
         common: dict[str, Any] = {"device": choose_device(self.device, "--device"), "trusted": self.trusted}
         # First, since it is the one that has no default.
         needed = "audiocraft" in protocols

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 
 from musicgen_lite import clap, codec
 from musicgen_lite.codec.tokenizer import Tokenizer
 from musicgen_lite.compute import Engine, Local, Recipe
+from musicgen_lite.device import set_threads
 from musicgen_lite.io.clips import Clip, ClipStore, ClipWriter
 from musicgen_lite.io.windows import Windows
 from musicgen_lite.scoring.audio.embeddings import embed
@@ -216,7 +216,7 @@ def main(count: int, jobs: list[Job]) -> None:
     from musicgen_lite.compute.on_ray import OWN_RAY
 
     os.environ.update(OWN_RAY | os.environ)
-    torch.set_num_threads(1)
+    set_threads(1)
     ray.cloudpickle.register_pickle_by_value(ray_works)
     columns = [
         "",

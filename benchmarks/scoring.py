@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from musicgen_lite import codec
 from musicgen_lite.clap import load as load_clap
+from musicgen_lite.device import set_threads
 from musicgen_lite.scoring.audio import chroma, fad, kad, signals
 from musicgen_lite.scoring.audio.distances import noise_like
 from musicgen_lite.scoring.audio.embedders import Embedders
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    set_threads(given.threads)
     if given.memory:
         score(given.memory, given.seconds, 1, 100, given.memory, Clock())
         print(peak_mb())

@@ -1,5 +1,6 @@
 """notebooks/colab.ipynb, the file itself: run from an empty folder with tiny parameters, as on a machine that has the package."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,12 @@ from tests.support.project import ENVIRONMENT, Project, create
 from tests.support.warm import warmed
 
 FILE = Path(__file__).parent.parent.parent / "notebooks" / "colab.ipynb"
+# The notebook finds the commands beside its Python; these begin with what they import.
+SCRIPTS = """
+import sysconfig
+_real = sysconfig.get_path
+sysconfig.get_path = lambda name, *words, **options: {!r} if name == "scripts" else _real(name, *words, **options)
+"""
 SHIPPED = "src/musicgen_lite/weights/models/a.safetensors"
 
 
@@ -34,7 +41,11 @@ def notebook(**parameters: Any) -> nbformat.NotebookNode:
 def run(read: nbformat.NotebookNode, folder: Path) -> None:
     """Run it in `folder`; raises CellExecutionError for a cell that fails."""
     client = NotebookClient(read, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.execute(env={**warmed(ENVIRONMENT), "IPYTHONDIR": str(folder / ".ipython")})
+    warm, settings = warmed(ENVIRONMENT), folder / ".ipython"
+    startup = settings / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "warm.py").write_text(SCRIPTS.format(warm["PATH"].split(os.pathsep)[0]))
+    client.execute(env={**warm, "IPYTHONDIR": str(settings)})
 
 
 def printed(cell: nbformat.NotebookNode) -> str:

@@ -11,7 +11,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # What differs from the server's environment, and is read by nothing that it has imported.
 FREE = (
     "DVC_", "GIT_", "MUSICGEN_LITE_", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "PYTEST_", "COLUMNS", "LINES", "TERM", "PAGER",
-    "PS1", "CLICOLOR", "FORCE_COLOR", "IPYTHON", "JPY_", "PYDEVD_", "MPLBACKEND", "AWS_", "PG",
+    "PS1", "CELERY_", "CLICOLOR", "FORCE_COLOR", "IPYTHON", "JPY_", "PYDEVD_", "MPLBACKEND", "AWS_", "PG",
+    "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR",  # torch sets them when it is imported, as it was by the server
 )  # fmt: skip
 
 

@@ -21,7 +21,9 @@ PACKAGES = (
     "transformers.models.clap.modeling_clap", "lightning.pytorch", "mlflow", "numba", "pandas", "scipy.signal", "soundfile",
     "librosa.feature", "numba.np.ufunc", "matplotlib.pyplot", "pyarrow.dataset", "pyarrow.parquet", "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.autogenerate", "peft",
-    "ruamel.yaml", "dvc.cli.parser", "dvc.repo", "typer", "rich.console",
+    "ruamel.yaml", "dvc.cli.parser", "dvc.repo", "typer", "rich.console", "omegaconf", "threadpoolctl", "alembic.command",
+    "sqlalchemy.dialects.sqlite", "transformers.models.clap.feature_extraction_clap", "transformers.models.dac.modeling_dac",
+    "transformers.models.xcodec.modeling_xcodec", "librosa.feature.spectral", "librosa.filters", "librosa.onset",
 )  # fmt: skip
 # As the package `stages` sets them before its first import.
 QUIET = {

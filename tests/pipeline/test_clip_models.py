@@ -16,6 +16,7 @@ tiny = pytest.importorskip(
 pytestmark = [pytest.mark.pipeline, pytest.mark.long, pytest.mark.timeout(1800)]
 RATINGS = {f"aesthetics_{axis.lower()}" for axis in AXES}
 DIVERGENCES = {"kl_passt", "kl_passt_reversed"}
+PROMPTS = 2  # each clip takes five seconds
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -25,7 +26,8 @@ def named(project: Project) -> None:
     cache.mkdir(exist_ok=True)
     digest = tiny.save_passt(cache / "passt.pt")
     tiny.save_published_aesthetics(cache / "aesthetics")
-    project.set(score__passt="cache/passt.pt", score__aesthetics="cache/aesthetics", trusted_pickles=[digest])
+    models = {"score__passt": "cache/passt.pt", "score__aesthetics": "cache/aesthetics"}
+    project.set(**models, trusted_pickles=[digest], sample__prompts=PROMPTS)
 
 
 def test_weights_that_are_not_there_are_named_before_anything_runs(project: Project) -> None:
@@ -47,7 +49,7 @@ def test_both_are_on_the_page_in_the_details_and_in_mlflow(project: Project) -> 
     for name in RATINGS | DIVERGENCES:
         one = details["estimates"][details["columns"][name]]
         assert one["low"] <= one["value"] <= one["high"], name
-        assert one["n"] == 4
+        assert one["n"] == PROMPTS
     reference = json.loads((project.folder / "data/scores/reference/details.json").read_text())
     assert {f"{name}_real" for name in RATINGS} | {f"{name}_recon" for name in DIVERGENCES} <= set(reference["columns"])
     page = (project.folder / "data/report/index.html").read_text()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from musicgen_lite.app.form import Form
 from musicgen_lite.app.models import Shelf
+from musicgen_lite.device import set_threads
 from musicgen_lite.errors import UserError
 from musicgen_lite.generator import Music
 from musicgen_lite.streaming import Stream
@@ -39,7 +39,7 @@ class Studio:
         """The steps of a piece; they end without music where the session was stopped. UserError for a form that cannot be."""
         request = form.request()
         generator = self.shelf.get(form.model)
-        torch.set_num_threads(self._threads)  # each thread has a number of its own
+        set_threads(self._threads)  # torch has a number for each thread
         with _plain_names(form):
             stream = generator.stream(
                 **vars(request), style=form.style, continued=form.continued, candidates=form.number,
